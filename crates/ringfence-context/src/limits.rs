@@ -1,0 +1,49 @@
+//! Every bound on untrusted input, in one place. Each has a `reject_…` test named after it.
+
+/// Longest token accepted, in bytes of its compact form.
+pub const TOKEN_BYTES: usize = 4096;
+
+/// Deepest nesting of a JSON document in a token.
+pub const JSON_DEPTH: usize = 8;
+
+/// Most roles a token may carry.
+pub const TOKEN_ROLES: usize = 64;
+
+/// How far a token's `iat` or `nbf` may lie in the future, in seconds (clocks of nodes differ).
+pub const CLOCK_SKEW_SECONDS: u64 = 5;
+
+/// Longest life of an access token that is accepted, in seconds, whatever its issuer wrote.
+pub const ACCESS_TOKEN_LIFE_SECONDS: u64 = 3600;
+
+/// Longest life of a `Txn-Token` minted for one request, in seconds.
+pub const TXN_TOKEN_LIFE_SECONDS: u64 = 15;
+
+/// Longest life of a `Txn-Token` that opens a database session by token exchange, in seconds.
+pub const DATABASE_TOKEN_LIFE_SECONDS: u64 = 300;
+
+/// How long a database context stays valid inside Postgres, in seconds.
+pub const DATABASE_CONTEXT_LIFE_SECONDS: u64 = 30;
+
+/// Largest HTTP request head, in bytes.
+pub const REQUEST_HEAD_BYTES: usize = 32 * 1024;
+
+/// Longest request target, in bytes.
+pub const REQUEST_TARGET_BYTES: usize = 4096;
+
+/// Largest request body the gateway forwards, in bytes.
+pub const REQUEST_BODY_BYTES: usize = 1024 * 1024;
+
+/// Largest form the issuer reads, in bytes.
+pub const FORM_BYTES: usize = 16 * 1024;
+
+/// Longest password, in bytes; a longer one is refused before it is hashed.
+pub const PASSWORD_BYTES: usize = 256;
+
+/// Largest start-up packet the guard reads, in bytes (Postgres itself: 10,000).
+pub const PG_STARTUP_BYTES: usize = 10_000;
+
+/// Largest password message the guard reads, in bytes.
+pub const PG_PASSWORD_BYTES: usize = 2 * TOKEN_BYTES + 64;
+
+/// Largest message a database client may send, in bytes.
+pub const PG_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
