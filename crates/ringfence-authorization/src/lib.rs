@@ -1,1 +1,20 @@
-//! authorization
+//! May they: a Cedar policy store per tenant.
+//!
+//! It guarantees that a question about one tenant is answered by that tenant's store and no other, that what is not
+//! permitted is denied, and that a policy which can't be evaluated never counts as a permit. Semantics are Cedar's
+//! (`cedar-policy`); what is believed of an answer is decided in the kernel (`ringfence_context::Permit::decide`).
+
+pub mod bundle;
+pub mod compile;
+pub mod document;
+pub mod question;
+
+
+pub use bundle::PolicyBundle;
+pub use compile::{CompiledStore, PolicyFault};
+pub use document::{StoreDocument, TemplateLink};
+pub use question::{Facts, Question, Resource};
+
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,38 @@
+//! A policy store as it is kept: schema, static policies, templates and links, and whose it is.
+
+use std::collections::BTreeMap;
+
+use ringfence_context::{TenantId, id::StoreId};
+use serde::{Deserialize, Serialize};
+
+/// One tenant's policy store. Policies are data: this is the store of record, Cedar's parsed form is derived from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreDocument {
+    /// Its id.
+    pub id: StoreId,
+    /// The tenant it belongs to. Answers carry it, and the kernel compares it with the token's tenant.
+    pub tenant: TenantId,
+    /// The namespace of its schema: `User`, `Client` and `Role` are looked up in it.
+    pub namespace: String,
+    /// The schema, in Cedar's own syntax.
+    pub schema: String,
+    /// Static policies by id, each in Cedar's own syntax.
+    pub policies: BTreeMap<String, String>,
+    /// Templates by id.
+    pub templates: BTreeMap<String, String>,
+    /// Template-linked policies by id.
+    pub links: BTreeMap<String, TemplateLink>,
+}
+
+/// A policy made from a template by filling its slots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateLink {
+    /// The template's id.
+    pub template: String,
+    /// The entity for `?principal`, as `Type::"id"`.
+    pub principal: Option<String>,
+    /// The entity for `?resource`, as `Type::"id"`.
+    pub resource: Option<String>,
+}
