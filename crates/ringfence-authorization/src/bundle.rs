@@ -40,7 +40,9 @@ impl PolicyBundle {
         let mut templates = BTreeMap::new();
         for template in parsed.templates() {
             let name = named(template.annotation("id"))?;
-            if templates.insert(name.to_owned(), template.to_string()).is_some() || policies.contains_key(name) {
+            if templates.insert(name.to_owned(), template.to_string()).is_some()
+                || policies.contains_key(name)
+            {
                 return Err(PolicyFault::duplicate(name));
             }
         }

@@ -6,7 +6,8 @@
 use std::{collections::HashMap, fmt, str::FromStr};
 
 use cedar_policy::{
-    Authorizer, Decision, EntityUid, Policy, PolicyId, PolicySet, Schema, SlotId, Template, ValidationMode, Validator,
+    Authorizer, Decision, EntityUid, Policy, PolicyId, PolicySet, Schema, SlotId, Template, ValidationMode,
+    Validator,
 };
 use ringfence_context::{Layer, Reason, Refusal, StoreAnswer, TenantId, id::StoreId};
 
@@ -79,7 +80,11 @@ impl CompiledStore {
     /// [`Reason::PolicyError`] where the question does not fit the store's schema.
     pub fn answer(&self, question: &Question<'_>) -> Result<StoreAnswer, Refusal> {
         let (request, entities) = question.to_cedar(&self.namespace, &self.schema).map_err(|_| {
-            Refusal::new(Layer::Authorization, Reason::PolicyError, "the question does not fit the store's schema")
+            Refusal::new(
+                Layer::Authorization,
+                Reason::PolicyError,
+                "the question does not fit the store's schema",
+            )
         })?;
         let response = Authorizer::new().is_authorized(&request, &self.policies, &entities);
         let diagnostics = response.diagnostics();
@@ -141,7 +146,9 @@ fn parse(document: &StoreDocument) -> Result<PolicySet, PolicyFault> {
 
 fn check_name(name: &str) -> Result<(), PolicyFault> {
     if name.starts_with(RESERVED) {
-        return Err(PolicyFault(format!("names starting with \"{RESERVED}\" are the platform's: rename \"{name}\"")));
+        return Err(PolicyFault(format!(
+            "names starting with \"{RESERVED}\" are the platform's: rename \"{name}\""
+        )));
     }
     Ok(())
 }

@@ -8,13 +8,13 @@ pub mod bundle;
 pub mod compile;
 pub mod document;
 pub mod question;
-
+pub mod stores;
 
 pub use bundle::PolicyBundle;
 pub use compile::{CompiledStore, PolicyFault};
 pub use document::{StoreDocument, TemplateLink};
 pub use question::{Facts, Question, Resource};
-
+pub use stores::{Decide, Stores, StoresError};
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! The engine on the sample app's own policies: who may do what is a table.
 
 use ringfence_context::{
-    AccessClaims, AccessVerifier, IssuerKeys, Permit, RawToken, Reason, Seal, TenantContext, TenantId, TokenId,
-    UnixTime, VerifyAccess, access,
+    AccessClaims, AccessVerifier, IssuerKeys, Permit, RawToken, Reason, Seal, TenantContext, TenantId,
+    TokenId, UnixTime, VerifyAccess, access,
     id::{ClientId, Role, StoreId, Subject},
     key::{MacKey, SigningKey},
 };
@@ -52,7 +52,13 @@ pub(crate) fn document(tenant: &str) -> StoreDocument {
     bundle().seed(StoreId::new("ps-1").unwrap(), TenantId::new(tenant).unwrap()).unwrap()
 }
 
-fn ask(store: &CompiledStore, role: &str, action: &str, resource: &Resource, facts: serde_json::Value) -> Option<Reason> {
+fn ask(
+    store: &CompiledStore,
+    role: &str,
+    action: &str,
+    resource: &Resource,
+    facts: serde_json::Value,
+) -> Option<Reason> {
     let context = context("acme", role);
     let facts = facts.as_object().cloned().unwrap_or_default();
     let question = Question { context: &context, action, resource, facts: &facts };
@@ -149,7 +155,11 @@ fn cv10_what_does_not_fit_the_schema_is_refused_on_write() {
     };
     check("p", "permit (principal, action, resource", "policy \"p\"");
     check("p", "permit (principal, action == Ledger::Action::\"Fly\", resource);", "does not fit the schema");
-    check("p", "permit (principal, action, resource) when { resource.colour == 1 };", "does not fit the schema");
+    check(
+        "p",
+        "permit (principal, action, resource) when { resource.colour == 1 };",
+        "does not fit the schema",
+    );
     check("ringfence:guardrail", "permit (principal, action, resource);", "the platform's");
     let mut broken = document("acme");
     broken.schema = "namespace Ledger {".to_owned();
@@ -159,7 +169,8 @@ fn cv10_what_does_not_fit_the_schema_is_refused_on_write() {
 #[test]
 fn cv11_a_template_linked_policy_permits_what_its_slots_name() {
     let mut document = document("acme");
-    let template = "permit (principal == ?principal, action == Ledger::Action::\"ViewPayment\", resource == ?resource);";
+    let template =
+        "permit (principal == ?principal, action == Ledger::Action::\"ViewPayment\", resource == ?resource);";
     document.templates.insert("one-payment".to_owned(), template.to_owned());
     let before = CompiledStore::compile(&document, 1).unwrap();
     let link = crate::TemplateLink {
@@ -191,8 +202,11 @@ fn cv12_an_answer_names_the_policies_that_determined_it() {
 fn policies_without_a_name_or_with_the_same_name_are_refused() {
     let mut bundle = bundle();
     bundle.policies = "permit (principal, action, resource);".to_owned();
-    let seed = |bundle: &PolicyBundle| bundle.seed(StoreId::new("s").unwrap(), TenantId::new("acme").unwrap());
+    let seed =
+        |bundle: &PolicyBundle| bundle.seed(StoreId::new("s").unwrap(), TenantId::new("acme").unwrap());
     assert!(seed(&bundle).unwrap_err().to_string().contains("@id"));
-    bundle.policies = "@id(\"a\") permit (principal, action, resource); @id(\"a\") forbid (principal, action, resource);".to_owned();
+    bundle.policies =
+        "@id(\"a\") permit (principal, action, resource); @id(\"a\") forbid (principal, action, resource);"
+            .to_owned();
     assert!(seed(&bundle).unwrap_err().to_string().contains("named \"a\""));
 }

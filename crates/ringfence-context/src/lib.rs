@@ -25,6 +25,7 @@ pub mod strict_json;
 pub mod time;
 pub mod token;
 pub mod txn;
+pub mod verdict;
 
 pub use access::{
     AccessClaims, AccessVerifier, IssuerKeys, Issuers, TenantContext, VerifiedToken, VerifyAccess,
@@ -37,3 +38,4 @@ pub use refusal::{Layer, Reason, Refusal};
 pub use secret::Secret;
 pub use time::{Clock, UnixTime};
 pub use token::RawToken;
+pub use verdict::{Part, Record, Verdict};

@@ -1,0 +1,96 @@
+//! Verdicts: what each part of the chain found about one request, for the decision log. What logs carry may not decide.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    access::TenantContext,
+    id::{Reference, Subject, TenantId},
+    refusal::{Layer, Reason, Refusal},
+    time::UnixTime,
+};
+
+/// Which running part judged; it may stand for several layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// A tenant's issuer.
+    Issuer,
+    /// The gateway.
+    Gateway,
+    /// The decision API, asked by a backend.
+    Api,
+    /// The Postgres proxy.
+    Guard,
+}
+
+/// One part's verdict on one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Names the request.
+    pub reference: Reference,
+    /// When, microseconds since the epoch.
+    pub at: u64,
+    /// Who judged.
+    pub part: Part,
+    /// The layers that let it through, in order.
+    pub passed: Cow<'static, [Layer]>,
+    /// The layer that refused, and why; absent where it was let through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<(Layer, Reason)>,
+    /// For which tenant, as far as it is proved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+    /// Who asked, as far as it is proved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+    /// What was asked: the action's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<Cow<'static, str>>,
+    /// What about, `Type::"id"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// The policies that determined it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+    /// The finding, in words.
+    pub detail: Cow<'static, str>,
+}
+
+impl Verdict {
+    /// Let through by `layers`.
+    pub fn passed(reference: Reference, at: UnixTime, part: Part, layers: &'static [Layer]) -> Self {
+        Self {
+            reference,
+            at: at.micros(),
+            part,
+            passed: Cow::Borrowed(layers),
+            refused: None,
+            tenant: None,
+            subject: None,
+            action: None,
+            resource: None,
+            policies: Vec::new(),
+            detail: Cow::Borrowed(""),
+        }
+    }
+
+    /// Refused, after `layers` had let it through.
+    #[must_use]
+    pub fn refused(self, refusal: &Refusal) -> Self {
+        Self { refused: Some((refusal.layer, refusal.reason)), detail: Cow::Borrowed(refusal.detail), ..self }
+    }
+
+    /// About this proved tenant and subject.
+    #[must_use]
+    pub fn of(self, context: &TenantContext) -> Self {
+        Self { tenant: Some(context.tenant().clone()), subject: Some(context.subject().clone()), ..self }
+    }
+}
+
+/// Where verdicts go. Must not block: it is called on the request path.
+pub trait Record: Send + Sync {
+    /// Takes one verdict.
+    fn record(&self, verdict: Verdict);
+}
