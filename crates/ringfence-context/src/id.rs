@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::UnixTime;
+
 /// What is wrong with a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -154,6 +156,13 @@ name!(
     Reference
 );
 
+impl Reference {
+    /// A new reference: the time in hexadecimal, so that a log can be searched by it, and 64 random bits.
+    pub fn make(now: UnixTime, random: u64) -> Self {
+        Self(format!("{:x}-{random:016x}", now.micros()).into())
+    }
+}
+
 fn is_name(text: &str) -> bool {
     let legal = |byte: u8| {
         byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b'|' | b'`' | b'<' | b'>')
@@ -175,6 +184,12 @@ mod tests {
         {
             assert_eq!(TenantId::new(bad), Err(IdError::Tenant), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_made_reference_is_a_name() {
+        let made = Reference::make(UnixTime::from_seconds(1_800_000_000), u64::MAX);
+        assert_eq!(Reference::new(made.as_str()), Ok(made));
     }
 
     #[test]

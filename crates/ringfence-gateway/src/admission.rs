@@ -1,0 +1,134 @@
+//! The one admission point for HTTP: from a request's head to a proved tenant.
+//!
+//! Verified tokens are remembered under a key that carries the tenant presented at, the token's hash and the revision
+//! of the keys it was verified with. What can change without a new revision is asked again on every request: expiry,
+//! suspension, revocation.
+
+use std::sync::{Arc, Mutex};
+
+use http::{HeaderMap, header};
+use quick_cache::sync::Cache;
+use ringfence_context::{
+    Clock, Issuers, Layer, Permit, RawToken, Reason, Reference, Refusal, TenantContext, TenantId, UnixTime,
+    VerifyAccess, access,
+};
+
+/// Most verified tokens remembered at once.
+const REMEMBERED: usize = 100_000;
+
+/// Admits requests.
+pub struct Admission {
+    issuers: Arc<dyn Issuers>,
+    access: Arc<dyn VerifyAccess>,
+    clock: Arc<dyn Clock>,
+    verified: Cache<TokenKey, Arc<Admitted>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TokenKey {
+    tenant: TenantId,
+    token: [u8; 32],
+    revision: u64,
+}
+
+/// A proved tenant, and what was decided and signed for this token lately.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The proof.
+    pub context: TenantContext,
+    granted: Mutex<Vec<Option<Arc<Granted>>>>,
+}
+
+/// A permit for one route, good for one revision of the tenant's store, and its `Txn-Token` of the current second.
+#[derive(Debug)]
+pub struct Granted {
+    /// The revision of the store that permitted.
+    pub store_revision: u64,
+    /// The permit.
+    pub permit: Permit,
+    /// The policies that determined it.
+    pub policies: Vec<String>,
+    /// The `Txn-Token`, with the second it was signed in.
+    pub txn: Mutex<Option<(u64, Arc<str>)>>,
+}
+
+impl Admission {
+    /// An admission point with its sources.
+    pub fn new(issuers: Arc<dyn Issuers>, access: Arc<dyn VerifyAccess>, clock: Arc<dyn Clock>) -> Self {
+        Self { issuers, access, clock, verified: Cache::new(REMEMBERED) }
+    }
+
+    /// Proves the tenant of a request presented at `tenant`'s address.
+    ///
+    /// # Errors
+    /// A refusal of the token layer.
+    pub fn admit(
+        &self,
+        tenant: &TenantId,
+        headers: &HeaderMap,
+        now: UnixTime,
+    ) -> Result<Arc<Admitted>, Refusal> {
+        let raw = bearer(headers)?;
+        let key = TokenKey { tenant: tenant.clone(), token: raw.hash(), revision: self.issuers.revision() };
+        let admitted = match self.verified.get(&key) {
+            Some(admitted) if admitted.context.expires() > now => admitted,
+            _ => {
+                let admitted =
+                    Arc::new(Admitted { context: self.verify(tenant, &raw, now)?, granted: <_>::default() });
+                self.verified.insert(key, Arc::clone(&admitted));
+                admitted
+            }
+        };
+        self.issuers.check_live(&admitted.context)?;
+        Ok(admitted)
+    }
+
+    fn verify(&self, tenant: &TenantId, raw: &RawToken, now: UnixTime) -> Result<TenantContext, Refusal> {
+        let issuer = self.issuers.issuer(&access::claimed_issuer(raw)?)?;
+        self.access.bind(self.access.verify(raw, &issuer, now)?, tenant)
+    }
+
+    /// Names a request that is only now beginning.
+    pub fn reference(&self) -> (UnixTime, Reference) {
+        let now = self.clock.now();
+        (now, crate::reference::reference(now))
+    }
+}
+
+impl Admitted {
+    /// The permit remembered for a route, if it is of this revision of the store.
+    pub fn granted(&self, route: usize, store_revision: u64) -> Option<Arc<Granted>> {
+        let granted = self.granted.lock().ok()?;
+        let found = granted.get(route)?.as_ref()?;
+        (found.store_revision == store_revision).then(|| Arc::clone(found))
+    }
+
+    /// Remembers a permit for a route.
+    pub fn remember(&self, route: usize, permit: Arc<Granted>) {
+        let Ok(mut granted) = self.granted.lock() else { return };
+        if granted.len() <= route {
+            granted.resize(route.saturating_add(1), None);
+        }
+        if let Some(place) = granted.get_mut(route) {
+            *place = Some(permit);
+        }
+    }
+}
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Admission({} tokens remembered)", self.verified.len())
+    }
+}
+
+/// The bearer token of a request: one `Authorization` header, and no token anywhere else (RFC 6750 section 2).
+fn bearer(headers: &HeaderMap) -> Result<RawToken, Refusal> {
+    let refuse = |reason, detail| Refusal::new(Layer::Token, reason, detail);
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or(refuse(Reason::TokenMissing, "no Authorization header"))?;
+    if values.next().is_some() {
+        return Err(refuse(Reason::TokenMalformed, "more than one Authorization header"));
+    }
+    let value = value.to_str().map_err(|_| refuse(Reason::TokenMalformed, "Authorization is not text"))?;
+    RawToken::from_authorization(value)
+}

@@ -1,0 +1,107 @@
+//! Database sessions that can't leave the tenant: opened at the guard with both tokens, and only with a permit.
+
+use std::net::SocketAddr;
+
+use ringfence_context::{Layer, Permit, Reason, Refusal};
+use tokio_postgres::{Client, NoTls, error::SqlState};
+
+use crate::session::TenantSession;
+
+/// The guard, as a backend reaches it.
+#[derive(Debug, Clone)]
+pub struct Database {
+    guard: SocketAddr,
+    name: String,
+}
+
+/// A session pinned to one tenant; it ends when dropped.
+pub struct TenantDatabase {
+    client: Client,
+}
+
+/// What a statement can end in.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// A layer refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Postgres says the statement is wrong or breaks a rule of the schema.
+    #[error("the database refused the statement")]
+    Statement(#[source] tokio_postgres::Error),
+}
+
+impl Database {
+    /// A database behind a guard.
+    pub fn new(guard: SocketAddr, name: String) -> Self {
+        Self { guard, name }
+    }
+
+    /// Opens a session for what `permit` permits.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Refused`] by the guard, or where it does not answer.
+    pub async fn open(
+        &self,
+        session: &TenantSession,
+        permit: &Permit,
+    ) -> Result<TenantDatabase, DatabaseError> {
+        if permit.context().tenant() != session.tenant() {
+            let detail = "the permit is another tenant's";
+            return Err(Refusal::new(Layer::Backend, Reason::SourcesDisagree, detail).into());
+        }
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host(self.guard.ip().to_string())
+            .port(self.guard.port())
+            .user(session.tenant().as_str())
+            .password(session.tokens().reveal())
+            .dbname(&self.name)
+            .application_name(format!("ringfence:{}", session.reference()));
+        let (client, connection) = config.connect(NoTls).await.map_err(classify)?;
+        tokio::spawn(async move {
+            // Ends with the client; what went wrong shows in the client's calls.
+            let _ = connection.await;
+        });
+        Ok(TenantDatabase { client })
+    }
+}
+
+impl TenantDatabase {
+    /// The connection, for statements.
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+/// What a database error means in the chain's terms.
+pub fn classify(error: tokio_postgres::Error) -> DatabaseError {
+    let Some(told) = error.as_db_error() else {
+        return Refusal::new(Layer::Guard, Reason::DependencyUnavailable, "the guard does not answer").into();
+    };
+    let refusal = match told.code().code() {
+        "RF001" => Refusal::new(Layer::Database, Reason::ContextMissing, "no tenant context"),
+        "RF002" | "RF003" => Refusal::new(Layer::Database, Reason::ContextRefused, "tenant context refused"),
+        "RF004" => Refusal::new(Layer::Database, Reason::PostureChanged, "row security is not as installed"),
+        _ if *told.code() == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Refusal::new(
+            Layer::Guard,
+            told.detail().and_then(reason).unwrap_or(Reason::TokenInvalid),
+            "at the guard",
+        ),
+        _ if *told.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
+            Refusal::new(Layer::Database, Reason::Denied, "row security or a privilege")
+        }
+        _ if *told.code() == SqlState::CANNOT_CONNECT_NOW
+            || *told.code() == SqlState::TOO_MANY_CONNECTIONS =>
+        {
+            Refusal::new(Layer::Guard, Reason::DependencyUnavailable, "no server connection")
+        }
+        _ => return DatabaseError::Statement(error),
+    };
+    refusal.into()
+}
+
+/// The reason the guard names in an error's detail: `layer=guard reason=<code> reference=<ref>`.
+fn reason(detail: &str) -> Option<Reason> {
+    let code = detail.split_whitespace().find_map(|word| word.strip_prefix("reason="))?;
+    Reason::ALL.iter().find(|reason| reason.code() == code).copied()
+}
