@@ -28,6 +28,6 @@ pub use error::StoreError;
 pub use master::MasterKey;
 pub use postgres::PostgresStore;
 pub use record::{Change, Expect, Kind, Record, RecordKey, Revision, Scope};
-pub use records::{Draft, Records, Stored};
+pub use records::{Draft, Records, Stored, TENANT_KEY};
 pub use sqlite::SqliteStore;
 pub use store::{Answer, Store};

@@ -40,9 +40,13 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::Invalid`] where it is not such a URL; [`StoreError::Newer`], [`StoreError::Unavailable`].
     pub async fn open(url: &Secret<String>) -> Result<Self, StoreError> {
+        const NO_URL: StoreError = StoreError::Invalid("the state's address is not a postgres:// URL");
+        if !["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme)) {
+            return Err(NO_URL);
+        }
         let patience = PATIENCE.as_millis().to_string();
         let options = PgConnectOptions::from_str(url.reveal())
-            .map_err(|_| StoreError::Invalid("the state's address is not a postgres:// URL"))?
+            .map_err(|_| NO_URL)?
             .application_name("ringfence")
             .options([("statement_timeout", &patience), ("lock_timeout", &patience)]);
         let pool = PgPoolOptions::new()

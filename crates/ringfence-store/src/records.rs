@@ -25,8 +25,9 @@ use crate::{
     store::Store,
 };
 
-/// The wrapped record keys of tenants.
-const TENANT_KEY: Kind = Kind::new("tenant_record_key");
+/// The wrapped record keys of tenants: plane records whose id is the tenant. A change of one is a tenant that came or was
+/// shredded.
+pub const TENANT_KEY: Kind = Kind::new("tenant_record_key");
 
 /// What stands in a shredded key's place, so that the id is not used again.
 const SHREDDED: &[u8] = b"shredded";

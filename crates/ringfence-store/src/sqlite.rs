@@ -6,7 +6,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, SqlitePool,
+    AssertSqlSafe, Connection, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -48,6 +48,12 @@ impl SqliteStore {
     /// As [`SqliteStore::open`].
     pub async fn open_bounded(path: &Path, pages: u32) -> Result<Self, StoreError> {
         Self::open_with(path, Some(pages)).await
+    }
+
+    /// Closes the file, folding its write-ahead log into it.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
     }
 
     async fn open_with(path: &Path, pages: Option<u32>) -> Result<Self, StoreError> {
@@ -104,32 +110,43 @@ impl SqliteStore {
 
     async fn apply(&self, changes: Vec<Change>) -> Result<Revision, StoreError> {
         check(&changes)?;
-        let mut work = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
-        let next: i64 = sqlx::query_scalar(sql::NEXT).fetch_one(&mut *work).await.map_err(failure)?;
-        for Change { key: RecordKey { scope, kind, id }, expect, value } in changes {
-            let found: Option<i64> = sqlx::query_scalar(sql::FOUND)
-                .bind(scope.as_str())
-                .bind(&kind)
-                .bind(&id)
-                .fetch_optional(&mut *work)
-                .await
-                .map_err(failure)?;
-            if !expect.admits(found.map(sql::revision).transpose()?) {
-                return Err(StoreError::Conflict { kind });
-            }
-            sqlx::query(sql::PUT)
-                .bind(scope.as_str())
-                .bind(&kind)
-                .bind(&id)
-                .bind(value)
-                .bind(next)
-                .execute(&mut *work)
-                .await
-                .map_err(failure)?;
+        let mut writer = self.writer.acquire().await.map_err(failure)?;
+        let outcome = write(&mut writer, changes).await;
+        if !matches!(outcome, Ok(_) | Err(StoreError::Conflict { .. })) {
+            // On a full disk SQLite has rolled back by itself, and the driver does not know: its count of open
+            // transactions would refuse every later one. A new connection starts afresh.
+            writer.close_on_drop();
         }
-        work.commit().await.map_err(failure)?;
-        sql::revision(next)
+        outcome
     }
+}
+
+async fn write(writer: &mut SqliteConnection, changes: Vec<Change>) -> Result<Revision, StoreError> {
+    let mut work = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
+    let next: i64 = sqlx::query_scalar(sql::NEXT).fetch_one(&mut *work).await.map_err(failure)?;
+    for Change { key: RecordKey { scope, kind, id }, expect, value } in changes {
+        let found: Option<i64> = sqlx::query_scalar(sql::FOUND)
+            .bind(scope.as_str())
+            .bind(&kind)
+            .bind(&id)
+            .fetch_optional(&mut *work)
+            .await
+            .map_err(failure)?;
+        if !expect.admits(found.map(sql::revision).transpose()?) {
+            return Err(StoreError::Conflict { kind });
+        }
+        sqlx::query(sql::PUT)
+            .bind(scope.as_str())
+            .bind(&kind)
+            .bind(&id)
+            .bind(value)
+            .bind(next)
+            .execute(&mut *work)
+            .await
+            .map_err(failure)?;
+    }
+    work.commit().await.map_err(failure)?;
+    sql::revision(next)
 }
 
 impl Store for SqliteStore {

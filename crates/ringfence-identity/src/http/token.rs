@@ -1,0 +1,169 @@
+//! The token endpoint: codes, machines, and token exchange.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use http::HeaderMap;
+use ringfence_context::{DatabaseToken, RawToken, Reason, TenantId, TokenId, UnixTime, key, limits};
+use serde::Serialize;
+
+use super::{
+    Identity,
+    answer::{At, OAuthError, unstored},
+    form::Parameters,
+};
+use crate::{
+    ClientKind, IdentityError,
+    code::Redemption,
+    error::refuse,
+    exchange,
+    issuer::{Minted, SignedIn},
+};
+
+/// A successful answer (RFC 6749 section 5.1, RFC 8693 section 2.2).
+#[derive(Serialize)]
+struct Granted {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
+}
+
+impl From<Minted> for Granted {
+    fn from(minted: Minted) -> Self {
+        Self {
+            access_token: minted.token,
+            token_type: "Bearer",
+            expires_in: minted.expires_in,
+            id_token: None,
+            issued_token_type: None,
+        }
+    }
+}
+
+pub(super) async fn token(State(identity): State<Arc<Identity>>, at: At, request: Request<Body>) -> Response {
+    let outcome = grant(&identity, &at.tenant, request).await;
+    let verdict = outcome.as_ref().map(|_| ()).map_err(|error| error.refusal());
+    identity.verdict(Some(&at.tenant), &at.reference, "token", verdict);
+    match outcome {
+        Ok(granted) => unstored(Json(granted).into_response()),
+        Err(error) => error.answer(&at.reference),
+    }
+}
+
+async fn grant(
+    identity: &Identity,
+    tenant: &TenantId,
+    request: Request<Body>,
+) -> Result<Granted, OAuthError> {
+    let (headers, form) = Parameters::of_body(request).await?;
+    match form.need("grant_type")? {
+        "authorization_code" => identity.grant_code(tenant, &headers, &form).await,
+        "client_credentials" => identity.grant_machine(tenant, &headers, &form).await,
+        exchange::GRANT => identity.grant_exchange(tenant, &form).await,
+        _ => {
+            Err(OAuthError::new("unsupported_grant_type", "grant_type", "This grant is not supported here."))
+        }
+    }
+}
+
+impl Identity {
+    async fn grant_code(
+        &self,
+        tenant: &TenantId,
+        headers: &HeaderMap,
+        form: &Parameters,
+    ) -> Result<Granted, OAuthError> {
+        let client = self.client(tenant, headers, form).await?;
+        if !matches!(client.kind, ClientKind::Public { .. }) {
+            return Err(OAuthError::unauthorized_client("a machine with a code"));
+        }
+        let redemption = Redemption {
+            code: form.need("code")?,
+            client: &client.id,
+            redirect_uri: form.need("redirect_uri")?,
+            verifier: form.need("code_verifier")?,
+        };
+        let internal = |_| OAuthError::from(refuse(Reason::Internal, "a token id that is none"));
+        let random = key::random::<16>().map_err(|error| IdentityError::from(error).refusal())?;
+        let jti = TokenId::new(&key::base64url(&random)).map_err(internal)?;
+        // Spent before anything is minted: a failure from here on costs the code, never a second use of it.
+        let grant = self.pools.code_spend(tenant, &redemption, &jti, self.clock.now()).await?;
+        let user = match self.pools.user_get(tenant, &grant.subject).await {
+            Ok(user) if !user.disabled => user,
+            Ok(_) | Err(IdentityError::Missing(_)) => {
+                return Err(OAuthError::grant("the user is gone or disabled"));
+            }
+            Err(error) => return Err(error.refusal().into()),
+        };
+        let access = self.issuer.access_token_as(tenant, &grant.subject, &client.id, jti).await?;
+        let id_token = if grant.ticket.openid {
+            let about = SignedIn {
+                user: &user,
+                client: &client.id,
+                nonce: grant.ticket.nonce.as_deref(),
+                auth_time: grant.signed_in,
+                profile: grant.ticket.profile,
+            };
+            Some(self.issuer.id_token(tenant, &about, &access).await?)
+        } else {
+            None
+        };
+        Ok(Granted { id_token, ..access.into() })
+    }
+
+    async fn grant_machine(
+        &self,
+        tenant: &TenantId,
+        headers: &HeaderMap,
+        form: &Parameters,
+    ) -> Result<Granted, OAuthError> {
+        let client = self.client(tenant, headers, form).await?;
+        if !matches!(client.kind, ClientKind::Machine { .. }) {
+            return Err(OAuthError::unauthorized_client("a public client as a machine"));
+        }
+        let subject = client.subject().map_err(|error| error.refusal())?;
+        Ok(self.issuer.access_token(tenant, &subject, &client.id).await?.into())
+    }
+
+    /// RFC 8693 section 2.1. The subject token is its own proof; it must be this tenant's and live.
+    async fn grant_exchange(&self, tenant: &TenantId, form: &Parameters) -> Result<Granted, OAuthError> {
+        if form.need("subject_token_type")? != exchange::ACCESS_TOKEN
+            || form.need("requested_token_type")? != exchange::DATABASE_TOKEN
+            || form.get("actor_token").is_some()
+        {
+            return Err(OAuthError::request("only an access token for a database token"));
+        }
+        let Some(exchange) = &self.exchange else {
+            return Err(OAuthError::new(
+                "unsupported_grant_type",
+                "no exchange",
+                "Token exchange is not set up here.",
+            ));
+        };
+        let access = RawToken::new(form.need("subject_token")?)?;
+        let context = self.prove(&access, tenant)?;
+        if form.get("client_id").is_some_and(|id| id != context.client().as_str()) {
+            return Err(OAuthError::grant("the token is another client's"));
+        }
+        let txn = RawToken::new(&exchange.exchange(&context).await?)?;
+        let now: UnixTime = self.clock.now();
+        let left = context.expires().since(now).as_secs();
+        Ok(Granted {
+            access_token: DatabaseToken { access, txn }.reveal(),
+            // Not to be sent to an API as a bearer token (RFC 8693 section 2.2.1).
+            token_type: "N_A",
+            expires_in: left.min(limits::DATABASE_TOKEN_LIFE_SECONDS),
+            id_token: None,
+            issued_token_type: Some(exchange::DATABASE_TOKEN),
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! A tenant's issuer: mints access tokens (RFC 9068) and ID tokens (OpenID Connect Core section 2).
+//!
+//! What an access token says of its tenant comes from the hook; what it is signed and sealed with comes from the pool
+//! that was signed in to. If the two ever differ, no verifier and no database accepts the token.
+
+use std::sync::Arc;
+
+use ringfence_context::{
+    AccessClaims, Clock, Reason, Refusal, Seal, TenantId, TokenId,
+    access::TYP,
+    id::{ClientId, Subject},
+    key::{self, KeyError, SigningKey},
+};
+use serde::Serialize;
+
+use crate::{
+    directory::Addresses,
+    error::{IdentityError, refuse},
+    hook::PreTokenHook,
+    pool::Pools,
+    user::User,
+};
+
+/// How long an access token lives, in seconds.
+pub const ACCESS_LIFE_SECONDS: u64 = 300;
+
+/// Makes tokens.
+#[derive(Clone)]
+pub struct Issuer {
+    pools: Pools,
+    hook: Arc<dyn PreTokenHook>,
+    addresses: Addresses,
+    clock: Arc<dyn Clock>,
+}
+
+/// A token that was made.
+#[derive(Debug, Clone)]
+pub struct Minted {
+    /// The token. Not a [`ringfence_context::TenantContext`]: only its verification makes one.
+    pub token: String,
+    /// Its own id.
+    pub jti: TokenId,
+    /// Its expiry, in seconds since the epoch.
+    pub exp: u64,
+    /// How long it lives, in seconds.
+    pub expires_in: u64,
+}
+
+/// What an ID token says.
+#[derive(Debug, Serialize)]
+struct IdClaims<'a> {
+    iss: &'a str,
+    sub: &'a Subject,
+    aud: &'a ClientId,
+    exp: u64,
+    iat: u64,
+    auth_time: u64,
+    at_hash: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preferred_username: Option<&'a str>,
+}
+
+/// What an ID token is about.
+#[derive(Debug)]
+pub struct SignedIn<'a> {
+    /// Who signed in.
+    pub user: &'a User,
+    /// To which app.
+    pub client: &'a ClientId,
+    /// What the app sent along to recognise its own request (OpenID Connect Core section 3.1.2.1).
+    pub nonce: Option<&'a str>,
+    /// When, in seconds since the epoch.
+    pub auth_time: u64,
+    /// Whether the app asked for names.
+    pub profile: bool,
+}
+
+impl Issuer {
+    /// Mints from these pools by this hook.
+    pub fn new(
+        pools: Pools,
+        hook: Arc<dyn PreTokenHook>,
+        addresses: Addresses,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { pools, hook, addresses, clock }
+    }
+
+    /// An access token for `subject`, who has signed in to the tenant's pool through `client`. Asks the hook once.
+    ///
+    /// # Errors
+    /// The hook's refusal, or [`Reason::DependencyUnavailable`]: then there is no token.
+    pub async fn access_token(
+        &self,
+        pool: &TenantId,
+        subject: &Subject,
+        client: &ClientId,
+    ) -> Result<Minted, Refusal> {
+        let random = |_: KeyError| refuse(Reason::Internal, "no randomness");
+        let jti = TokenId::new(&key::base64url(&key::random::<16>().map_err(random)?))
+            .map_err(|_| refuse(Reason::Internal, "a token id that is none"))?;
+        self.access_token_as(pool, subject, client, jti).await
+    }
+
+    /// As [`Issuer::access_token`], with an id that was chosen (and written down) before.
+    ///
+    /// # Errors
+    /// As [`Issuer::access_token`].
+    pub async fn access_token_as(
+        &self,
+        pool: &TenantId,
+        subject: &Subject,
+        client: &ClientId,
+        jti: TokenId,
+    ) -> Result<Minted, Refusal> {
+        let claims = self.hook.claims(pool, subject).await?;
+        let keys = self.pools.pool_get(pool).await.map_err(|error| error.refusal())?;
+        if !keys.active {
+            return Err(refuse(Reason::NotServed, "the pool is suspended"));
+        }
+        let iat = self.clock.now().seconds();
+        let exp = iat.saturating_add(ACCESS_LIFE_SECONDS);
+        let claims = AccessClaims {
+            iss: self.addresses.issuer(pool),
+            sub: subject.clone(),
+            aud: self.addresses.audience.clone(),
+            exp,
+            iat,
+            client_id: client.clone(),
+            seal: Seal::issue(&keys.database_key(), &claims.tenant_id, &jti, exp),
+            tenant_id: claims.tenant_id,
+            roles: claims.roles,
+            jti: jti.clone(),
+        };
+        let token = signing_key(keys.signing_key())?.sign(TYP, &claims).map_err(unsigned)?;
+        Ok(Minted { token, jti, exp, expires_in: ACCESS_LIFE_SECONDS })
+    }
+
+    /// The ID token beside an access token: for the app to read, worth nothing at the API.
+    ///
+    /// # Errors
+    /// [`Reason::DependencyUnavailable`].
+    pub async fn id_token(
+        &self,
+        pool: &TenantId,
+        about: &SignedIn<'_>,
+        access: &Minted,
+    ) -> Result<String, Refusal> {
+        let keys = self.pools.pool_get(pool).await.map_err(|error| error.refusal())?;
+        // OpenID Connect Core section 3.1.3.6; for Ed25519 the hash is SHA-512.
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, access.token.as_bytes());
+        let (half, _) = digest.as_ref().split_at_checked(32).unwrap_or_default();
+        let claims = IdClaims {
+            iss: &self.addresses.issuer(pool),
+            sub: &about.user.id,
+            aud: about.client,
+            exp: access.exp,
+            iat: self.clock.now().seconds(),
+            auth_time: about.auth_time,
+            at_hash: key::base64url(half),
+            nonce: about.nonce,
+            name: about.profile.then_some(about.user.display_name.as_str()),
+            preferred_username: about.profile.then_some(about.user.username.as_str()),
+        };
+        signing_key(keys.signing_key())?.sign("JWT", &claims).map_err(unsigned)
+    }
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Issuer({})", self.addresses.base_url)
+    }
+}
+
+fn signing_key(key: Result<SigningKey, KeyError>) -> Result<SigningKey, Refusal> {
+    key.map_err(unsigned)
+}
+
+fn unsigned(error: KeyError) -> Refusal {
+    IdentityError::from(error).refusal()
+}
