@@ -300,7 +300,10 @@ impl Directory {
 }
 
 impl Issuers for Directory {
-    /// Of the issuers only: a sign-in changes the state and no issuer.
+    #[expect(
+        clippy::misnamed_getters,
+        reason = "of the issuers only: a sign-in changes the state and no issuer"
+    )]
     fn revision(&self) -> u64 {
         self.snapshot.load().issuers
     }
