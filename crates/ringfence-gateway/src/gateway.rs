@@ -16,7 +16,7 @@ use crate::{
     admission::{Admission, Admitted, Granted},
     facts,
     forward::Upstream,
-    limit::RateLimit,
+    limit::RateLimits,
     refuse::{Body, BoxError, full, refuse},
     route::{RouteMatch, RouteTable},
     strip::Strip,
@@ -39,7 +39,7 @@ pub struct GatewayParts {
     /// The route table.
     pub routes: RouteTable,
     /// The tenants' rates.
-    pub limit: RateLimit,
+    pub limit: Arc<RateLimits>,
     /// The application.
     pub upstream: Upstream,
     /// The time.
