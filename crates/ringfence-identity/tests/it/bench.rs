@@ -17,7 +17,7 @@ use ringfence_context::{
 };
 use ringfence_identity::{
     Addresses, Directory, ExchangeDatabaseToken, Identity, MembershipHook, NewUser, Passwords, Pools,
-    PreTokenHook, exchange::ExchangeAnswer, router,
+    PreTokenHook, Record, Verdict, exchange::ExchangeAnswer, router,
 };
 use ringfence_store::{Draft, Kind, MasterKey, Records, Scope, SqliteStore, Store, faulty::FaultyStore};
 use tower::ServiceExt;
@@ -48,7 +48,23 @@ impl ExchangeDatabaseToken for Exchange {
     }
 }
 
+/// Remembers verdicts.
+#[derive(Default)]
+pub(crate) struct Verdicts(pub(crate) std::sync::Mutex<Vec<String>>);
+
+impl Record for Verdicts {
+    fn record(&self, verdict: &Verdict<'_>) {
+        let outcome = verdict.outcome.map_or_else(|refusal| refusal.reason.code(), |()| "allowed");
+        let (tenant, layer) = (verdict.tenant.map_or("-", |tenant| tenant.as_str()), verdict.layer.name());
+        self.0
+            .lock()
+            .unwrap()
+            .push(format!("{} {tenant} {layer} {} {outcome}", verdict.reference, verdict.action));
+    }
+}
+
 pub(crate) struct Bench {
+    pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) pools: Pools,
     pub(crate) records: Records,
     pub(crate) store: Arc<FaultyStore<SqliteStore>>,
@@ -149,8 +165,11 @@ pub(crate) async fn bench_with(base: &str, hook: impl FnOnce(Pools) -> Arc<dyn P
     let directory = Directory::open(records.clone(), addresses, clock.clone()).await.unwrap();
     let identity =
         Identity::new(pools.clone(), directory.clone(), hook(pools.clone()), passwords, clock.clone());
+    let verdicts = Arc::new(Verdicts::default());
+    let identity = identity.with_exchange(Arc::new(Exchange)).with_record(verdicts.clone());
     Bench {
-        app: router(Arc::new(identity.with_exchange(Arc::new(Exchange)))),
+        verdicts,
+        app: router(Arc::new(identity)),
         pools,
         records,
         store,

@@ -29,6 +29,13 @@ async fn a_code_is_spent_once_by_many_at_once() {
     let answers = tokio::join!(redeem(), redeem(), redeem(), redeem());
     let statuses = [answers.0.status, answers.1.status, answers.2.status, answers.3.status];
     assert_eq!(statuses.iter().filter(|status| **status == StatusCode::OK).count(), 1, "{statuses:?}");
+    // Whoever won the race, one of them was not meant to have the code: nobody keeps a token.
+    let won = [answers.0, answers.1, answers.2, answers.3]
+        .into_iter()
+        .find(|answer| answer.status == StatusCode::OK);
+    let token = won.unwrap().json()["access_token"].as_str().unwrap().to_owned();
+    bench.settle().await;
+    assert_eq!(bench.prove(&token, "acme").unwrap_err(), Reason::TokenRevoked);
 }
 
 #[tokio::test]
@@ -136,4 +143,25 @@ async fn a_revoked_token_is_refused_at_once_and_only_by_its_own_client() {
     assert_eq!(revoke("web", "acme").await.status, StatusCode::OK);
     assert_eq!(bench.prove(&token, "acme").unwrap_err(), Reason::TokenRevoked);
     assert_eq!(revoke("web", "acme").await.status, StatusCode::OK, "twice is once");
+}
+
+#[tokio::test]
+async fn cv32_every_decision_is_recorded_with_tenant_layer_and_reference() {
+    let bench = bench().await;
+    bench.sign_in("acme", "alice", "wrong password").await;
+    let refused = bench.redeem("acme", "guessed", &[]).await.json();
+    bench.access_token().await;
+    bench.get("/t/nobody/jwks").await;
+    let verdicts = bench.verdicts.0.lock().unwrap().clone();
+    let told: Vec<_> = verdicts.iter().map(|verdict| verdict.split_once(' ').unwrap().1).collect();
+    let expected = [
+        "acme identity sign_in sign_in_failed",
+        "acme identity token request_malformed",
+        "acme identity sign_in allowed",
+        "acme identity token allowed",
+        "nobody routing address not_served",
+    ];
+    assert_eq!(told, expected);
+    assert!(verdicts[1].starts_with(refused["reference"].as_str().unwrap()));
+    assert!(!verdicts.concat().contains("wrong password"));
 }
