@@ -20,6 +20,7 @@ const OPERATORS: u32 = 500;
 pub struct PlaneKeys {
     /// The gateway's.
     pub gateway: SigningKey,
+    gateway_pkcs8: Secret<Vec<u8>>,
     /// The guard's, which Postgres knows as well.
     pub guard: MacKey,
     /// The one the backend shares with the gateway.
@@ -71,9 +72,19 @@ impl PlaneKeys {
         }
     }
 
+    /// The gateway's signature, to be handed to the gateway.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`] never, for a key that was read.
+    pub fn gateway_signer(&self) -> Result<SigningKey, KeyError> {
+        SigningKey::from_pkcs8(&self.gateway_pkcs8)
+    }
+
     fn read(kept: Kept) -> Result<Self, KeyError> {
+        let gateway_pkcs8 = Secret::new(kept.gateway);
         Ok(Self {
-            gateway: SigningKey::from_pkcs8(&Secret::new(kept.gateway))?,
+            gateway: SigningKey::from_pkcs8(&gateway_pkcs8)?,
+            gateway_pkcs8,
             guard: MacKey::from_bytes(&Secret::new(kept.guard)),
             binding: MacKey::from_bytes(&Secret::new(kept.binding)),
         })

@@ -78,6 +78,11 @@ impl Gateway {
         Self { admission, parts }
     }
 
+    /// Names a request that comes no further.
+    pub fn reference(&self) -> Reference {
+        self.admission.reference().1
+    }
+
     /// Answers a request presented at a tenant's address.
     pub async fn handle(&self, tenant: TenantId, request: Request<Incoming>) -> Response<Body> {
         let (now, reference) = self.admission.reference();

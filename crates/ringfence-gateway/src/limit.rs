@@ -34,7 +34,8 @@ pub struct RateLimits {
 impl RateLimits {
     /// A rate for each tier.
     pub fn new(tiers: impl IntoIterator<Item = (String, Rate)>) -> Self {
-        let limiter = |rate: Rate| RateLimiter::dashmap(Quota::per_second(rate.per_second).allow_burst(rate.burst));
+        let limiter =
+            |rate: Rate| RateLimiter::dashmap(Quota::per_second(rate.per_second).allow_burst(rate.burst));
         let tiers = tiers.into_iter().map(|(name, rate)| (name, limiter(rate))).collect();
         Self { tiers, tier_of: <_>::default() }
     }

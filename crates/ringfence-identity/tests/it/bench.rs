@@ -9,15 +9,15 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use ringfence_context::{
-    AccessVerifier, Clock, Issuers, RawToken, Reason, Secret, TenantContext, TenantId, UnixTime,
-    VerifyAccess,
+    AccessVerifier, Clock, Issuers, RawToken, Reason, Record, Secret, TenantContext, TenantId, UnixTime,
+    Verdict, VerifyAccess,
     access::claimed_issuer,
     id::{ClientId, Role, Subject},
     key::{base64url, sha256},
 };
 use ringfence_identity::{
     Addresses, Directory, ExchangeDatabaseToken, Identity, MembershipHook, NewUser, Passwords, Pools,
-    PreTokenHook, Record, Verdict, exchange::ExchangeAnswer, router,
+    PreTokenHook, exchange::ExchangeAnswer, router,
 };
 use ringfence_store::{Draft, Kind, MasterKey, Records, Scope, SqliteStore, Store, faulty::FaultyStore};
 use tower::ServiceExt;
@@ -53,13 +53,12 @@ impl ExchangeDatabaseToken for Exchange {
 pub(crate) struct Verdicts(pub(crate) std::sync::Mutex<Vec<String>>);
 
 impl Record for Verdicts {
-    fn record(&self, verdict: &Verdict<'_>) {
-        let outcome = verdict.outcome.map_or_else(|refusal| refusal.reason.code(), |()| "allowed");
-        let (tenant, layer) = (verdict.tenant.map_or("-", |tenant| tenant.as_str()), verdict.layer.name());
-        self.0
-            .lock()
-            .unwrap()
-            .push(format!("{} {tenant} {layer} {} {outcome}", verdict.reference, verdict.action));
+    fn record(&self, verdict: Verdict) {
+        let (layer, outcome) =
+            verdict.refused.map_or_else(|| (verdict.passed[0], "allowed"), |(layer, reason)| (layer, reason.code()));
+        let (tenant, layer) = (verdict.tenant.as_ref().map_or("-", |tenant| tenant.as_str()), layer.name());
+        let action = verdict.action.unwrap();
+        self.0.lock().unwrap().push(format!("{} {tenant} {layer} {action} {outcome}", verdict.reference));
     }
 }
 
