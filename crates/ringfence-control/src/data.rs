@@ -10,6 +10,7 @@ use ringfence_guard::{
     proxy::Endpoint,
     role::RoleNameError,
 };
+use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::settings::{PostgresSettings, ServerSettings, Settings, SettingsError, read};
@@ -23,7 +24,7 @@ pub struct Data {
     app_role: RoleName,
     database: RoleName,
     tables: Vec<String>,
-    cluster: Option<Cluster>,
+    cluster: Mutex<Option<Cluster>>,
 }
 
 /// Why the database can't be used.
@@ -80,7 +81,8 @@ impl Data {
         let name = |key, value: &str| {
             RoleName::new(value).map_err(|error| DataError::Name { key, value: value.to_owned(), error })
         };
-        let (app_role, database) = (name("app_role", &postgres.app_role)?, name("database", &postgres.database)?);
+        let (app_role, database) =
+            (name("app_role", &postgres.app_role)?, name("database", &postgres.database)?);
         let tables = postgres.tables.clone();
         let data = match &postgres.server {
             Some(server) => Self::external(settings, server, app_role, database, tables)?,
@@ -114,7 +116,7 @@ impl Data {
             app_role,
             database,
             tables,
-            cluster: Some(cluster),
+            cluster: Mutex::new(Some(cluster)),
         })
     }
 
@@ -142,14 +144,17 @@ impl Data {
             app_role,
             database,
             tables,
-            cluster: None,
+            cluster: Mutex::default(),
         })
     }
 
     async fn prepare(&self, settings: &Settings, guard_key: &MacKey) -> Result<(), DataError> {
         let mut client = self.connect().await?;
-        let owner = RoleName::new("ringfence_owner")
-            .map_err(|error| DataError::Name { key: "owner", value: "ringfence_owner".to_owned(), error })?;
+        let owner = RoleName::new("ringfence_owner").map_err(|error| DataError::Name {
+            key: "owner",
+            value: "ringfence_owner".to_owned(),
+            error,
+        })?;
         Install::new(self.app_role.clone(), owner).run(&mut client).await?;
         self.make_tables(&mut client, &settings.postgres, &settings.schema_sql()?).await?;
         for table in &self.tables {
@@ -162,7 +167,12 @@ impl Data {
     }
 
     /// Runs the schema's SQL in one transaction, once: where the first table is not there yet.
-    async fn make_tables(&self, client: &mut Client, settings: &PostgresSettings, sql: &str) -> Result<(), DataError> {
+    async fn make_tables(
+        &self,
+        client: &mut Client,
+        settings: &PostgresSettings,
+        sql: &str,
+    ) -> Result<(), DataError> {
         let Some(first) = settings.tables.first() else { return Ok(()) };
         let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[first]).await?;
         if there.get(0) || sql.is_empty() {
@@ -234,17 +244,17 @@ impl Data {
         &self.tables
     }
 
-    /// The managed cluster, if it is one.
-    pub fn cluster(&self) -> Option<&Cluster> {
-        self.cluster.as_ref()
+    /// How the administrator connects.
+    pub fn admin(&self) -> &Config {
+        &self.admin
     }
 
-    /// Stops the managed cluster, leaving no process of it.
+    /// Stops the managed cluster, if it is one, leaving no process of it.
     ///
     /// # Errors
     /// Where it will not stop.
-    pub async fn close(self) -> Result<(), DataError> {
-        match self.cluster {
+    pub async fn stop(&self) -> Result<(), DataError> {
+        match self.cluster.lock().await.take() {
             Some(cluster) => Ok(cluster.stop().await?),
             None => Ok(()),
         }

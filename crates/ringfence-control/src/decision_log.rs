@@ -171,7 +171,8 @@ mod tests {
         let now = UnixTime::from_seconds(1_800_000_000);
         let verdict = |random| {
             let reference = Reference::make(now, random);
-            let mut verdict = Verdict::passed(reference, now, Part::Gateway, &[Layer::Token, Layer::Authorization]);
+            let mut verdict =
+                Verdict::passed(reference, now, Part::Gateway, &[Layer::Token, Layer::Authorization]);
             verdict.policies = vec!["everyone-reads".to_owned()];
             verdict.detail = Cow::Borrowed("found");
             verdict

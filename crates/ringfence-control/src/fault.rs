@@ -36,8 +36,16 @@ pub enum PlaneError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The upstream's address.
-    #[error("upstream.address = \"{0}\" is not host:port")]
+    #[error("upstream: address = \"{0}\" is not host:port")]
     Upstream(String),
+    /// The application can't be started.
+    #[error("the application ({program}): {what}")]
+    Application {
+        /// Its program.
+        program: String,
+        /// What is wrong.
+        what: String,
+    },
     /// The state.
     #[error(transparent)]
     Store(#[from] StoreError),

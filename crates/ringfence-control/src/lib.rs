@@ -4,10 +4,12 @@
 //! and that the plane is composed in one place ([`plane`]) from the parts each layer defines.
 
 pub mod api;
+pub mod application;
 pub mod clock;
 pub mod data;
 pub mod decision_log;
 pub mod fault;
+mod guard;
 pub mod keys;
 pub mod parts;
 pub mod plane;
@@ -15,6 +17,7 @@ pub mod private_file;
 pub mod serve;
 pub mod settings;
 pub mod tenant;
+pub mod trust;
 pub mod workflow;
 
 pub use clock::SystemClock;

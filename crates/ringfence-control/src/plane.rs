@@ -174,7 +174,8 @@ impl Plane {
 }
 
 fn addresses(settings: &Settings, listeners: &Listeners) -> Result<Addresses, PlaneError> {
-    let bound = listeners.gateway.local_addr().map_err(|_| PlaneError::Inside("a listener without address"))?;
+    let bound =
+        listeners.gateway.local_addr().map_err(|_| PlaneError::Inside("a listener without address"))?;
     let base_url = settings.base_url.clone().unwrap_or_else(|| format!("http://{bound}"));
     let host_suffix = settings.host_suffix.clone().unwrap_or_else(|| format!("localhost:{}", bound.port()));
     let audience = settings.audience.clone().unwrap_or_else(|| base_url.clone());

@@ -1,6 +1,6 @@
 //! Serving: the parts behind their listeners, until told to stop.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use http::{Request, Response};
@@ -56,16 +56,16 @@ impl Running {
     }
 }
 
-/// Serves an opened plane from these parts.
+/// Serves an opened plane from these parts, in front of the application at `upstream` (`host:port`).
 ///
 /// # Errors
 /// [`PlaneError`].
-pub fn serve(plane: Plane, parts: &Parts) -> Result<Running, PlaneError> {
+pub fn serve(plane: Plane, parts: &Parts, upstream: &str) -> Result<Running, PlaneError> {
     let signer = Arc::new(signer(&plane)?);
-    let gateway = Arc::new(gateway(&plane, parts, &signer)?);
+    let gateway = Arc::new(gateway(&plane, parts, &signer, upstream)?);
     let front = Arc::new(Front { hosts: hosts(&plane), issuers: issuers(&plane, parts, &signer), gateway });
     let api = api_router(&plane, parts);
-    let guard = crate::data::guard(&plane, parts);
+    let guard = crate::guard::guard(&plane, parts);
 
     let (stop, stopped) = watch::channel(false);
     let stopping = || wait(stopped.clone());
@@ -81,7 +81,8 @@ pub fn serve(plane: Plane, parts: &Parts) -> Result<Running, PlaneError> {
         stopping(),
     ));
     tasks.spawn(serve_http(listeners.api, move |request| routed(api.clone(), request), stopping()));
-    tasks.spawn(guard.serve(listeners.guard, stopping()));
+    let (listener, stopping) = (listeners.guard, stopping());
+    tasks.spawn(async move { guard.serve(listener, stopping).await });
     let (gateway, api, guard) = running;
     Ok(Running { gateway, api, guard, stop, tasks, data })
 }
@@ -108,7 +109,7 @@ async fn routed(router: Router, request: Request<Incoming>) -> Response<Body> {
         Ok(response) => response,
         Err(never) => match never {},
     };
-    answered.map(|body| body.map_err(Into::into).boxed())
+    answered.map(|body| body.map_err(Into::into).boxed_unsync())
 }
 
 async fn wait(mut stopped: watch::Receiver<bool>) {
@@ -131,9 +132,13 @@ fn hosts(plane: &Plane) -> Hosts {
     Hosts { base: base.to_ascii_lowercase(), suffix: addresses.host_suffix.clone() }
 }
 
-fn gateway(plane: &Plane, parts: &Parts, signer: &Arc<TxnSigner>) -> Result<Gateway, PlaneError> {
-    let upstream = &plane.settings.upstream.address;
-    let authority = upstream.parse().map_err(|_| PlaneError::Upstream(upstream.clone()))?;
+fn gateway(
+    plane: &Plane,
+    parts: &Parts,
+    signer: &Arc<TxnSigner>,
+    upstream: &str,
+) -> Result<Gateway, PlaneError> {
+    let authority = upstream.parse().map_err(|_| PlaneError::Upstream(upstream.to_owned()))?;
     Ok(Gateway::new(GatewayParts {
         issuers: Arc::clone(&plane.workflow.directory) as _,
         access: Arc::clone(&parts.gateway_access),

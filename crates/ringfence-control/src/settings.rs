@@ -85,12 +85,15 @@ impl Default for Listen {
     }
 }
 
-/// The application behind the gateway.
+/// The application behind the gateway: where it answers, or how to start it.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UpstreamSettings {
-    /// `host:port`.
-    pub address: String,
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum UpstreamSettings {
+    /// `host:port` of an application that runs by itself.
+    Address(String),
+    /// A program to run and its arguments; `{trust}` becomes the path of the trust file and `{listen}` the address to
+    /// listen on. It says `listening on ADDR` on its standard output, and ends when its standard input closes.
+    Command(Vec<String>),
 }
 
 /// The database behind the guard.

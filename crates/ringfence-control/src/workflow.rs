@@ -58,7 +58,9 @@ impl Workflow {
         exists_is_fine(self.pools.pool_create(&tenant.id, &tenant.display_name).await)?;
         let cli = ClientId::new(CLI_CLIENT)?;
         let loopback = vec!["http://127.0.0.1/callback".to_owned()];
-        exists_is_fine(self.pools.client_create_public(&tenant.id, &cli, "Ringfence command line", loopback).await)?;
+        exists_is_fine(
+            self.pools.client_create_public(&tenant.id, &cli, "Ringfence command line", loopback).await,
+        )?;
         self.store_seed(&tenant.id, bundle).await?;
         let pool = self.pools.pool_get(&tenant.id).await?;
         self.data.tenant_admit(&tenant.id, &pool.database_key()).await?;
@@ -66,7 +68,12 @@ impl Workflow {
         self.status_put(&tenant.id, TenantStatus::Active).await
     }
 
-    async fn onboard_begin(&self, id: TenantId, display_name: &str, tier: &str) -> Result<Tenant, TenantError> {
+    async fn onboard_begin(
+        &self,
+        id: TenantId,
+        display_name: &str,
+        tier: &str,
+    ) -> Result<Tenant, TenantError> {
         let tenant = Tenant {
             id,
             display_name: display_name.to_owned(),

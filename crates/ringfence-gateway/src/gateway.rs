@@ -188,7 +188,7 @@ impl Gateway {
         }
         let limited = Limited::new(body, limits::REQUEST_BODY_BYTES);
         if !read {
-            return Ok(RequestBody::Streaming(limited.map_err(BoxError::from).boxed()));
+            return Ok(RequestBody::Streaming(limited.map_err(BoxError::from).boxed_unsync()));
         }
         match limited.collect().await {
             Ok(collected) => Ok(RequestBody::Read(collected.to_bytes())),

@@ -40,7 +40,11 @@ impl Running {
     pub(crate) fn load(dir: &Path) -> Result<Self> {
         let path = dir.join(RUNNING);
         let text = std::fs::read_to_string(&path).map_err(|_| {
-            miette!(help = "start it with `ringfence up`, or name its state folder with --dir", "no plane runs in {}", dir.display())
+            miette!(
+                help = "start it with `ringfence up`, or name its state folder with --dir",
+                "no plane runs in {}",
+                dir.display()
+            )
         })?;
         serde_json::from_str(&text).into_diagnostic().wrap_err("running.json")
     }
@@ -105,7 +109,10 @@ impl Caller {
         *request.headers_mut() = headers;
         let answering = async {
             let response = self.0.request(request).await.map_err(|_| {
-                miette!(help = "is it running? start it with `ringfence up`", "nothing answers at {authority}")
+                miette!(
+                    help = "is it running? start it with `ringfence up`",
+                    "nothing answers at {authority}"
+                )
             })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES).collect().await;
@@ -119,7 +126,13 @@ impl Caller {
     }
 
     /// Calls the API of the plane of `dir` as its operator.
-    pub(crate) async fn api(&self, dir: &Path, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+    pub(crate) async fn api(
+        &self,
+        dir: &Path,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value> {
         let running = Running::load(dir)?;
         let token = Plane::operator_token(dir).into_diagnostic()?;
         let mut headers = bearer(token.reveal())?;

@@ -17,7 +17,8 @@ pub(crate) fn table(value: &Value, columns: &[&str]) -> String {
     let header: Vec<String> = columns.iter().map(|name| name.to_uppercase().replace('_', " ")).collect();
     let cells = |row: &Value| columns.iter().map(|name| cell(row.get(*name))).collect();
     let lines: Vec<Vec<String>> = std::iter::once(header).chain(rows.iter().map(cells)).collect();
-    let width = |at: usize| lines.iter().filter_map(|line| line.get(at)).map(|text| text.chars().count()).max();
+    let width =
+        |at: usize| lines.iter().filter_map(|line| line.get(at)).map(|text| text.chars().count()).max();
     let mut text = String::new();
     for line in &lines {
         for (at, cell) in line.iter().enumerate() {
@@ -32,7 +33,10 @@ pub(crate) fn table(value: &Value, columns: &[&str]) -> String {
 /// One object, a line for each member.
 pub(crate) fn card(value: &Value) -> String {
     let Some(members) = value.as_object() else { return cell(Some(value)) };
-    members.iter().map(|(name, value)| format!("{:<14} {}\n", name.replace('_', " "), cell(Some(value)))).collect()
+    members
+        .iter()
+        .map(|(name, value)| format!("{:<14} {}\n", name.replace('_', " "), cell(Some(value))))
+        .collect()
 }
 
 fn cell(value: Option<&Value>) -> String {

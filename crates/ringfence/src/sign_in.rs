@@ -52,7 +52,11 @@ impl Issuer<'_> {
 
     /// An access token for a machine client.
     pub(crate) async fn machine(&self, client_id: &str, client_secret: &str) -> Result<String> {
-        let grant = [("grant_type", "client_credentials"), ("client_id", client_id), ("client_secret", client_secret)];
+        let grant = [
+            ("grant_type", "client_credentials"),
+            ("client_id", client_id),
+            ("client_secret", client_secret),
+        ];
         self.token(form(&grant)).await
     }
 
@@ -99,6 +103,8 @@ fn ticket(page: &Answer) -> Option<String> {
 fn code(redirect: &Answer, state: &str) -> Option<String> {
     let location = redirect.headers.get(header::LOCATION)?.to_str().ok()?;
     let url = url::Url::parse(location).ok()?;
-    let get = |wanted: &str| url.query_pairs().find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned());
+    let get = |wanted: &str| {
+        url.query_pairs().find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+    };
     (get("state").as_deref() == Some(state)).then(|| get("code")).flatten()
 }

@@ -5,7 +5,8 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use ringfence_context::{
-    Layer, OperatorContext, RawToken, Reason, Refusal, TenantContext, TenantId, access, access::claimed_issuer,
+    Layer, OperatorContext, RawToken, Reason, Refusal, TenantContext, TenantId, access,
+    access::claimed_issuer,
 };
 
 use crate::{
@@ -27,7 +28,8 @@ where
     async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Self, ApiFailure> {
         let api = Api::from_ref(state);
         let token = bearer(&head.headers)?;
-        let records = operator_list(&api.workflow.records).await.map_err(|error| error.refusal(Layer::Identity))?;
+        let records =
+            operator_list(&api.workflow.records).await.map_err(|error| error.refusal(Layer::Identity))?;
         Ok(Self(OperatorContext::authenticate(token, &records)?))
     }
 }

@@ -10,7 +10,8 @@ use axum::{
 };
 use ringfence_authorization::{Facts, Question, Resource};
 use ringfence_context::{
-    Layer, Part, Permit, RawToken, Reason, Reference, Refusal, StoreAnswer, TenantContext, TenantId, Verdict, key,
+    Layer, Part, Permit, RawToken, Reason, Reference, Refusal, StoreAnswer, TenantContext, TenantId, Verdict,
+    key,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

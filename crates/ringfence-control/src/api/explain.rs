@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRequestParts, Path, State},
     http::request::Parts,
 };
-use ringfence_context::{Reason, Reference, Refusal, Layer, TenantId, Verdict};
+use ringfence_context::{Layer, Reason, Reference, Refusal, TenantId, Verdict};
 
 use crate::api::{
     Api,
@@ -45,18 +45,26 @@ pub async fn explain(
     Path(reference): Path<Reference>,
 ) -> Result<Json<Vec<Verdict>>, ApiFailure> {
     let log = api.log.clone();
-    let unreadable = || Refusal::new(Layer::Routing, Reason::DependencyUnavailable, "the decision log can't be read");
+    let unreadable =
+        || Refusal::new(Layer::Routing, Reason::DependencyUnavailable, "the decision log can't be read");
     let found = tokio::task::spawn_blocking(move || log.find(&reference))
         .await
         .map_err(|_| unreadable())?
         .map_err(|_| unreadable())?;
     let shown: Vec<Verdict> = match viewer {
         Viewer::Operator => found,
-        Viewer::Tenant(tenant) => found.into_iter().filter(|verdict| verdict.tenant.as_ref() == Some(&tenant)).collect(),
+        Viewer::Tenant(tenant) => {
+            found.into_iter().filter(|verdict| verdict.tenant.as_ref() == Some(&tenant)).collect()
+        }
     };
     if shown.is_empty() {
         // Not there and not yours look the same.
-        return Err(Refusal::new(Layer::Routing, Reason::NotServed, "no such reference, or another tenant's").into());
+        return Err(Refusal::new(
+            Layer::Routing,
+            Reason::NotServed,
+            "no such reference, or another tenant's",
+        )
+        .into());
     }
     Ok(Json(shown))
 }

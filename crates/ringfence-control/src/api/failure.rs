@@ -31,8 +31,12 @@ impl From<TenantError> for ApiFailure {
     fn from(error: TenantError) -> Self {
         match error {
             TenantError::Missing => Self::Told(StatusCode::NOT_FOUND, error.to_string()),
-            TenantError::Exists | TenantError::Status(..) => Self::Told(StatusCode::CONFLICT, error.to_string()),
-            TenantError::Tier(_) | TenantError::Id(_) | TenantError::Bundle(_) => Self::invalid(error.to_string()),
+            TenantError::Exists | TenantError::Status(..) => {
+                Self::Told(StatusCode::CONFLICT, error.to_string())
+            }
+            TenantError::Tier(_) | TenantError::Id(_) | TenantError::Bundle(_) => {
+                Self::invalid(error.to_string())
+            }
             TenantError::Store(error) => error.into(),
             TenantError::Identity(error) => error.into(),
             TenantError::Policy(error) => error.into(),
@@ -92,11 +96,16 @@ impl IntoResponse for ApiFailure {
                 let status = StatusCode::from_u16(refusal.reason.status()).unwrap_or(StatusCode::FORBIDDEN);
                 (status, serde_json::to_string(&refusal.problem(&reference)).unwrap_or_default())
             }
-            Self::Told(status, title) => {
-                (status, json!({ "type": "about:blank", "title": title, "status": status.as_u16() }).to_string())
-            }
+            Self::Told(status, title) => (
+                status,
+                json!({ "type": "about:blank", "title": title, "status": status.as_u16() }).to_string(),
+            ),
         };
-        (status, [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")], problem)
+        (
+            status,
+            [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")],
+            problem,
+        )
             .into_response()
     }
 }

@@ -78,7 +78,11 @@ pub async fn create(
 ///
 /// # Errors
 /// [`ApiFailure`].
-pub async fn show(State(api): State<Api>, _: Operator, Path(id): Path<TenantId>) -> Result<Json<Shown>, ApiFailure> {
+pub async fn show(
+    State(api): State<Api>,
+    _: Operator,
+    Path(id): Path<TenantId>,
+) -> Result<Json<Shown>, ApiFailure> {
     Ok(Json(shown(&api, api.workflow.tenants.tenant_get(&id).await?.value)))
 }
 
@@ -86,7 +90,11 @@ pub async fn show(State(api): State<Api>, _: Operator, Path(id): Path<TenantId>)
 ///
 /// # Errors
 /// [`ApiFailure`].
-pub async fn suspend(State(api): State<Api>, _: Operator, Path(id): Path<TenantId>) -> Result<Json<Shown>, ApiFailure> {
+pub async fn suspend(
+    State(api): State<Api>,
+    _: Operator,
+    Path(id): Path<TenantId>,
+) -> Result<Json<Shown>, ApiFailure> {
     Ok(Json(shown(&api, api.workflow.suspend(&id).await?)))
 }
 
@@ -94,7 +102,11 @@ pub async fn suspend(State(api): State<Api>, _: Operator, Path(id): Path<TenantI
 ///
 /// # Errors
 /// [`ApiFailure`].
-pub async fn resume(State(api): State<Api>, _: Operator, Path(id): Path<TenantId>) -> Result<Json<Shown>, ApiFailure> {
+pub async fn resume(
+    State(api): State<Api>,
+    _: Operator,
+    Path(id): Path<TenantId>,
+) -> Result<Json<Shown>, ApiFailure> {
     Ok(Json(shown(&api, api.workflow.resume(&id).await?)))
 }
 

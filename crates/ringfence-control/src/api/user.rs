@@ -50,7 +50,8 @@ pub async fn list(
     let pools = &api.workflow.pools;
     let mut shown = Vec::new();
     for user in pools.user_list(&tenant, None, PAGE).await? {
-        let roles = pools.membership_get(&tenant, &user.id).await?.map(|found| found.roles).unwrap_or_default();
+        let roles =
+            pools.membership_get(&tenant, &user.id).await?.map(|found| found.roles).unwrap_or_default();
         shown.push(Shown {
             id: user.id,
             username: user.username,

@@ -54,8 +54,9 @@ pub(crate) struct Verdicts(pub(crate) std::sync::Mutex<Vec<String>>);
 
 impl Record for Verdicts {
     fn record(&self, verdict: Verdict) {
-        let (layer, outcome) =
-            verdict.refused.map_or_else(|| (verdict.passed[0], "allowed"), |(layer, reason)| (layer, reason.code()));
+        let (layer, outcome) = verdict
+            .refused
+            .map_or_else(|| (verdict.passed[0], "allowed"), |(layer, reason)| (layer, reason.code()));
         let (tenant, layer) = (verdict.tenant.as_ref().map_or("-", |tenant| tenant.as_str()), layer.name());
         let action = verdict.action.unwrap();
         self.0.lock().unwrap().push(format!("{} {tenant} {layer} {action} {outcome}", verdict.reference));

@@ -24,7 +24,7 @@ impl Explain {
         let path = format!("/v1/explain/{}", self.reference);
         let found = Caller::new().api(&self.common.dir, Method::GET, &path, None).await?;
         print(self.common.json, &found, |found| {
-            found.as_array().into_iter().flatten().map(|verdict| text(verdict)).collect()
+            found.as_array().into_iter().flatten().map(text).collect()
         });
         Ok(ExitCode::SUCCESS)
     }
@@ -46,8 +46,13 @@ fn text(verdict: &Value) -> String {
             text.push_str(&format!("  {name:<8} {}\n", get(name)));
         }
     }
-    let policies: Vec<_> =
-        verdict.get("policies").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let policies: Vec<_> = verdict
+        .get("policies")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     if !policies.is_empty() {
         text.push_str(&format!("  policies {}\n", policies.join(", ")));
     }

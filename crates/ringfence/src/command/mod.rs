@@ -3,6 +3,7 @@
 mod client;
 mod explain;
 mod init;
+pub(crate) use init::write_new;
 mod policy;
 mod tenant;
 mod token;

@@ -67,7 +67,9 @@ impl PolicyCommand {
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
                 let path = format!("/v1/tenants/{tenant}/policies/{name}");
                 let answer = caller.send(&running.api, Method::PUT, &path, headers, policy).await?;
-                print(common.json, &answer.json()?, |_| "written; enforced from the next request on".to_owned());
+                print(common.json, &answer.json()?, |_| {
+                    "written; enforced from the next request on".to_owned()
+                });
             }
             Self::Delete { name, tenant, common } => {
                 let path = format!("/v1/tenants/{tenant}/policies/{name}");

@@ -67,7 +67,9 @@ impl TenantCommand {
             }
             Self::List(common) => {
                 let listed = caller.api(&common.dir, Method::GET, "/v1/tenants", None).await?;
-                print(common.json, &listed, |listed| table(listed, &["id", "display_name", "tier", "status", "host"]));
+                print(common.json, &listed, |listed| {
+                    table(listed, &["id", "display_name", "tier", "status", "host"])
+                });
             }
             Self::Show(one) => one.call(&caller, Method::GET, "").await?,
             Self::Suspend(one) => one.call(&caller, Method::POST, "/suspend").await?,

@@ -49,7 +49,12 @@ impl Token {
         let password = match demo::password(&common.dir, &tenant, &user) {
             Some(password) if !password_stdin => password,
             _ if password_stdin => read_password()?,
-            _ => return Err(miette!(help = "pass it with --password-stdin", "the password of {user} is not known")),
+            _ => {
+                return Err(miette!(
+                    help = "pass it with --password-stdin",
+                    "the password of {user} is not known"
+                ));
+            }
         };
         let caller = Caller::new();
         let issuer = Issuer { caller: &caller, running: &running, tenant: &tenant };

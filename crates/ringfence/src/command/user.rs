@@ -58,7 +58,8 @@ impl UserCommand {
         let caller = Caller::new();
         match self {
             Self::Create { username, tenant, roles, password_stdin, common } => {
-                let made = if password_stdin { None } else { Some(base64url(&random::<15>().into_diagnostic()?)) };
+                let made =
+                    if password_stdin { None } else { Some(base64url(&random::<15>().into_diagnostic()?)) };
                 let password = match &made {
                     Some(password) => password.clone(),
                     None => read_password()?,
