@@ -62,8 +62,13 @@ async fn watch(
     mut stopped: oneshot::Receiver<()>,
 ) {
     loop {
+        // Held here, because waiting for a child closes the input it still has.
+        let input = child.stdin.take();
         tokio::select! {
-            _ = &mut stopped => return end(child).await,
+            _ = &mut stopped => {
+                drop(input);
+                return end(child).await;
+            }
             status = child.wait() => {
                 tracing::error!(?status, "the application ended; it is started again");
             }
@@ -82,7 +87,6 @@ async fn watch(
 }
 
 async fn end(mut child: Child) {
-    drop(child.stdin.take());
     if timeout(END_WITHIN, child.wait()).await.is_err() {
         let _ = child.kill().await;
     }
