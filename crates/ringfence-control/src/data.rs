@@ -244,9 +244,12 @@ impl Data {
         &self.tables
     }
 
-    /// How the administrator connects.
-    pub fn admin(&self) -> &Config {
-        &self.admin
+    /// Folder and port number of the managed cluster's socket, if it is one.
+    pub fn socket(&self) -> Option<(&Path, u16)> {
+        match (&self.endpoint, self.admin.get_ports().first()) {
+            (Endpoint::Unix(socket), Some(port)) => Some((socket.parent()?, *port)),
+            _ => None,
+        }
     }
 
     /// Stops the managed cluster, if it is one, leaving no process of it.
