@@ -10,11 +10,8 @@
 use std::sync::Arc;
 
 use ringfence_context::{
-    DatabaseContext, DatabaseToken, Issuers, Layer, Permit, Reason, Refusal, TenantId, UnixTime, VerifyAccess,
-    access,
-    database::Backend,
-    key::MacKey,
-    txn::VerifyTxn,
+    DatabaseContext, DatabaseToken, Issuers, Layer, Permit, Reason, Refusal, TenantId, UnixTime,
+    VerifyAccess, access, database::Backend, key::MacKey, txn::VerifyTxn,
 };
 
 /// Who may open a database session.
@@ -24,12 +21,8 @@ pub trait Admit: Send + Sync {
     ///
     /// # Errors
     /// A refusal of the guard.
-    fn admit(
-        &self,
-        user: &TenantId,
-        token: &DatabaseToken,
-        now: UnixTime,
-    ) -> Result<Option<Permit>, Refusal>;
+    fn admit(&self, user: &TenantId, token: &DatabaseToken, now: UnixTime)
+    -> Result<Option<Permit>, Refusal>;
 
     /// Asked before every transaction: tenant still active, token not expired or revoked.
     ///

@@ -39,15 +39,15 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use self::{
-    endpoint::Endpoint,
-    server::ServerSettings,
-    verdict::{Record, Verdict},
-};
 use self::{
     cancel::Cancels,
     peer::Peer,
     pool::{Pool, SessionId},
+};
+pub use self::{
+    endpoint::Endpoint,
+    server::ServerSettings,
+    verdict::{Record, Verdict},
 };
 use crate::admission::{Admit, Contexts};
 

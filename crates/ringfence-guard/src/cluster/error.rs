@@ -14,9 +14,13 @@ pub enum ClusterError {
     TooOld { found: u32 },
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("user id {uid} is not in /etc/passwd; Postgres refuses to run as a user without a name: add it there")]
+    #[error(
+        "user id {uid} is not in /etc/passwd; Postgres refuses to run as a user without a name: add it there"
+    )]
     NoSuchUser { uid: u32 },
-    #[error("Postgres never runs as root, and there is neither a user `postgres` nor `nobody`; run `adduser --system postgres`")]
+    #[error(
+        "Postgres never runs as root, and there is neither a user `postgres` nor `nobody`; run `adduser --system postgres`"
+    )]
     OnlyRoot,
     #[error(
         "Postgres runs as `{user}`, who may not enter {closed}; choose another --dir or run `chmod o+x {closed}`",

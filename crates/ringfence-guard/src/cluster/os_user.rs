@@ -33,7 +33,8 @@ impl OsUsers {
         let uid = fs::metadata(own).map_err(|error| ClusterError::io(own, error))?.uid();
         let passwd = fs::read_to_string(PASSWD).unwrap_or_default();
         let all: Vec<OsUser> = passwd.lines().filter_map(parse).collect();
-        let ours = all.iter().find(|user| user.uid == uid).cloned().ok_or(ClusterError::NoSuchUser { uid })?;
+        let ours =
+            all.iter().find(|user| user.uid == uid).cloned().ok_or(ClusterError::NoSuchUser { uid })?;
         if uid != 0 {
             return Ok(Self { postgres: ours.clone(), ours });
         }
@@ -110,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_line_of_passwd_is_a_user() {
-        let user = parse("postgres:x:101:104:PostgreSQL administrator,,,:/var/lib/postgresql:/bin/bash").unwrap();
+        let user =
+            parse("postgres:x:101:104:PostgreSQL administrator,,,:/var/lib/postgresql:/bin/bash").unwrap();
         assert_eq!((user.name.as_str(), user.uid, user.gid), ("postgres", 101, 104));
         for bad in ["", "# comment", "a:x:one:2", "+::::::"] {
             assert!(parse(bad).is_none(), "{bad}");

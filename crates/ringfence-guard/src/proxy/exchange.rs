@@ -247,7 +247,11 @@ impl Exchange {
             let Some(head) = head else { return Ok(Step::Wait) };
             let whole = from.len() >= head.len;
             if matches!(head.tag, b'Z' | b'C' | b'G') && !whole {
-                return if head.len > limits::PG_STARTUP_BYTES { Err(Broken::Server) } else { Ok(Step::Wait) };
+                return if head.len > limits::PG_STARTUP_BYTES {
+                    Err(Broken::Server)
+                } else {
+                    Ok(Step::Wait)
+                };
             }
             let body = from.get(HEAD_BYTES..head.len.min(from.len())).unwrap_or_default();
             if !self.expected.is_empty() {

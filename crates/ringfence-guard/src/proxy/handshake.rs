@@ -89,9 +89,8 @@ async fn admit(
         Some(reference) => reference,
         None => new_reference().map_err(|_| Turned::Gone)?,
     };
-    let away = |refusal: &Refusal, code| {
-        Turned::Away(Failure::refusal(Severity::Fatal, code, refusal, &reference))
-    };
+    let away =
+        |refusal: &Refusal, code| Turned::Away(Failure::refusal(Severity::Fatal, code, refusal, &reference));
     let token = std::str::from_utf8(&password)
         .map_err(|_| Refusal::new(Layer::Guard, Reason::TokenMalformed, "not text"))
         .and_then(|text| DatabaseToken::new(text).map_err(|refusal| refusal.at(Layer::Guard)));
@@ -118,8 +117,8 @@ async fn admit(
         )));
     }
     let parameters = shared.pool.parameters(id).await;
-    let parameters =
-        parameters.map_err(|error| Turned::Away(session::unavailable(Severity::Fatal, &error, &reference)))?;
+    let parameters = parameters
+        .map_err(|error| Turned::Away(session::unavailable(Severity::Fatal, &error, &reference)))?;
     shared.record_for(user.as_ref(), &reference, None);
     greet(client, &parameters, &startup.settings);
     Ok(Admitted { permit, settings: startup.settings, reference })

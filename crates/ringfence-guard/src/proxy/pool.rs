@@ -79,7 +79,8 @@ impl Pool {
             }
         }
         let server = self.settings.connect().await.map_err(PoolError::Connect)?;
-        *self.parameters.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&server.parameters));
+        *self.parameters.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Arc::clone(&server.parameters));
         Ok(Lease { server, trace: Trace::New, _place: place })
     }
 

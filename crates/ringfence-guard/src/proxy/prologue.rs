@@ -80,16 +80,19 @@ pub(super) fn settings(out: &mut BytesMut, expected: &mut Expected, settings: &[
         parse(out, "", "SELECT pg_catalog.set_config($1, $2, false)", &[25, 25]);
         bind(out, "", &[name.as_bytes(), value.as_bytes()], 0);
         execute(out);
-        expected.expect(
-            [Reply::Tag(b'1'), Reply::Tag(b'2'), Reply::Tag(b'D'), Reply::Complete("SELECT 1")],
-        );
+        expected.expect([Reply::Tag(b'1'), Reply::Tag(b'2'), Reply::Tag(b'D'), Reply::Complete("SELECT 1")]);
     }
     sync(out);
     expected.expect([Reply::Idle]);
 }
 
 /// Opens the transaction with its context. No Sync: what the client says next is part of the same transaction.
-pub(super) fn context(out: &mut BytesMut, expected: &mut Expected, context: &DatabaseContext, prepared: bool) {
+pub(super) fn context(
+    out: &mut BytesMut,
+    expected: &mut Expected,
+    context: &DatabaseContext,
+    prepared: bool,
+) {
     if !prepared {
         prepare(out);
         expected.expect([Reply::Context(b'3'), Reply::Context(b'1')]);

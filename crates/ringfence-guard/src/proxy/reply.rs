@@ -141,7 +141,8 @@ mod tests {
         let refusal = Refusal::new(Layer::Guard, Reason::TenantMismatch, "presented at another tenant");
         let reference = Reference::new("r-1").unwrap();
         let mut out = BytesMut::new();
-        Failure::refusal(Severity::Fatal, sqlstate::INVALID_AUTHORIZATION, &refusal, &reference).write(&mut out);
+        Failure::refusal(Severity::Fatal, sqlstate::INVALID_AUTHORIZATION, &refusal, &reference)
+            .write(&mut out);
         let text = String::from_utf8_lossy(&out).into_owned();
         assert!(text.contains("layer=guard reason=tenant_mismatch reference=r-1"), "{text}");
         assert!(text.contains("C28000") && !text.contains("another tenant"), "{text}");

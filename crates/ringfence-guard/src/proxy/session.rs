@@ -262,7 +262,9 @@ impl Session {
                 "Postgres did not accept a start-up parameter.",
                 "Check client_encoding, TimeZone and the like.",
             ),
-            Broken::Server => self.refusal(Severity::Fatal, sqlstate::CANNOT_CONNECT_NOW, &down("connection lost")),
+            Broken::Server => {
+                self.refusal(Severity::Fatal, sqlstate::CANNOT_CONNECT_NOW, &down("connection lost"))
+            }
         })
     }
 
@@ -287,7 +289,12 @@ pub(super) fn unavailable(severity: Severity, error: &PoolError, reference: &Ref
         },
         PoolError::Connect(error) => {
             tracing::error!(%error, %reference, "no connection to Postgres");
-            Failure::refusal(severity, sqlstate::CANNOT_CONNECT_NOW, &down("Postgres is not reachable"), reference)
+            Failure::refusal(
+                severity,
+                sqlstate::CANNOT_CONNECT_NOW,
+                &down("Postgres is not reachable"),
+                reference,
+            )
         }
     }
 }

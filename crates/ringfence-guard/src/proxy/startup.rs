@@ -157,7 +157,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_start_up_names_a_tenant_and_a_reference() {
-        let pairs = [("user", "acme"), ("database", "ledger"), ("application_name", "ringfence:r-1"), ("timezone", "UTC")];
+        let pairs = [
+            ("user", "acme"),
+            ("database", "ledger"),
+            ("application_name", "ringfence:r-1"),
+            ("timezone", "UTC"),
+        ];
         let Ok(Opening::Start(startup)) = open(wire(3 << 16, &pairs)).await else { panic!("not a start-up") };
         assert_eq!(startup.user.unwrap().as_str(), "acme");
         assert_eq!((startup.database.as_str(), startup.reference.unwrap().as_str()), ("ledger", "r-1"));
@@ -167,7 +172,9 @@ mod tests {
 
     #[tokio::test]
     async fn parameters_that_change_what_statements_do_are_noticed() {
-        for name in ["options", "search_path", "role", "session_authorization", "row_security", "statement_timeout"] {
+        for name in
+            ["options", "search_path", "role", "session_authorization", "row_security", "statement_timeout"]
+        {
             let opening = open(wire(3 << 16, &[("user", "acme"), (name, "x")])).await;
             assert!(matches!(opening, Ok(Opening::Start(Startup { refused_parameter: true, .. }))), "{name}");
         }

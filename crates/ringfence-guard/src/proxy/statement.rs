@@ -16,7 +16,9 @@ pub(super) fn precedes_context(query: &[u8]) -> bool {
         }
         (Some(first), Some(second)) => matches!(
             (first.as_str(), second.as_str()),
-            ("START" | "SET", "TRANSACTION") | ("DISCARD", "ALL") | ("COMMIT" | "ROLLBACK", "WORK" | "TRANSACTION")
+            ("START" | "SET", "TRANSACTION")
+                | ("DISCARD", "ALL")
+                | ("COMMIT" | "ROLLBACK", "WORK" | "TRANSACTION")
         ),
         (Some(first), None) => matches!(first.as_str(), "COMMIT" | "ROLLBACK"),
         (None, _) => false,

@@ -30,7 +30,9 @@ pub(super) fn trace(verdict: &Verdict) {
     let Verdict { reference, tenant, layer, reason, detail, .. } = verdict;
     let tenant = tenant.as_ref().map_or("-", TenantId::as_str);
     match reason {
-        None => tracing::info!(%reference, tenant, layer = layer.name(), verdict = "admitted", "database session"),
+        None => {
+            tracing::info!(%reference, tenant, layer = layer.name(), verdict = "admitted", "database session")
+        }
         Some(reason) => tracing::warn!(
             %reference, tenant, layer = layer.name(), verdict = "refused", reason = reason.code(), detail,
             "database session"

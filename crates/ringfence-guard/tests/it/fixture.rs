@@ -12,8 +12,8 @@ use std::{
 };
 
 use ringfence_context::{
-    AccessClaims, AccessVerifier, Clock, DatabaseContext, IssuerKeys, Issuers, Layer, Permit, RawToken, Reason,
-    Reference, Refusal, Seal, StoreAnswer, TenantContext, TenantId, TokenId, UnixTime, VerifyAccess,
+    AccessClaims, AccessVerifier, Clock, DatabaseContext, IssuerKeys, Issuers, Layer, Permit, RawToken,
+    Reason, Reference, Refusal, Seal, StoreAnswer, TenantContext, TenantId, TokenId, UnixTime, VerifyAccess,
     database::Backend,
     id::{ClientId, Role, StoreId, Subject},
     key::{MacKey, SigningKey},
@@ -55,7 +55,9 @@ pub fn scratch(name: &str) -> PathBuf {
     let parent = std::env::temp_dir();
     for entry in fs::read_dir(&parent).unwrap().filter_map(Result::ok) {
         let file_name = entry.file_name().to_string_lossy().into_owned();
-        let Some(pid) = file_name.strip_prefix("rf-test-").and_then(|rest| rest.split('-').next()) else { continue };
+        let Some(pid) = file_name.strip_prefix("rf-test-").and_then(|rest| rest.split('-').next()) else {
+            continue;
+        };
         if !PathBuf::from(format!("/proc/{pid}")).exists() {
             // Another run may be removing it too.
             let _ = fs::remove_dir_all(entry.path());
@@ -213,7 +215,8 @@ impl World {
         // Roles belong to the whole cluster: a run that makes the same one twice at once would fail, not wait.
         let owner = RoleName::new(&format!("owner_{number}")).unwrap();
         Install::new(role.clone(), owner).run(&mut admin).await.unwrap();
-        let (guard_key, acme, globex) = (MacKey::generate().unwrap(), Tenant::new("acme"), Tenant::new("globex"));
+        let (guard_key, acme, globex) =
+            (MacKey::generate().unwrap(), Tenant::new("acme"), Tenant::new("globex"));
         install::guard_key_put(&admin, &guard_key).await.unwrap();
         for tenant in [&acme, &globex] {
             install::tenant_key_put(&admin, &tenant.id, &tenant.seal).await.unwrap();
@@ -226,7 +229,20 @@ impl World {
         let (host, port) = cluster.host_and_port();
         let (socket, host) = (cluster.socket(), host.to_owned());
         let verdicts = Arc::default();
-        Self { database, role, guard_key, acme, globex, registry, signer, verdicts, admin, socket, host, port }
+        Self {
+            database,
+            role,
+            guard_key,
+            acme,
+            globex,
+            registry,
+            signer,
+            verdicts,
+            admin,
+            socket,
+            host,
+            port,
+        }
     }
 
     pub fn server(&self) -> ServerSettings {
@@ -248,7 +264,8 @@ impl World {
     /// A connection straight to Postgres as the application's role, registered: what an attacker past the guard has.
     pub async fn direct(&self) -> (Client, Backend) {
         let client = connect(&self.direct_config()).await.unwrap();
-        let row = client.query_one("SELECT pid, started FROM ringfence.backend_register()", &[]).await.unwrap();
+        let row =
+            client.query_one("SELECT pid, started FROM ringfence.backend_register()", &[]).await.unwrap();
         let backend = Backend { pid: row.get(0), started: u64::try_from(row.get::<_, i64>(1)).unwrap() };
         (client, backend)
     }
@@ -303,8 +320,14 @@ impl World {
         };
         let contexts = MintContexts::new(self.guard_key.clone());
         let verdicts = Arc::clone(&self.verdicts) as Arc<dyn Record>;
-        Running::start(Guard::new(settings, Arc::new(admission), Arc::new(contexts), Arc::new(SystemClock), verdicts))
-            .await
+        Running::start(Guard::new(
+            settings,
+            Arc::new(admission),
+            Arc::new(contexts),
+            Arc::new(SystemClock),
+            verdicts,
+        ))
+        .await
     }
 
     pub fn through(&self, running: &Running, tenant: &Tenant) -> Config {
@@ -373,7 +396,10 @@ impl Arguments {
     pub async fn set(&self, client: &Client) -> Result<(), String> {
         let Self { tenant, token, token_exp, valid_until, tag } = self;
         client
-            .execute("SELECT ringfence.context_set($1, $2, $3, $4, $5)", &[tenant, token, token_exp, valid_until, tag])
+            .execute(
+                "SELECT ringfence.context_set($1, $2, $3, $4, $5)",
+                &[tenant, token, token_exp, valid_until, tag],
+            )
             .await
             .map(|_| ())
             .map_err(|error| sqlstate(&error))
@@ -395,10 +421,9 @@ pub fn sqlstate(error: &tokio_postgres::Error) -> String {
 
 /// All a simple query answers, values joined by `|`, rows by newlines; or the SQLSTATE and message.
 pub async fn ask(client: &Client, sql: &str) -> Result<String, (String, String)> {
-    let messages = client
-        .simple_query(sql)
-        .await
-        .map_err(|error| (sqlstate(&error), error.as_db_error().map_or(String::new(), |db| format!("{db:?}"))))?;
+    let messages = client.simple_query(sql).await.map_err(|error| {
+        (sqlstate(&error), error.as_db_error().map_or(String::new(), |db| format!("{db:?}")))
+    })?;
     let rows = messages.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => {
             Some((0..row.len()).map(|n| row.get(n).unwrap_or("NULL")).collect::<Vec<_>>().join("|"))
