@@ -103,7 +103,9 @@ async fn a_client_that_takes_our_statements_name_gets_no_further() {
     drop(acme);
     let globex = world.client(&guard, &world.globex).await;
     assert_eq!(
-        ask(&globex, "SELECT count(*), current_setting('x.tag', true) FROM accounts").await.unwrap(),
+        ask(&globex, "SELECT count(*), coalesce(current_setting('x.tag', true), '') FROM accounts")
+            .await
+            .unwrap(),
         "5|"
     );
 }
@@ -152,22 +154,23 @@ async fn copies_in_both_directions_fail_and_recover() {
     let guard = world.guard_with(|settings| settings.connections = 1).await;
     let client = world.client(&guard, &world.acme).await;
     let block = Bytes::from((0..20_000).map(|n| format!("acme\t{}\tn\t1\n", n + 1000)).collect::<String>());
-    let sink = client.copy_in("COPY accounts FROM STDIN").await.unwrap();
+    let sink = client.copy_in("COPY staging FROM STDIN").await.unwrap();
     pin_mut!(sink);
     sink.send(block.clone()).await.unwrap();
     assert_eq!(sink.finish().await.unwrap(), 20_000);
-    let out = client.copy_out("COPY accounts TO STDOUT").await.unwrap();
+    let out = client.copy_out("COPY staging TO STDOUT").await.unwrap();
     let bytes: usize = out.map(|part| part.unwrap().len()).fold(0, |sum, len| async move { sum + len }).await;
-    assert!(bytes > block.len());
+    assert_eq!(bytes, block.len());
     // A copy that fails at its first row, while the client goes on sending.
-    let sink = client.copy_in("COPY accounts FROM STDIN").await.unwrap();
+    let sink = client.copy_in("COPY staging FROM STDIN").await.unwrap();
     pin_mut!(sink);
     let mut failed = false;
     for _ in 0..50 {
         failed |= sink.feed(Bytes::from_static(b"acme\tnot a number\t\t\n")).await.is_err();
     }
     assert!(sink.finish().await.is_err() || failed);
-    assert_eq!(ask(&client, "SELECT count(*) FROM accounts").await.unwrap(), "20003");
+    assert_eq!(ask(&client, "SELECT count(*) FROM staging").await.unwrap(), "20000");
+    drop(client);
     let globex = world.client(&guard, &world.globex).await;
     assert_eq!(ask(&globex, "SELECT count(*) FROM accounts").await.unwrap(), "5");
 }
@@ -304,12 +307,12 @@ async fn frames_by_hand() {
         assert_eq!(raw.tags(b'Z').await, expected);
     }
     // COPY in the extended protocol with the Sync libpq sends at once, and the one it sends after the data.
-    raw.send(&[parse("COPY accounts FROM STDIN"), bind(), execute(), sync()]).await;
+    raw.send(&[parse("COPY staging FROM STDIN"), bind(), execute(), sync()]).await;
     assert_eq!(raw.tags(b'G').await, "12G");
     raw.send(&[frame(b'd', b"acme\t50\tx\t1\n"), frame(b'c', &[]), sync()]).await;
     assert_eq!(raw.tags(b'Z').await, "CZ");
     // The same, failing; what comes late is ignored.
-    raw.send(&[query("COPY accounts FROM STDIN")]).await;
+    raw.send(&[query("COPY staging FROM STDIN")]).await;
     assert_eq!(raw.tags(b'G').await, "G");
     raw.send(&[
         frame(b'd', b"acme\tx\n"),
@@ -321,7 +324,7 @@ async fn frames_by_hand() {
     assert_eq!(raw.tags(b'Z').await, "EZ");
     assert_eq!(raw.tags(b'Z').await, "TDCZ");
     // Given up by the client.
-    raw.send(&[query("COPY accounts FROM STDIN"), frame(b'f', b"no\0")]).await;
+    raw.send(&[query("COPY staging FROM STDIN"), frame(b'f', b"no\0")]).await;
     assert_eq!(raw.tags(b'Z').await, "GEZ");
     // A message nobody knows ends it.
     raw.send(&[frame(b'!', b"")]).await;

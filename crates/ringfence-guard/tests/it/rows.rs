@@ -1,9 +1,9 @@
 //! Attacks on other tenants' rows, by every statement that reads or writes, through the guard.
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt, pin_mut};
+use futures_util::StreamExt;
 
-use crate::fixture::{CANARY, World, ask, fails};
+use crate::fixture::{CANARY, World, ask, fails, sqlstate};
 
 /// Statements that would show a row of globex's if any layer forgot. None may; most simply show acme's.
 const READS: &[&str] = &[
@@ -112,7 +112,7 @@ const WRITES: &[(&str, &str)] = &[
     ("CREATE MATERIALIZED VIEW mine AS SELECT 1", "42501"),
     ("CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'", "42501"),
     ("CREATE SCHEMA mine", "42501"),
-    ("CREATE EXTENSION pgcrypto", "58P01"),
+    ("CREATE EXTENSION pgcrypto", "42501"),
     ("DROP TABLE accounts", "42501"),
     ("COMMENT ON TABLE accounts IS 'x'", "42501"),
     ("ANALYZE accounts; SELECT 1/0", "22012"),
@@ -156,25 +156,20 @@ async fn cv23_no_statement_writes_a_foreign_row_or_loosens_the_protection() {
 }
 
 #[tokio::test]
-async fn cv23_copy_in_writes_own_rows_only() {
+async fn cv23_copy_into_a_protected_table_is_refused_and_out_of_it_gives_own_rows() {
     let world = World::new().await;
     let guard = world.guard().await;
     let client = world.client(&guard, &world.acme).await;
     let before = world.globex_hash().await;
-    let copy = async |rows: &'static str| {
-        let sink = client.copy_in("COPY accounts FROM STDIN").await.unwrap();
-        pin_mut!(sink);
-        sink.send(Bytes::from_static(rows.as_bytes())).await.unwrap();
-        sink.finish().await
-    };
-    assert_eq!(copy("acme\t10\tten\t1\nacme\t11\televen\t1\n").await.unwrap(), 2);
-    let foreign = copy("acme\t12\ttwelve\t1\nglobex\t12\tx\t1\n").await.unwrap_err();
-    assert_eq!(foreign.code().unwrap().code(), "42501");
-    assert_eq!(ask(&client, "SELECT count(*) FROM accounts").await.unwrap(), "5");
-    let out = client.copy_out("COPY (SELECT * FROM accounts ORDER BY id) TO STDOUT").await.unwrap();
+    // Postgres itself has no COPY FROM under row security.
+    let refused = client.copy_in::<_, Bytes>("COPY accounts FROM STDIN").await.err().unwrap();
+    assert_eq!(sqlstate(&refused), "0A000");
+    // A copy that is refused leaves this library's client out of step, whoever serves it.
+    let client = world.client(&guard, &world.acme).await;
+    let out = client.copy_out("COPY accounts TO STDOUT").await.unwrap();
     let out: Vec<Bytes> = out.map(Result::unwrap).collect().await;
     let text = String::from_utf8(out.concat()).unwrap();
-    assert!(text.contains("acme\t11\televen\t1\n") && !text.contains(CANARY), "{text}");
+    assert!(text.contains("acme\t2\tacme-2\t200\n") && !text.contains(CANARY), "{text}");
     assert_eq!(world.globex_hash().await, before);
 }
 

@@ -59,8 +59,9 @@ async fn tables_shared_by_all_tenants_are_listed() {
         world.role
     );
     world.admin.batch_execute(&sql).await.unwrap();
-    let rows = world.admin.query("SELECT relation::text FROM ringfence.shared", &[]).await.unwrap();
-    assert_eq!(rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), ["currencies"]);
+    let rows =
+        world.admin.query("SELECT relation::text FROM ringfence.shared ORDER BY 1", &[]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), ["currencies", "staging"]);
 }
 
 #[tokio::test]

@@ -38,17 +38,15 @@ async fn psql_sees_its_tenant_and_copies_both_ways() {
     let script = "
         \\d accounts
         SELECT owner FROM accounts;
-        \\copy accounts FROM pstdin
+        \\copy staging FROM stdin
 acme\t60\tcopied\t1
 \\.
-        \\copy (SELECT owner FROM accounts WHERE id = 60) TO pstdout
+        \\copy (SELECT 'out of ' || owner FROM staging WHERE id = 60) TO pstdout
         BEGIN; SELECT ringfence.tenant_id(); SAVEPOINT s; SELECT 1/0; ROLLBACK TO s; SELECT 'after'; COMMIT;
-        SELECT $1 || 'bound' \\bind 'x' \\g
-        \\echo :SERVER_VERSION_NUM
-        SELECT count(*) FROM accounts;";
+        SELECT count(*) + 100 FROM accounts;";
     let output = run(&world, &guard, &world.acme, "psql", &["-X", "-A", "-t", "-f", "-"], script).await;
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    for part in ["acme-1", "copied", "COPY 1", "\nacme\n", "after", "\n4\n"] {
+    for part in ["acme-1", "COPY 1\n", "out of copied\n", "\nacme\n", "after\n", "103\n"] {
         assert!(out.contains(part), "{part}: {out}\n{err}");
     }
     assert!(!out.contains(CANARY) && err.contains("division by zero"), "{out}\n{err}");
