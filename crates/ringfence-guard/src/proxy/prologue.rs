@@ -34,6 +34,8 @@ pub(super) enum Reply {
     Tag(u8),
     /// `ReadyForQuery` outside a transaction.
     Idle,
+    /// Like `Tag`, for the part whose failure is about what the client asked for at start-up.
+    Setting(u8),
     /// Like `Tag`, for the part whose failure is about the client's context and not about the connection.
     Context(u8),
 }
@@ -48,9 +50,9 @@ impl Expected {
         self.replies.pop_front()
     }
 
-    /// Whether what is expected next is an answer to the context.
-    pub(super) fn at_context(&self) -> bool {
-        matches!(self.replies.front(), Some(Reply::Context(_)))
+    /// What is expected next.
+    pub(super) fn peek(&self) -> Option<Reply> {
+        self.replies.front().copied()
     }
 
     pub(super) fn clear(&mut self) {
@@ -80,7 +82,7 @@ pub(super) fn settings(out: &mut BytesMut, expected: &mut Expected, settings: &[
         parse(out, "", "SELECT pg_catalog.set_config($1, $2, false)", &[25, 25]);
         bind(out, "", &[name.as_bytes(), value.as_bytes()], 0);
         execute(out);
-        expected.expect([Reply::Tag(b'1'), Reply::Tag(b'2'), Reply::Tag(b'D'), Reply::Complete("SELECT 1")]);
+        expected.expect([b'1', b'2', b'D', b'C'].map(Reply::Setting));
     }
     sync(out);
     expected.expect([Reply::Idle]);

@@ -182,6 +182,7 @@ impl Session {
             let heard = exchange.server(&mut peer.inbound, &mut self.client.outbound, &mut peer.outbound);
             if let Step::Ready(status) = heard.map_err(|broken| self.broken(broken))? {
                 answered = true;
+                server.prepared &= !exchange.take_unprepared();
                 if status == Status::Idle {
                     exchange.next_transaction();
                 }
@@ -192,9 +193,6 @@ impl Session {
             }
             match exchange.client(&mut self.client.inbound, &mut peer.outbound) {
                 Ok(Step::Context) => {
-                    if exchange.take_unprepared() {
-                        server.prepared = false;
-                    }
                     self.open_transaction(server, &mut exchange)?;
                     continue;
                 }
