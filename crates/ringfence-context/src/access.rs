@@ -209,6 +209,20 @@ impl VerifiedToken {
     }
 }
 
+#[cfg(feature = "range")]
+impl TenantContext {
+    pub(crate) fn assume_unchecked(claims: AccessClaims) -> Self {
+        Self { claims, hash: [0; 32] }
+    }
+
+    /// The same, said to be of another tenant.
+    #[must_use]
+    pub fn claiming(mut self, tenant: TenantId) -> Self {
+        self.claims.tenant_id = tenant;
+        self
+    }
+}
+
 /// The `iss` a token claims, to look its keys up by. It decides nothing: [`VerifyAccess::verify`] compares it with the
 /// issuer that was found.
 ///

@@ -80,3 +80,10 @@ impl Permit {
         &self.action
     }
 }
+
+#[cfg(feature = "range")]
+impl Permit {
+    pub(crate) fn assume_unchecked(context: &TenantContext, action: &str) -> Self {
+        Self { context: context.clone(), action: action.to_owned() }
+    }
+}

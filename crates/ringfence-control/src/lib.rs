@@ -1,1 +1,30 @@
-//! control
+//! Life of a tenant, and the plane put together.
+//!
+//! It guarantees that onboarding and off-boarding are steps that can be resumed, that a tenant's id is never used twice,
+//! and that the plane is composed in one place ([`plane`]) from the parts each layer defines.
+
+pub mod api;
+pub mod application;
+pub mod clock;
+pub mod data;
+pub mod decision_log;
+pub mod fault;
+mod guard;
+pub mod keys;
+pub mod parts;
+pub mod plane;
+pub mod private_file;
+pub mod serve;
+pub mod settings;
+pub mod tenant;
+pub mod trust;
+pub mod workflow;
+
+pub use clock::SystemClock;
+pub use decision_log::DecisionLog;
+pub use fault::PlaneError;
+pub use parts::Parts;
+pub use plane::Plane;
+pub use serve::{Running, serve};
+pub use settings::Settings;
+pub use tenant::{Tenant, TenantStatus, Tenants};

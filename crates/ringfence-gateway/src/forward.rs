@@ -73,7 +73,7 @@ impl Upstream {
             sent.map_err(|_| unavailable("no answer in time"))?.map_err(|_| unavailable("no connection"))?;
         let (mut head, body) = response.into_parts();
         pass(&mut head.headers);
-        Ok(Response::from_parts(head, body.map_err(Into::into).boxed()))
+        Ok(Response::from_parts(head, body.map_err(Into::into).boxed_unsync()))
     }
 
     fn target(&self, uri: &Uri) -> Option<Uri> {

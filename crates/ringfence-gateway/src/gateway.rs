@@ -16,7 +16,7 @@ use crate::{
     admission::{Admission, Admitted, Granted},
     facts,
     forward::Upstream,
-    limit::RateLimit,
+    limit::RateLimits,
     refuse::{Body, BoxError, full, refuse},
     route::{RouteMatch, RouteTable},
     strip::Strip,
@@ -39,7 +39,7 @@ pub struct GatewayParts {
     /// The route table.
     pub routes: RouteTable,
     /// The tenants' rates.
-    pub limit: RateLimit,
+    pub limit: Arc<RateLimits>,
     /// The application.
     pub upstream: Upstream,
     /// The time.
@@ -76,6 +76,11 @@ impl Gateway {
         let admission =
             Admission::new(Arc::clone(&parts.issuers), Arc::clone(&parts.access), Arc::clone(&parts.clock));
         Self { admission, parts }
+    }
+
+    /// Names a request that comes no further.
+    pub fn reference(&self) -> Reference {
+        self.admission.reference().1
     }
 
     /// Answers a request presented at a tenant's address.
@@ -183,7 +188,7 @@ impl Gateway {
         }
         let limited = Limited::new(body, limits::REQUEST_BODY_BYTES);
         if !read {
-            return Ok(RequestBody::Streaming(limited.map_err(BoxError::from).boxed()));
+            return Ok(RequestBody::Streaming(limited.map_err(BoxError::from).boxed_unsync()));
         }
         match limited.collect().await {
             Ok(collected) => Ok(RequestBody::Read(collected.to_bytes())),

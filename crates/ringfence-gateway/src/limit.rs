@@ -1,6 +1,11 @@
-//! How much a tenant may ask: requests per second with a burst (GCRA), per tenant, never unlimited.
+//! How much a tenant may ask: requests per second with a burst (GCRA), per tenant by its tier. A tenant without a tier
+//! is refused, never unlimited.
 
-use std::num::NonZeroU32;
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{PoisonError, RwLock},
+};
 
 use governor::{
     Quota, RateLimiter,
@@ -11,6 +16,7 @@ use ringfence_context::{Layer, Reason, Refusal, TenantId};
 
 /// A rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rate {
     /// Requests per second, sustained.
     pub per_second: NonZeroU32,
@@ -18,16 +24,25 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
-/// The rate of every tenant of a tier.
-#[derive(Debug)]
-pub struct RateLimit {
-    limiter: RateLimiter<TenantId, DashMapStateStore<TenantId>, DefaultClock>,
+/// The rates of all tiers, and each tenant's tier.
+#[derive(Debug, Default)]
+pub struct RateLimits {
+    tiers: HashMap<String, RateLimiter<TenantId, DashMapStateStore<TenantId>, DefaultClock>>,
+    tier_of: RwLock<HashMap<TenantId, String>>,
 }
 
-impl RateLimit {
-    /// A limit for each tenant by itself.
-    pub fn new(rate: Rate) -> Self {
-        Self { limiter: RateLimiter::dashmap(Quota::per_second(rate.per_second).allow_burst(rate.burst)) }
+impl RateLimits {
+    /// A rate for each tier.
+    pub fn new(tiers: impl IntoIterator<Item = (String, Rate)>) -> Self {
+        let limiter =
+            |rate: Rate| RateLimiter::dashmap(Quota::per_second(rate.per_second).allow_burst(rate.burst));
+        let tiers = tiers.into_iter().map(|(name, rate)| (name, limiter(rate))).collect();
+        Self { tiers, tier_of: <_>::default() }
+    }
+
+    /// Puts a tenant into a tier.
+    pub fn tier_put(&self, tenant: TenantId, tier: &str) {
+        self.tier_of.write().unwrap_or_else(PoisonError::into_inner).insert(tenant, tier.to_owned());
     }
 
     /// Counts one request of a tenant.
@@ -35,10 +50,13 @@ impl RateLimit {
     /// # Errors
     /// [`Reason::RateLimited`] with the seconds to wait, rounded up.
     pub fn take(&self, tenant: &TenantId) -> Result<(), (Refusal, u64)> {
-        self.limiter.check_key(tenant).map_err(|denied| {
+        let refuse = |detail| Refusal::new(Layer::Routing, Reason::RateLimited, detail);
+        let tier_of = self.tier_of.read().unwrap_or_else(PoisonError::into_inner);
+        let limiter = tier_of.get(tenant).and_then(|tier| self.tiers.get(tier));
+        let limiter = limiter.ok_or((refuse("the tenant has no tier"), 1))?;
+        limiter.check_key(tenant).map_err(|denied| {
             let wait = denied.wait_time_from(DefaultClock::default().now());
-            let refusal = Refusal::new(Layer::Routing, Reason::RateLimited, "the tenant's rate is used up");
-            (refusal, wait.as_secs().saturating_add(1))
+            (refuse("the tenant's rate is used up"), wait.as_secs().saturating_add(1))
         })
     }
 }
@@ -49,13 +67,16 @@ mod tests {
 
     #[test]
     fn one_tenants_rate_is_not_anothers() {
-        let one = NonZeroU32::new(1).unwrap();
-        let limit = RateLimit::new(Rate { per_second: one, burst: NonZeroU32::new(3).unwrap() });
-        let (acme, globex) = (TenantId::new("acme").unwrap(), TenantId::new("globex").unwrap());
-        let taken = (0..10).filter(|_| limit.take(&acme).is_ok()).count();
+        let rate = Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::new(3).unwrap() };
+        let limits = RateLimits::new([("standard".to_owned(), rate)]);
+        let tenants = ["acme", "globex", "stranger"].map(|id| TenantId::new(id).unwrap());
+        limits.tier_put(tenants[0].clone(), "standard");
+        limits.tier_put(tenants[1].clone(), "standard");
+        let taken = (0..10).filter(|_| limits.take(&tenants[0]).is_ok()).count();
         assert_eq!(taken, 3);
-        let (refusal, wait) = limit.take(&acme).unwrap_err();
+        let (refusal, wait) = limits.take(&tenants[0]).unwrap_err();
         assert_eq!((refusal.reason, wait), (Reason::RateLimited, 1));
-        assert!(limit.take(&globex).is_ok());
+        assert!(limits.take(&tenants[1]).is_ok());
+        assert!(limits.take(&tenants[2]).is_err(), "no tier is no allowance");
     }
 }

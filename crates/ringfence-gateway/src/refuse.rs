@@ -2,21 +2,21 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use ringfence_context::{Reason, Reference, Refusal};
 
 /// Names the request on every response, allowed or refused.
 pub const REFERENCE: &str = "ringfence-reference";
 
 /// What flows through the gateway.
-pub type Body = BoxBody<Bytes, BoxError>;
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// What can go wrong with a body on its way.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body that is all there.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// The response to a refused request. The same reason gives the same bytes but for the reference.

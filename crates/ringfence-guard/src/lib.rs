@@ -1,1 +1,20 @@
-//! guard
+//! Which rows: the last line of defence, in front of Postgres and inside it.
+//!
+//! It guarantees that no statement sees a row unless a tenant was proved for the transaction it runs in, three times
+//! over: the [`proxy`] admits a client only with two signatures that agree ([`admission`]); it opens every transaction
+//! with a context only the guard's key can mint and only the tenant's own key can justify; and row security inside
+//! Postgres ([`install`]) verifies that context itself. What the context is and what it withstands:
+//! `docs/concepts/database-context.md`.
+//!
+//! [`cluster`] runs the installed Postgres for those who bring none.
+
+pub mod admission;
+pub mod cluster;
+pub mod install;
+pub mod proxy;
+pub mod role;
+
+pub use admission::{Admission, Admit, Contexts, MintContexts};
+pub use cluster::{Binaries, Cluster};
+pub use proxy::Guard;
+pub use role::RoleName;

@@ -103,9 +103,7 @@ impl Pools {
         let found = found.ok_or(refused("no such code in this tenant"))?;
         let mut grant = found.value;
         if let Some(given) = &grant.spent {
-            let exp = UnixTime::from_seconds(now.seconds().saturating_add(ACCESS_LIFE_SECONDS));
-            self.token_revoke(tenant, given, exp, now).await.map_err(|error| error.refusal())?;
-            return Err(refused("the code was spent before; its token is revoked"));
+            return Err(self.code_replayed(tenant, given, now).await);
         }
         if now.seconds() >= grant.signed_in.saturating_add(LIFE_SECONDS) {
             return Err(refused("the code is too old"));
@@ -124,8 +122,24 @@ impl Pools {
         let draft = Draft::put(&scope, CODE, &id, &grant).map_err(failed)?;
         match self.records.commit(vec![draft.expect(Expect::Revision(found.revision))]).await {
             Ok(_) => Ok(grant),
-            Err(StoreError::Conflict { .. }) => Err(refused("the code is being spent by another request")),
+            // Spent by another request since it was read: a race of two is a replay too.
+            Err(StoreError::Conflict { .. }) => {
+                let found = self.records.get::<Grant>(&scope, CODE, &id).await.map_err(failed)?;
+                match found.and_then(|found| found.value.spent) {
+                    Some(given) => Err(self.code_replayed(tenant, &given, now).await),
+                    None => Err(refused("the code was changed meanwhile")),
+                }
+            }
             Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Ends the token a spent code gave: one of the two who presented it is not whom it was meant for.
+    async fn code_replayed(&self, tenant: &TenantId, given: &TokenId, now: UnixTime) -> Refusal {
+        let exp = UnixTime::from_seconds(now.seconds().saturating_add(ACCESS_LIFE_SECONDS));
+        match self.token_revoke(tenant, given, exp, now).await {
+            Ok(_) => refuse(Reason::RequestMalformed, "the code was spent before; its token is revoked"),
+            Err(error) => error.refusal(),
         }
     }
 }

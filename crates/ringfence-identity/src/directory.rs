@@ -91,6 +91,8 @@ pub struct PublicPool {
     active: bool,
     revoked_tokens: HashSet<TokenId>,
     revoked_subjects: HashSet<Subject>,
+    /// When a replaced key stops being believed, in seconds since the epoch: then the pool is read again.
+    until: Option<u64>,
 }
 
 impl Directory {
@@ -205,6 +207,7 @@ impl Directory {
             next.revision = records.revision().await?;
             affected = self.all_tenants().await?;
         }
+        affected.extend(next.over(asked));
         loop {
             let page = records.changes(next.revision, PAGE).await?;
             let Some((last, _)) = page.last() else { break };
@@ -219,9 +222,7 @@ impl Directory {
             next.by_url.retain(|_, of| *of != tenant);
             next.tenants.remove(&tenant);
             if let Some(entry) = entry {
-                if let Entry::Pool(pool) = &entry {
-                    next.by_url.insert(pool.issuer.issuer.clone(), tenant.clone());
-                }
+                next.by_url.insert(self.addresses.issuer(&tenant), tenant.clone());
                 next.tenants.insert(tenant, Arc::new(entry));
             }
         }
@@ -276,6 +277,7 @@ impl Directory {
                 keys: pool.public_keys(now)?,
             }),
             active: pool.active,
+            until: pool.first_key_end(now),
             display_name: pool.display_name,
             revoked_tokens: live.filter_map(|(id, _)| TokenId::new(id).ok()).collect(),
             revoked_subjects: subjects.iter().filter_map(|(id, _)| Subject::new(id).ok()).collect(),
@@ -296,6 +298,17 @@ impl Directory {
             }
             all.extend(page.into_iter().map(|(id, stored)| (id, stored.value)));
         }
+    }
+}
+
+impl Snapshot {
+    /// The tenants one of whose keys has come to its end.
+    fn over(&self, now: UnixTime) -> Vec<TenantId> {
+        let over = |entry: &Entry| match entry {
+            Entry::Pool(pool) => pool.until.is_some_and(|until| until <= now.seconds()),
+            Entry::Refused(_) => false,
+        };
+        self.tenants.iter().filter(|(_, entry)| over(entry)).map(|(tenant, _)| tenant.clone()).collect()
     }
 }
 

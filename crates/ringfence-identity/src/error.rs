@@ -33,7 +33,7 @@ impl IdentityError {
             Self::Store(error) => error.refusal(Layer::Identity),
             Self::Busy => refuse(Reason::DependencyUnavailable, "too many passwords at once"),
             Self::Exists(_) | Self::Missing(_) => refuse(Reason::Internal, "not there, or there already"),
-            Self::Invalid(detail) => refuse(Reason::RequestMalformed, *detail),
+            Self::Invalid(detail) => refuse(Reason::RequestMalformed, detail),
             Self::Key(_) => refuse(Reason::Internal, "a key of the pool can't be used"),
         }
     }

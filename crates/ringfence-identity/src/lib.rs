@@ -37,4 +37,4 @@ pub use membership::Membership;
 pub use password::Passwords;
 pub use pool::{Pool, Pools};
 pub use user::{NewUser, User};
-pub use verdict::{Record, TracingRecord, Verdict};
+pub use verdict::TracingRecord;

@@ -86,6 +86,11 @@ impl Pool {
             .collect()
     }
 
+    /// When the next of the believed keys stops being so, in seconds since the epoch.
+    pub(crate) fn first_key_end(&self, now: UnixTime) -> Option<u64> {
+        self.keys.iter().filter_map(|key| key.until).filter(|until| *until > now.seconds()).min()
+    }
+
     /// The key by which the tenant's rows in the database believe its issuer.
     pub fn database_key(&self) -> MacKey {
         MacKey::from_bytes(&self.database_key.0)

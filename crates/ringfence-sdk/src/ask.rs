@@ -1,6 +1,6 @@
 //! The second decision: the tenant's policy store, asked by the backend over AuthZEN's evaluation API.
 
-use std::sync::Arc;
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use ringfence_context::{Layer, Permit, Reason, Refusal, StoreAnswer, TenantId, id::StoreId};
@@ -11,6 +11,15 @@ use crate::{
     client::Client,
     session::{Proof, Subject},
 };
+
+/// A permit, in a while.
+pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<Permit, Refusal>> + Send + 'a>>;
+
+/// The seam at which the backend's decision stands in the chain.
+pub trait AskStore: Send + Sync {
+    /// Asks the tenant's policy store about what the gateway permitted, with what the backend knows.
+    fn permit<'a>(&'a self, proof: &'a Proof, subject: Subject<'a>, facts: Map<String, Value>) -> Asking<'a>;
+}
 
 /// Asks the decision API.
 #[derive(Debug, Clone)]
@@ -41,7 +50,7 @@ impl Ask {
         Self { client, api: format!("http://{authority}").into() }
     }
 
-    pub(crate) async fn permit(
+    async fn ask(
         &self,
         proof: &Proof,
         subject: Subject<'_>,
@@ -76,6 +85,12 @@ impl Ask {
         let answer =
             StoreAnswer { store, store_tenant, allow: evaluation.decision, determining, errors, revision };
         Permit::decide(context, action, &answer)
+    }
+}
+
+impl AskStore for Ask {
+    fn permit<'a>(&'a self, proof: &'a Proof, subject: Subject<'a>, facts: Map<String, Value>) -> Asking<'a> {
+        Box::pin(self.ask(proof, subject, facts))
     }
 }
 

@@ -11,18 +11,18 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use ringfence_context::{Reference, Refusal};
 use tower::{Layer as TowerLayer, Service};
 
-use crate::{ask::Ask, session::TenantSession, verify::Recheck};
+use crate::{ask::AskStore, session::TenantSession, verify::Recheck};
 
 /// Lets a request through to a handler only with a [`TenantSession`] among its extensions.
 #[derive(Clone)]
 pub struct TenantLayer {
     recheck: Arc<dyn Recheck>,
-    ask: Ask,
+    ask: Arc<dyn AskStore>,
 }
 
 impl TenantLayer {
     /// A layer that verifies with `recheck` and decides with `ask`.
-    pub fn new(recheck: Arc<dyn Recheck>, ask: Ask) -> Self {
+    pub fn new(recheck: Arc<dyn Recheck>, ask: Arc<dyn AskStore>) -> Self {
         Self { recheck, ask }
     }
 }

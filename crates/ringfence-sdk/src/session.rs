@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ringfence_context::{DatabaseToken, Permit, Reference, Refusal, TenantContext, TenantId};
 use serde_json::{Map, Value};
 
-use crate::ask::Ask;
+use crate::ask::AskStore;
 
 /// What a recheck has proved.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ pub struct Proof {
 #[derive(Clone)]
 pub struct TenantSession {
     proof: Proof,
-    ask: Ask,
+    ask: Arc<dyn AskStore>,
 }
 
 /// What is asked about: a type of the tenant's schema, an id, whose row it is, and its attributes.
@@ -41,7 +41,7 @@ pub struct Subject<'a> {
 }
 
 impl TenantSession {
-    pub(crate) fn new(proof: Proof, ask: Ask) -> Self {
+    pub(crate) fn new(proof: Proof, ask: Arc<dyn AskStore>) -> Self {
         Self { proof, ask }
     }
 

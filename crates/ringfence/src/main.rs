@@ -1,1 +1,43 @@
-fn main() {}
+//! The tenant-isolation plane, one binary.
+
+mod call;
+mod command;
+mod demo;
+mod output;
+mod sign_in;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use command::Command;
+
+/// The tenant-isolation plane of a multi-tenant application.
+#[derive(Debug, Parser)]
+#[command(name = "ringfence", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .without_time()
+        .init();
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("ringfence: can't start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(arguments.command.run()) {
+        Ok(code) => code,
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::FAILURE
+        }
+    }
+}

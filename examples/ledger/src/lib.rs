@@ -18,8 +18,13 @@ use axum::{
     routing::{get, post},
 };
 use ringfence_sdk::{
-    Database, Recheck, TenantLayer, Trust, Verify, ask::Ask, client::Client, context::AccessVerifier,
-    context::Clock, issuers::RemoteIssuers, trust::TrustError,
+    Database, Recheck, TenantLayer, Trust, Verify,
+    ask::{Ask, AskStore},
+    client::Client,
+    context::AccessVerifier,
+    context::Clock,
+    issuers::RemoteIssuers,
+    trust::TrustError,
 };
 
 use crate::filter::TenantFilter;
@@ -34,7 +39,7 @@ pub struct Ledger {
     /// Verification of requests.
     pub recheck: Arc<dyn Recheck>,
     /// The tenant's policy store.
-    pub ask: Ask,
+    pub ask: Arc<dyn AskStore>,
 }
 
 impl Ledger {
@@ -55,13 +60,13 @@ impl Ledger {
             database: Database::new(trust.guard, trust.database.clone()),
             filter: TenantFilter::default(),
             recheck: Arc::new(verify),
-            ask: Ask::new(client, &trust.api.to_string()),
+            ask: Arc::new(Ask::new(client, &trust.api.to_string())),
         })
     }
 
     /// The API: see `openapi.yaml`.
     pub fn router(self) -> Router {
-        let layer = TenantLayer::new(Arc::clone(&self.recheck), self.ask.clone());
+        let layer = TenantLayer::new(Arc::clone(&self.recheck), Arc::clone(&self.ask));
         Router::new()
             .route("/accounts", get(account::list).post(account::create))
             .route("/beneficiaries", get(beneficiary::list).post(beneficiary::create))

@@ -20,20 +20,13 @@ use axum::{
     routing::{get, post},
 };
 use ringfence_context::{
-    AccessVerifier, Clock, Issuers, Layer, RawToken, Reference, Refusal, TenantContext, TenantId,
-    VerifyAccess, access::claimed_issuer, key,
+    AccessVerifier, Clock, Issuers, Layer, Part, RawToken, Record, Reference, Refusal, TenantContext,
+    TenantId, Verdict, VerifyAccess, access::claimed_issuer, key,
 };
 
 use crate::{
-    attempts::Attempts,
-    directory::Directory,
-    error::IdentityError,
-    exchange::ExchangeDatabaseToken,
-    hook::PreTokenHook,
-    issuer::Issuer,
-    password::Passwords,
-    pool::Pools,
-    verdict::{Record, TracingRecord, Verdict},
+    attempts::Attempts, directory::Directory, error::IdentityError, exchange::ExchangeDatabaseToken,
+    hook::PreTokenHook, issuer::Issuer, password::Passwords, pool::Pools, verdict::TracingRecord,
 };
 
 /// Everything the issuers' endpoints work with. The seams are trait objects: the range puts broken parts there.
@@ -111,8 +104,14 @@ impl Identity {
         action: &'static str,
         outcome: Result<(), &Refusal>,
     ) {
-        let layer = outcome.err().map_or(Layer::Identity, |refusal| refusal.layer);
-        self.record.record(&Verdict { tenant, reference, layer, action, outcome });
+        let passed: &[Layer] = if outcome.is_ok() { &[Layer::Identity] } else { &[] };
+        let mut verdict = Verdict::passed(reference.clone(), self.clock.now(), Part::Issuer, passed);
+        verdict.tenant = tenant.cloned();
+        verdict.action = Some(action.into());
+        self.record.record(match outcome {
+            Ok(()) => verdict,
+            Err(refusal) => verdict.refused(refusal),
+        });
     }
 }
 

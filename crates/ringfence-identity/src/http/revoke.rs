@@ -26,7 +26,7 @@ pub(super) async fn revoke(
     request: Request<Body>,
 ) -> Response {
     let outcome = run(&identity, &at.tenant, request).await;
-    let verdict = outcome.as_ref().map(|()| ()).map_err(|error| error.refusal());
+    let verdict = outcome.as_ref().copied().map_err(|error| error.refusal());
     identity.verdict(Some(&at.tenant), &at.reference, "revoke", verdict);
     match outcome {
         Ok(()) => unstored(StatusCode::OK.into_response()),

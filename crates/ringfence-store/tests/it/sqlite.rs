@@ -17,6 +17,15 @@ async fn is_a_store() {
 }
 
 #[tokio::test]
+async fn commits_and_changes_agree_with_a_map_whatever_the_seed() {
+    for seed in 0..6 {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("state")).await.unwrap();
+        conformance::agrees_with_a_model(&store, seed).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn state_survives_and_two_openings_agree() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state");

@@ -1,0 +1,111 @@
+//! What a call to the API can end in. An operator is told what is wrong in words; everyone else gets a refusal.
+
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use ringfence_authorization::StoresError;
+use ringfence_context::{Reference, Refusal, UnixTime};
+use ringfence_identity::IdentityError;
+use ringfence_store::StoreError;
+use serde_json::json;
+
+use crate::tenant::TenantError;
+
+/// Why a call failed.
+#[derive(Debug)]
+pub enum ApiFailure {
+    /// A layer refused.
+    Refused(Refusal, Option<Reference>),
+    /// It can't be done, for a reason the operator can act on.
+    Told(StatusCode, String),
+}
+
+impl From<Refusal> for ApiFailure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal, None)
+    }
+}
+
+impl From<TenantError> for ApiFailure {
+    fn from(error: TenantError) -> Self {
+        match error {
+            TenantError::Missing => Self::Told(StatusCode::NOT_FOUND, error.to_string()),
+            TenantError::Exists | TenantError::Status(..) => {
+                Self::Told(StatusCode::CONFLICT, error.to_string())
+            }
+            TenantError::Tier(_) | TenantError::Id(_) | TenantError::Bundle(_) => {
+                Self::invalid(error.to_string())
+            }
+            TenantError::Store(error) => error.into(),
+            TenantError::Identity(error) => error.into(),
+            TenantError::Policy(error) => error.into(),
+            TenantError::Data(error) => Self::Told(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        }
+    }
+}
+
+impl From<IdentityError> for ApiFailure {
+    fn from(error: IdentityError) -> Self {
+        let status = match &error {
+            IdentityError::Store(error) => return error.clone().into(),
+            IdentityError::Exists(_) => StatusCode::CONFLICT,
+            IdentityError::Missing(_) => StatusCode::NOT_FOUND,
+            IdentityError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            IdentityError::Key(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            IdentityError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::Told(status, error.to_string())
+    }
+}
+
+impl From<StoresError> for ApiFailure {
+    fn from(error: StoresError) -> Self {
+        match error {
+            StoresError::Policy(fault) => Self::invalid(fault.to_string()),
+            StoresError::Store(error) => error.into(),
+            StoresError::Missing => Self::Told(StatusCode::NOT_FOUND, error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for ApiFailure {
+    fn from(error: StoreError) -> Self {
+        let status = match &error {
+            StoreError::Conflict { .. } | StoreError::TenantExists => StatusCode::CONFLICT,
+            StoreError::TenantUnknown => StatusCode::NOT_FOUND,
+            StoreError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::Told(status, error.to_string())
+    }
+}
+
+impl ApiFailure {
+    /// Bad input, with what to write instead.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::Told(StatusCode::UNPROCESSABLE_ENTITY, detail.into())
+    }
+}
+
+impl IntoResponse for ApiFailure {
+    fn into_response(self) -> Response {
+        let (status, problem) = match self {
+            Self::Refused(refusal, reference) => {
+                let reference = reference.unwrap_or_else(|| Reference::make(UnixTime::from_micros(0), 0));
+                let status = StatusCode::from_u16(refusal.reason.status()).unwrap_or(StatusCode::FORBIDDEN);
+                (status, serde_json::to_string(&refusal.problem(&reference)).unwrap_or_default())
+            }
+            Self::Told(status, title) => (
+                status,
+                json!({ "type": "about:blank", "title": title, "status": status.as_u16() }).to_string(),
+            ),
+        };
+        (
+            status,
+            [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")],
+            problem,
+        )
+            .into_response()
+    }
+}

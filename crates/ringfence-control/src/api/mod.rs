@@ -1,0 +1,69 @@
+//! The plane's own HTTP API: operators manage tenants, backends ask for decisions. Mounted on a listener of its own.
+//!
+//! Two kinds of callers, and neither can pass for the other: an operator's token holds no tenant, a tenant's token opens
+//! no operator's door.
+
+pub mod caller;
+pub mod client;
+pub mod evaluation;
+pub mod explain;
+pub mod failure;
+pub mod policy;
+pub mod tenant;
+pub mod user;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, post, put},
+};
+use ringfence_authorization::Decide;
+use ringfence_context::{Clock, Issuers, Record, VerifyAccess, limits, txn::VerifyTxn};
+use ringfence_identity::Passwords;
+
+use crate::{decision_log::DecisionLog, workflow::Workflow};
+
+/// What the API stands on.
+#[derive(Clone)]
+pub struct Api {
+    /// Steps of a tenant's life, and the state they work on.
+    pub workflow: Workflow,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+    /// The decision log.
+    pub log: DecisionLog,
+    /// Where its own verdicts go.
+    pub record: Arc<dyn Record>,
+    /// The tenants' policy stores.
+    pub decide: Arc<dyn Decide>,
+    /// Issuers.
+    pub issuers: Arc<dyn Issuers>,
+    /// Verification of access tokens.
+    pub access: Arc<dyn VerifyAccess>,
+    /// Verification of `Txn-Token`s.
+    pub txn: Arc<dyn VerifyTxn>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Every path of the API.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/v1/tenants", get(tenant::list).post(tenant::create))
+        .route("/v1/tenants/{tenant}", get(tenant::show).delete(tenant::delete))
+        .route("/v1/tenants/{tenant}/suspend", post(tenant::suspend))
+        .route("/v1/tenants/{tenant}/resume", post(tenant::resume))
+        .route("/v1/tenants/{tenant}/users", get(user::list).post(user::create))
+        .route("/v1/tenants/{tenant}/users/{user}/disable", post(user::disable))
+        .route("/v1/tenants/{tenant}/clients", get(client::list).post(client::create))
+        .route("/v1/tenants/{tenant}/clients/{client}/disable", post(client::disable))
+        .route("/v1/tenants/{tenant}/policies", get(policy::list))
+        .route("/v1/tenants/{tenant}/policies/{name}", put(policy::put).delete(policy::delete))
+        .route("/v1/explain/{reference}", get(explain::explain))
+        .route("/t/{tenant}/access/v1/evaluation", post(evaluation::evaluate))
+        .layer(DefaultBodyLimit::max(limits::REQUEST_BODY_BYTES))
+        .with_state(api)
+}

@@ -1,0 +1,183 @@
+//! The plane: opened from its settings, then served from its parts.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ringfence_authorization::Stores;
+use ringfence_context::{Clock, Secret, key::Jwks, operator::OperatorRecord, txn::TxnVerifier};
+use ringfence_gateway::limit::RateLimits;
+use ringfence_guard::cluster::Durability;
+use ringfence_identity::{Addresses, Directory, Passwords, Pools};
+use ringfence_store::Records;
+use tokio::net::TcpListener;
+
+use crate::{
+    data::Data,
+    decision_log::DecisionLog,
+    fault::PlaneError,
+    keys::{PlaneKeys, first_operator, operator_list, operator_put},
+    settings::Settings,
+    tenant::Tenants,
+    workflow::Workflow,
+};
+
+/// File of the first operator's token, below the state folder.
+pub const OPERATOR_TOKEN: &str = "operator.token";
+
+/// The plane, opened: everything it knows, and no listener yet serving.
+pub struct Plane {
+    /// What it was told.
+    pub settings: Settings,
+    /// Its state folder.
+    pub dir: PathBuf,
+    /// Its own keys.
+    pub keys: PlaneKeys,
+    /// Tenants' lives.
+    pub workflow: Workflow,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+    /// The decision log.
+    pub log: DecisionLog,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Its listeners, bound and waiting.
+    pub listeners: Listeners,
+    addresses: Addresses,
+}
+
+/// Bound listeners: a port in use is found before anything is changed.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Gateway and issuers.
+    pub gateway: TcpListener,
+    /// API.
+    pub api: TcpListener,
+    /// Guard.
+    pub guard: TcpListener,
+}
+
+impl Listeners {
+    /// Binds all three.
+    ///
+    /// # Errors
+    /// [`PlaneError::Listen`] names the address that can't be had.
+    pub async fn bind(listen: &crate::settings::Listen) -> Result<Self, PlaneError> {
+        let bind = async |key: &'static str, address: SocketAddr| {
+            TcpListener::bind(address).await.map_err(|error| PlaneError::Listen { key, address, error })
+        };
+        Ok(Self {
+            gateway: bind("gateway", listen.gateway).await?,
+            api: bind("api", listen.api).await?,
+            guard: bind("guard", listen.guard).await?,
+        })
+    }
+}
+
+impl Plane {
+    /// Opens the state, the keys, the database and the tenants' policies.
+    ///
+    /// # Errors
+    /// [`PlaneError`], each saying what to do.
+    pub async fn open(
+        settings: Settings,
+        dir: &Path,
+        clock: Arc<dyn Clock>,
+        durability: Durability,
+    ) -> Result<Self, PlaneError> {
+        let listeners = Listeners::bind(&settings.listen).await?;
+        let bundles = settings.bundles()?;
+        settings.route_table()?;
+        std::fs::create_dir_all(dir).map_err(|error| PlaneError::folder(dir, error))?;
+        let records = Records::open_sqlite(dir).await?;
+        let keys = PlaneKeys::open(&records).await?;
+        let log = DecisionLog::open(dir).map_err(|error| PlaneError::folder(dir, error))?;
+        let addresses = addresses(&settings, &listeners)?;
+        let directory = Directory::open(records.clone(), addresses.clone(), Arc::clone(&clock)).await?;
+        let stores = Stores::load(records.clone(), Arc::clone(&clock)).await?;
+        tokio::spawn(Arc::clone(&stores).follow());
+        let data = Data::open(&settings, dir, &keys.guard, durability).await?;
+        let rates = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.rate));
+        let workflow = Workflow {
+            tenants: Tenants::new(records.clone()),
+            pools: Pools::new(records.clone()),
+            records,
+            directory,
+            stores,
+            data: Arc::new(data),
+            limits: Arc::new(RateLimits::new(rates)),
+            bundles: Arc::new(bundles),
+        };
+        workflow.take_up().await?;
+        let plane = Self {
+            settings,
+            dir: dir.to_owned(),
+            keys,
+            workflow,
+            passwords: Passwords::new()?,
+            log,
+            clock,
+            listeners,
+            addresses,
+        };
+        plane.first_operator().await?;
+        Ok(plane)
+    }
+
+    /// Names of hosts and issuers.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The trust domain of `Txn-Token`s.
+    pub fn trust_domain(&self) -> String {
+        format!("{}/trust", self.addresses.base_url)
+    }
+
+    /// The verifier of the gateway's signature.
+    pub fn txn_verifier(&self) -> TxnVerifier {
+        TxnVerifier {
+            keys: vec![self.keys.gateway.public().clone()],
+            issuer: self.addresses.base_url.clone(),
+            audience: self.trust_domain(),
+        }
+    }
+
+    /// The gateway's public keys.
+    pub fn gateway_keys(&self) -> Jwks {
+        Jwks { keys: vec![self.keys.gateway.public().jwk()] }
+    }
+
+    /// The operator's token of this folder, for the command line.
+    ///
+    /// # Errors
+    /// Where the file can't be read.
+    pub fn operator_token(dir: &Path) -> Result<Secret<String>, PlaneError> {
+        let path = dir.join(OPERATOR_TOKEN);
+        let text = std::fs::read_to_string(&path).map_err(|error| PlaneError::folder(&path, error))?;
+        Ok(Secret::new(text.trim().to_owned()))
+    }
+
+    async fn first_operator(&self) -> Result<(), PlaneError> {
+        if !operator_list(&self.workflow.records).await?.is_empty() {
+            return Ok(());
+        }
+        let name = first_operator().ok_or(PlaneError::Inside("an operator's name"))?;
+        let (record, token) = OperatorRecord::issue(name).map_err(|_| PlaneError::Inside("no randomness"))?;
+        // The file first: an operator nobody can be is worse than a token nobody is.
+        crate::private_file::write(&self.dir.join(OPERATOR_TOKEN), token.reveal())
+            .map_err(|error| PlaneError::folder(&self.dir, error))?;
+        Ok(operator_put(&self.workflow.records, &record).await?)
+    }
+}
+
+fn addresses(settings: &Settings, listeners: &Listeners) -> Result<Addresses, PlaneError> {
+    let bound =
+        listeners.gateway.local_addr().map_err(|_| PlaneError::Inside("a listener without address"))?;
+    let base_url = settings.base_url.clone().unwrap_or_else(|| format!("http://{bound}"));
+    let host_suffix = settings.host_suffix.clone().unwrap_or_else(|| format!("localhost:{}", bound.port()));
+    let audience = settings.audience.clone().unwrap_or_else(|| base_url.clone());
+    Ok(Addresses { base_url, audience, host_suffix })
+}

@@ -1,0 +1,200 @@
+//! `ringfence.toml`: read strictly, with messages that say which key and what to write.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use ringfence_authorization::PolicyBundle;
+use ringfence_gateway::{RouteTable, limit::Rate};
+use serde::Deserialize;
+
+/// What is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file can't be read.
+    #[error("can't read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A file is not of its form.
+    #[error("{}: {what}", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to write.
+        what: String,
+    },
+}
+
+/// The settings of one plane.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where the plane listens.
+    #[serde(default)]
+    pub listen: Listen,
+    /// The URL people reach the gateway at, without a trailing slash; by default made from `listen.gateway`.
+    pub base_url: Option<String>,
+    /// What follows `{tenant}.` in tenants' hosts; by default `localhost` with the gateway's port.
+    pub host_suffix: Option<String>,
+    /// The audience of access tokens; by default the base URL.
+    pub audience: Option<String>,
+    /// The application.
+    pub upstream: UpstreamSettings,
+    /// The database.
+    pub postgres: PostgresSettings,
+    /// The route table's file.
+    pub routes: PathBuf,
+    /// Tiers by name.
+    pub tiers: BTreeMap<String, TierSettings>,
+    /// The Cedar action that permits a direct database session.
+    #[serde(default = "connect_database")]
+    pub database_action: String,
+    /// The Cedar type that stands for the whole of a tenant.
+    pub tenant_resource: String,
+    /// The folder file names are relative to: where the settings were read.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+fn connect_database() -> String {
+    "ConnectDatabase".to_owned()
+}
+
+/// Listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// Gateway and issuers.
+    pub gateway: SocketAddr,
+    /// Control and decision API.
+    pub api: SocketAddr,
+    /// The Postgres proxy.
+    pub guard: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self { gateway: loopback(8080), api: loopback(8081), guard: loopback(6432) }
+    }
+}
+
+/// The application behind the gateway: where it answers, or how to start it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum UpstreamSettings {
+    /// `host:port` of an application that runs by itself.
+    Address(String),
+    /// A program to run and its arguments; `{trust}` becomes the path of the trust file and `{listen}` the address to
+    /// listen on. It says `listening on ADDR` on its standard output, and ends when its standard input closes.
+    Command(Vec<String>),
+}
+
+/// The database behind the guard.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresSettings {
+    /// The database's name.
+    pub database: String,
+    /// The role all tenants' statements run as.
+    pub app_role: String,
+    /// The tables to put under row security, parents first.
+    pub tables: Vec<String>,
+    /// For a managed cluster: SQL files that make the tables, run once.
+    #[serde(default)]
+    pub schema: Vec<PathBuf>,
+    /// The folder of Postgres' programs, where it is not found by itself.
+    pub binaries: Option<PathBuf>,
+    /// An existing server, instead of a managed one.
+    pub server: Option<ServerSettings>,
+}
+
+/// An existing Postgres server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Its host name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The role that installs: may create roles and owns the tables.
+    pub admin_role: String,
+    /// A file with that role's password.
+    pub admin_password_file: PathBuf,
+    /// A file with the application role's password.
+    pub app_password_file: PathBuf,
+}
+
+/// A tier.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TierSettings {
+    /// How much each tenant may ask.
+    pub rate: Rate,
+    /// The namespace of the schema.
+    pub namespace: String,
+    /// The Cedar schema new tenants start with.
+    pub schema: PathBuf,
+    /// The Cedar policies and templates new tenants start with.
+    pub policies: PathBuf,
+}
+
+impl Settings {
+    /// Reads a settings file.
+    ///
+    /// # Errors
+    /// What is wrong, naming file and key.
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let text = read(path)?;
+        let mut settings: Self = toml::from_str(&text)
+            .map_err(|error| SettingsError::Form { path: path.to_owned(), what: error.to_string() })?;
+        settings.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        if settings.tiers.is_empty() {
+            let what = "there is no tier: add [tiers.standard]".to_owned();
+            return Err(SettingsError::Form { path: path.to_owned(), what });
+        }
+        Ok(settings)
+    }
+
+    /// The route table.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn route_table(&self) -> Result<RouteTable, SettingsError> {
+        let path = self.folder.join(&self.routes);
+        RouteTable::parse(&read(&path)?)
+            .map_err(|fault| SettingsError::Form { path: path.clone(), what: fault.to_string() })
+    }
+
+    /// What each tier seeds a tenant's store with.
+    ///
+    /// # Errors
+    /// What is wrong with a file.
+    pub fn bundles(&self) -> Result<BTreeMap<String, PolicyBundle>, SettingsError> {
+        let bundle = |(name, tier): (&String, &TierSettings)| {
+            let schema = read(&self.folder.join(&tier.schema))?;
+            let policies = read(&self.folder.join(&tier.policies))?;
+            Ok((name.clone(), PolicyBundle { namespace: tier.namespace.clone(), schema, policies }))
+        };
+        self.tiers.iter().map(bundle).collect()
+    }
+
+    /// The SQL that makes the tables of a managed cluster.
+    ///
+    /// # Errors
+    /// Where a file can't be read.
+    pub fn schema_sql(&self) -> Result<String, SettingsError> {
+        let texts = self.postgres.schema.iter().map(|path| read(&self.folder.join(path)));
+        Ok(texts.collect::<Result<Vec<_>, _>>()?.join("\n"))
+    }
+}
+
+pub(crate) fn read(path: &Path) -> Result<String, SettingsError> {
+    std::fs::read_to_string(path).map_err(|error| SettingsError::Read { path: path.to_owned(), error })
+}

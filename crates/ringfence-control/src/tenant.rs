@@ -1,0 +1,114 @@
+//! Tenants as the plane knows them. An id that was ever used stays as a tombstone.
+
+use ringfence_context::{TenantId, id::IdError};
+use ringfence_store::{Draft, Expect, Kind, Records, Revision, Scope, StoreError, Stored};
+use serde::{Deserialize, Serialize};
+
+const TENANT: Kind = Kind::new("tenant");
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Shown to people.
+    pub display_name: String,
+    /// Its tier.
+    pub tier: String,
+    /// Where it is in its life.
+    pub status: TenantStatus,
+}
+
+/// Where a tenant is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TenantStatus {
+    /// Being made; creating it again resumes.
+    Onboarding,
+    /// Served.
+    Active,
+    /// Refused everywhere, with its data kept.
+    Suspended,
+    /// Being removed; deleting it again resumes.
+    Offboarding,
+    /// Removed. The id is never used again.
+    Gone,
+}
+
+/// Why a tenant could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantError {
+    /// There is none.
+    #[error("there is no tenant of this id")]
+    Missing,
+    /// There is or was one.
+    #[error("the id is or was in use; ids are never used again: choose another")]
+    Exists,
+    /// It is not in a state that allows this.
+    #[error("the tenant is {0:?}; this needs it to be {1}")]
+    Status(TenantStatus, &'static str),
+    /// No such tier.
+    #[error("there is no tier \"{0}\" in ringfence.toml")]
+    Tier(String),
+    /// Not an id.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// The state refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The pool refused.
+    #[error(transparent)]
+    Identity(#[from] ringfence_identity::IdentityError),
+    /// The policy store refused.
+    #[error(transparent)]
+    Policy(#[from] ringfence_authorization::StoresError),
+    /// The tier's policies are wrong.
+    #[error(transparent)]
+    Bundle(#[from] ringfence_authorization::PolicyFault),
+    /// The database refused.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+}
+
+/// All tenants.
+#[derive(Debug, Clone)]
+pub struct Tenants {
+    records: Records,
+}
+
+impl Tenants {
+    /// The tenants of this state.
+    pub fn new(records: Records) -> Self {
+        Self { records }
+    }
+
+    /// The tenant of this id, with the revision of its record.
+    ///
+    /// # Errors
+    /// [`TenantError::Missing`].
+    pub async fn tenant_get(&self, id: &TenantId) -> Result<Stored<Tenant>, TenantError> {
+        self.records.get(&Scope::Plane, TENANT, id.as_str()).await?.ok_or(TenantError::Missing)
+    }
+
+    /// Tenants by ascending id, those after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// What the state refuses.
+    pub async fn tenant_list(&self, after: Option<&str>, limit: u32) -> Result<Vec<Tenant>, TenantError> {
+        let listed = self.records.list::<Tenant>(&Scope::Plane, TENANT, after, limit).await?;
+        Ok(listed.into_iter().map(|(_, stored)| stored.value).collect())
+    }
+
+    /// Writes a tenant: as a new one, or at the revision it was read at.
+    ///
+    /// # Errors
+    /// [`TenantError::Exists`], or a conflict with another change.
+    pub async fn tenant_put(&self, tenant: &Tenant, expect: Expect) -> Result<Revision, TenantError> {
+        let draft = Draft::put(&Scope::Plane, TENANT, tenant.id.as_str(), tenant)?.expect(expect);
+        match self.records.commit(vec![draft]).await {
+            Err(StoreError::Conflict { .. }) if expect == Expect::Absent => Err(TenantError::Exists),
+            outcome => Ok(outcome?),
+        }
+    }
+}

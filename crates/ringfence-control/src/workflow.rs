@@ -1,0 +1,219 @@
+//! Onboarding, suspension and off-boarding: steps that are idempotent, in an order that never leaves a tenant half open.
+//!
+//! A tenant is refused everywhere until its last step, and from the first step of leaving on. A crash between steps
+//! leaves it in a state that says so; the same call resumes.
+
+use std::sync::Arc;
+
+use ringfence_authorization::{
+    PolicyBundle, Stores, StoresError,
+    stores::{store_create, store_delete},
+};
+use ringfence_context::{
+    TenantId,
+    id::{ClientId, StoreId},
+};
+use ringfence_gateway::limit::RateLimits;
+use ringfence_identity::{Directory, IdentityError, Pools};
+use ringfence_store::{Expect, Records, StoreError};
+
+use crate::{
+    data::Data,
+    tenant::{Tenant, TenantError, TenantStatus, Tenants},
+};
+
+/// The public client `ringfence token` signs in with.
+pub const CLI_CLIENT: &str = "ringfence-cli";
+
+/// What the steps work on.
+#[derive(Clone)]
+pub struct Workflow {
+    /// The state.
+    pub records: Records,
+    /// Tenants.
+    pub tenants: Tenants,
+    /// Pools.
+    pub pools: Pools,
+    /// Issuers in memory.
+    pub directory: Arc<Directory>,
+    /// Policy stores in memory.
+    pub stores: Arc<Stores>,
+    /// The database.
+    pub data: Arc<Data>,
+    /// Rates.
+    pub limits: Arc<RateLimits>,
+    /// What each tier seeds a store with.
+    pub bundles: Arc<std::collections::BTreeMap<String, PolicyBundle>>,
+}
+
+impl Workflow {
+    /// Makes a tenant, or resumes making it.
+    ///
+    /// # Errors
+    /// [`TenantError::Exists`] where the id is or was in use; what a step refuses, after which the same call resumes.
+    pub async fn onboard(&self, id: TenantId, display_name: &str, tier: &str) -> Result<Tenant, TenantError> {
+        let bundle = self.bundles.get(tier).ok_or(TenantError::Tier(tier.to_owned()))?;
+        let tenant = self.onboard_begin(id, display_name, tier).await?;
+        absent_is_fine(self.records.tenant_add(&tenant.id).await)?;
+        exists_is_fine(self.pools.pool_create(&tenant.id, &tenant.display_name).await)?;
+        let cli = ClientId::new(CLI_CLIENT)?;
+        let loopback = vec!["http://127.0.0.1/callback".to_owned()];
+        exists_is_fine(
+            self.pools.client_create_public(&tenant.id, &cli, "Ringfence command line", loopback).await,
+        )?;
+        self.store_seed(&tenant.id, bundle).await?;
+        let pool = self.pools.pool_get(&tenant.id).await?;
+        self.data.tenant_admit(&tenant.id, &pool.database_key()).await?;
+        self.limits.tier_put(tenant.id.clone(), tier);
+        self.status_put(&tenant.id, TenantStatus::Active).await
+    }
+
+    async fn onboard_begin(
+        &self,
+        id: TenantId,
+        display_name: &str,
+        tier: &str,
+    ) -> Result<Tenant, TenantError> {
+        let tenant = Tenant {
+            id,
+            display_name: display_name.to_owned(),
+            tier: tier.to_owned(),
+            status: TenantStatus::Onboarding,
+        };
+        match self.tenants.tenant_put(&tenant, Expect::Absent).await {
+            Ok(_) => Ok(tenant),
+            Err(TenantError::Exists) => {
+                let found = self.tenants.tenant_get(&tenant.id).await?.value;
+                if found == tenant { Ok(found) } else { Err(TenantError::Exists) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn store_seed(&self, tenant: &TenantId, bundle: &PolicyBundle) -> Result<(), TenantError> {
+        match self.stores.document(tenant).await {
+            Ok(_) => return Ok(()),
+            Err(StoresError::Missing) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let document = bundle.seed(StoreId::new(&format!("ps-{tenant}"))?, tenant.clone())?;
+        self.records.commit(store_create(&document)?).await?;
+        Ok(())
+    }
+
+    /// Refuses the tenant everywhere, keeping its data.
+    ///
+    /// # Errors
+    /// [`TenantError::Status`] where it is not active.
+    pub async fn suspend(&self, id: &TenantId) -> Result<Tenant, TenantError> {
+        self.status_check(id, &[TenantStatus::Active, TenantStatus::Suspended], "active").await?;
+        let tenant = self.status_put(id, TenantStatus::Suspended).await?;
+        self.pools.pool_suspend(id).await?;
+        self.data.tenant_bar(id).await?;
+        self.current().await?;
+        Ok(tenant)
+    }
+
+    /// Serves a suspended tenant again.
+    ///
+    /// # Errors
+    /// [`TenantError::Status`] where it is not suspended.
+    pub async fn resume(&self, id: &TenantId) -> Result<Tenant, TenantError> {
+        self.status_check(id, &[TenantStatus::Suspended], "suspended").await?;
+        self.data.tenant_admit(id, &self.pools.pool_get(id).await?.database_key()).await?;
+        self.pools.pool_resume(id).await?;
+        self.status_put(id, TenantStatus::Active).await
+    }
+
+    /// Removes a tenant with its rows, or resumes removing it; says how many rows.
+    ///
+    /// # Errors
+    /// What a step refuses, after which the same call resumes.
+    pub async fn offboard(&self, id: &TenantId) -> Result<u64, TenantError> {
+        let found = self.tenants.tenant_get(id).await?.value;
+        if found.status == TenantStatus::Gone {
+            return Err(TenantError::Missing);
+        }
+        self.status_put(id, TenantStatus::Offboarding).await?;
+        missing_is_fine(self.pools.pool_suspend(id).await)?;
+        self.data.tenant_bar(id).await?;
+        self.current().await?;
+        let rows = self.data.tenant_rows_delete(id).await?;
+        match self.stores.document(id).await {
+            Ok((document, _)) => self.records.commit(store_delete(&document)).await.map(drop)?,
+            Err(StoresError::Missing | StoresError::Store(StoreError::TenantUnknown)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        missing_is_fine(self.pools.pool_delete(id).await)?;
+        match self.records.tenant_shred(id).await {
+            Ok(_) | Err(StoreError::TenantUnknown) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.status_put(id, TenantStatus::Gone).await?;
+        Ok(rows)
+    }
+
+    /// Takes up what an earlier run left: rates of tenants, and tenants half made or half removed are said.
+    ///
+    /// # Errors
+    /// Where the state can't be read.
+    pub async fn take_up(&self) -> Result<(), TenantError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.tenants.tenant_list(after.as_deref(), 500).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id.to_string());
+            for tenant in page {
+                if matches!(tenant.status, TenantStatus::Onboarding | TenantStatus::Offboarding) {
+                    tracing::warn!(tenant = %tenant.id, status = ?tenant.status, "unfinished: repeat the command");
+                }
+                self.limits.tier_put(tenant.id, &tenant.tier);
+            }
+        }
+    }
+
+    async fn status_check(
+        &self,
+        id: &TenantId,
+        allowed: &[TenantStatus],
+        needed: &'static str,
+    ) -> Result<(), TenantError> {
+        let status = self.tenants.tenant_get(id).await?.value.status;
+        if allowed.contains(&status) { Ok(()) } else { Err(TenantError::Status(status, needed)) }
+    }
+
+    async fn status_put(&self, id: &TenantId, status: TenantStatus) -> Result<Tenant, TenantError> {
+        let found = self.tenants.tenant_get(id).await?;
+        let tenant = Tenant { status, ..found.value };
+        self.tenants.tenant_put(&tenant, Expect::Revision(found.revision)).await?;
+        self.current().await?;
+        Ok(tenant)
+    }
+
+    /// Waits until memory has caught up with the state: what was changed is enforced from now on.
+    async fn current(&self) -> Result<(), TenantError> {
+        self.directory.reach(self.records.revision().await?).await;
+        Ok(self.stores.refresh().await?)
+    }
+}
+
+fn absent_is_fine<T>(outcome: Result<T, StoreError>) -> Result<(), StoreError> {
+    match outcome {
+        Ok(_) | Err(StoreError::TenantExists) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn exists_is_fine(outcome: Result<(), IdentityError>) -> Result<(), IdentityError> {
+    match outcome {
+        Err(IdentityError::Exists(_)) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn missing_is_fine(outcome: Result<(), IdentityError>) -> Result<(), IdentityError> {
+    match outcome {
+        Err(IdentityError::Missing(_) | IdentityError::Store(StoreError::TenantUnknown)) => Ok(()),
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,163 @@
+//! Puts Ringfence's schema into the database it protects.
+//!
+//! Idempotent and versioned: an administrator runs it at every start. Needs nothing but stock Postgres 15.
+//!
+//! Every tenant is the same database role, so whatever Postgres shares between sessions of one role is shared between
+//! tenants unless it is closed. Closed by `doors.sql` and tested one by one: statistics and activity of other backends,
+//! cancelling and terminating them, locks and advisory locks, large objects, notifications (the guard also drops them),
+//! sizes, snapshots, temporary and permanent objects, `DO` blocks. What Postgres gives no way to close stays, and is:
+//!
+//! - `pg_class.reltuples` and `relpages`: how many rows all tenants have together, at the last ANALYZE.
+//! - counters of the whole cluster (`txid_current()`, `xmin`, sequences): how much all tenants write. Use uuids as keys.
+//! - `LISTEN` and `NOTIFY` can be said, but nothing is delivered; `ALTER ROLE` on oneself can be said: the guard finds and
+//!   undoes stored settings when it connects, and a password opens nothing in a managed cluster (peer authentication;
+//!   elsewhere, authenticate the application's role by something a password does not change).
+//! - a name of a custom setting, once used, can be probed for on the same server connection.
+//! - `LOCK TABLE` and long statements hold others up; the guard bounds how long a transaction may take.
+//! - two tenants that help each other can talk through any of these. They could as well telephone.
+
+use ringfence_context::{TenantId, key::MacKey};
+use tokio_postgres::Client;
+
+use crate::role::RoleName;
+
+/// The edition of the SQL in this crate.
+const VERSION: i32 = 1;
+
+/// Serialises installs: an arbitrary number, the same in every Ringfence.
+const INSTALL_LOCK: i64 = 0x7269_6e67_6665_6e63;
+
+/// What is installed, and for whom.
+#[derive(Debug, Clone)]
+pub struct Install {
+    /// The role every tenant's statements run as; made if missing.
+    pub app: RoleName,
+    /// The role that owns the schema; nobody logs in as it; made if missing.
+    pub owner: RoleName,
+    /// Whether to close what one role shares between tenants, for every role that is not granted it by name.
+    pub doors: Doors,
+}
+
+/// What to do about everything a database role shares that row security does not govern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doors {
+    /// Close it, as far as Postgres allows.
+    Close,
+    /// The administrator has seen to it: other roles of this database need what closing takes from `PUBLIC`.
+    Leave,
+}
+
+/// Why it was not installed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A newer Ringfence has been here.
+    #[error("the database holds schema version {found}, this Ringfence knows {VERSION}: run the newer one")]
+    Newer {
+        /// The version found.
+        found: i32,
+    },
+    /// Postgres refused.
+    #[error("{}", describe(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+}
+
+/// What Postgres said, with its hint.
+fn describe(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("{}. {}", db.message(), db.hint().unwrap_or_default()).trim_end().to_owned(),
+        None => error.to_string(),
+    }
+}
+
+impl Install {
+    /// For an application's role, with the doors closed.
+    pub fn new(app: RoleName, owner: RoleName) -> Self {
+        Self { app, owner, doors: Doors::Close }
+    }
+
+    /// Installs or brings up to date, in one transaction.
+    ///
+    /// # Errors
+    /// [`InstallError`]; nothing was changed.
+    pub async fn run(&self, client: &mut Client) -> Result<(), InstallError> {
+        let transaction = client.transaction().await?;
+        transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&INSTALL_LOCK]).await?;
+        let exists = "SELECT to_regclass('ringfence.installed') IS NOT NULL";
+        if transaction.query_one(exists, &[]).await?.get(0) {
+            let found: Option<i32> = transaction
+                .query_opt("SELECT version FROM ringfence.installed", &[])
+                .await?
+                .map(|row| row.get(0));
+            if let Some(found) = found.filter(|found| *found > VERSION) {
+                return Err(InstallError::Newer { found });
+            }
+        }
+        for file in self.files() {
+            let sql = file.replace("{app}", self.app.as_str()).replace("{owner}", self.owner.as_str());
+            transaction.batch_execute(&sql).await?;
+        }
+        let record = "INSERT INTO ringfence.installed (version, app_role) VALUES ($1, $2::text::name)
+            ON CONFLICT (only_row) DO UPDATE SET version = excluded.version, app_role = excluded.app_role";
+        transaction.execute(record, &[&VERSION, &self.app.as_str()]).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    fn files(&self) -> Vec<&'static str> {
+        let mut files = vec![
+            include_str!("sql/roles.sql"),
+            include_str!("sql/schema.sql"),
+            include_str!("sql/context.sql"),
+            include_str!("sql/protect.sql"),
+        ];
+        if self.doors == Doors::Close {
+            files.push(include_str!("sql/doors.sql"));
+        }
+        files
+    }
+}
+
+/// Makes the database known to a tenant: its key, and so its rows.
+///
+/// # Errors
+/// What Postgres says.
+pub async fn tenant_key_put(
+    client: &Client,
+    tenant: &TenantId,
+    key: &MacKey,
+) -> Result<(), tokio_postgres::Error> {
+    let (inner, outer) = key.pads();
+    let put = "INSERT INTO ringfence.tenant_key (tenant_id, inner_pad, outer_pad) VALUES ($1, $2, $3)
+        ON CONFLICT (tenant_id) DO UPDATE SET inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad";
+    client.execute(put, &[&tenant.as_str(), inner.reveal(), outer.reveal()]).await?;
+    Ok(())
+}
+
+/// Takes a tenant's key away: from the next transaction on, nothing reaches its rows.
+///
+/// # Errors
+/// What Postgres says.
+pub async fn tenant_key_remove(client: &Client, tenant: &TenantId) -> Result<(), tokio_postgres::Error> {
+    client.execute("DELETE FROM ringfence.tenant_key WHERE tenant_id = $1", &[&tenant.as_str()]).await?;
+    Ok(())
+}
+
+/// Shares the guard's key with the database.
+///
+/// # Errors
+/// What Postgres says.
+pub async fn guard_key_put(client: &Client, key: &MacKey) -> Result<(), tokio_postgres::Error> {
+    let (inner, outer) = key.pads();
+    let put = "INSERT INTO ringfence.plane_key (name, inner_pad, outer_pad) VALUES ('guard', $1, $2)
+        ON CONFLICT (name) DO UPDATE SET inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad";
+    client.execute(put, &[inner.reveal(), outer.reveal()]).await?;
+    Ok(())
+}
+
+/// Puts a table under row security. `relation` as SQL names it, with its schema if that is not on the search path.
+///
+/// # Errors
+/// What Postgres says: a table without `tenant_id`, or whose keys would tell of other tenants' rows.
+pub async fn table_protect(client: &Client, relation: &str) -> Result<(), InstallError> {
+    client.execute("SELECT ringfence.protect($1::text::regclass)", &[&relation]).await?;
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! The guard: a proxy for the Postgres wire protocol that opens every transaction with a verified tenant.
+//!
+//! It guarantees that no byte of a client reaches Postgres before the client was admitted, that each transaction begins
+//! with a context minted for its tenant, on its server connection, for seconds, and that a connection changes hands only
+//! between transactions and clean. It reads no SQL: what it can't see (a `COMMIT` in the middle of a query string, say)
+//! goes on without a context, and Postgres refuses it.
+//!
+//! Like PgBouncer's transaction mode, with these differences: named prepared statements, `SET` and other things a
+//! session keeps hold the server connection until the client leaves instead of failing; notifications are never
+//! delivered; statements Postgres runs only outside a transaction block (`VACUUM`) do not run here.
+
+mod cancel;
+mod endpoint;
+mod exchange;
+mod frame;
+mod handshake;
+mod peer;
+mod pool;
+mod prologue;
+mod reply;
+mod server;
+mod session;
+mod startup;
+mod statement;
+mod verdict;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use ringfence_context::{Clock, Layer, Permit, Reference, Refusal, TenantId};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+
+use self::{
+    cancel::Cancels,
+    peer::Peer,
+    pool::{Pool, SessionId},
+};
+pub use self::{
+    endpoint::Endpoint,
+    server::ServerSettings,
+    verdict::{Record, Verdict},
+};
+use crate::admission::{Admit, Contexts};
+
+/// How long a client may take to open its connection, and to authenticate.
+const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a client may take to read why it is turned away.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Connections beyond the clients: those that only cancel, or are about to be turned away.
+const SPARE_CONNECTIONS: usize = 64;
+
+/// How the guard serves.
+#[derive(Debug, Clone)]
+pub struct GuardSettings {
+    /// Where Postgres is, and as whom.
+    pub server: ServerSettings,
+    /// Most server connections.
+    pub connections: usize,
+    /// Most clients.
+    pub clients: usize,
+    /// How long a transaction waits for a server connection.
+    pub wait: Duration,
+    /// How long a transaction may take.
+    pub transaction: Duration,
+    /// How long transactions under way may still take at shutdown.
+    pub grace: Duration,
+}
+
+impl GuardSettings {
+    /// 20 server connections, 1,000 clients, 10 s of waiting, 5 min per transaction, 5 s of grace.
+    pub fn new(server: ServerSettings) -> Self {
+        Self {
+            server,
+            connections: 20,
+            clients: 1000,
+            wait: Duration::from_secs(10),
+            transaction: Duration::from_secs(300),
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What all sessions share.
+struct Shared {
+    settings: GuardSettings,
+    pool: Pool,
+    cancels: Arc<Cancels>,
+    sessions: Semaphore,
+    next_session: AtomicU64,
+    admit: Arc<dyn Admit>,
+    contexts: Arc<dyn Contexts>,
+    clock: Arc<dyn Clock>,
+    record: Arc<dyn Record>,
+}
+
+impl Shared {
+    fn session_id(&self) -> SessionId {
+        SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn record(&self, permit: Option<&Permit>, reference: &Reference, refusal: Option<&Refusal>) {
+        self.record_for(permit.map(|permit| permit.context().tenant()), reference, refusal);
+    }
+
+    fn record_for(&self, tenant: Option<&TenantId>, reference: &Reference, refusal: Option<&Refusal>) {
+        let verdict = Verdict {
+            at: self.clock.now(),
+            reference: reference.clone(),
+            tenant: tenant.cloned(),
+            layer: refusal.map_or(Layer::Guard, |refusal| refusal.layer),
+            reason: refusal.map(|refusal| refusal.reason),
+            detail: refusal.map_or("session opened", |refusal| refusal.detail),
+        };
+        verdict::trace(&verdict);
+        self.record.record(verdict);
+    }
+}
+
+/// The Postgres proxy.
+pub struct Guard {
+    shared: Arc<Shared>,
+}
+
+impl Guard {
+    /// A guard for one database. `admit` and `contexts` are its two seams: see [`crate::admission`].
+    pub fn new(
+        settings: GuardSettings,
+        admit: Arc<dyn Admit>,
+        contexts: Arc<dyn Contexts>,
+        clock: Arc<dyn Clock>,
+        record: Arc<dyn Record>,
+    ) -> Self {
+        let pool = Pool::new(settings.server.clone(), settings.connections, settings.wait);
+        let sessions = Semaphore::new(settings.clients);
+        let (cancels, next_session) = (Arc::default(), AtomicU64::new(0));
+        let shared =
+            Shared { settings, pool, cancels, sessions, next_session, admit, contexts, clock, record };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Serves `listener` until `shutdown` completes: idle sessions end at once, transactions under way within the grace
+    /// time.
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
+        let places = Arc::new(Semaphore::new(self.shared.settings.clients + SPARE_CONNECTIONS));
+        let (down, down_seen) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            // Where all places are taken, further clients wait in the listener's queue.
+            let accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (listener.accept().await, place)
+            };
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(_) = connections.join_next() => {}
+                (accepted, place) = accepted => match accepted {
+                    Ok((stream, _)) => {
+                        if let Err(error) = stream.set_nodelay(true) {
+                            tracing::debug!(%error, "client went at once");
+                        }
+                        let (shared, down_seen) = (Arc::clone(&self.shared), down_seen.clone());
+                        connections.spawn(async move {
+                            handshake::serve(shared, Peer::new(stream), down_seen).await;
+                            drop(place);
+                        });
+                    }
+                    // Out of file descriptors, most likely: some will be free soon.
+                    Err(error) => {
+                        tracing::error!(%error, "accepting a client");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        let _ = down.send(true);
+        let all = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.shared.settings.grace, all).await.is_err() {
+            connections.shutdown().await;
+        }
+    }
+}

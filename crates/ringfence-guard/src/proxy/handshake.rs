@@ -1,0 +1,169 @@
+//! From an accepted connection to an admitted session.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use ringfence_context::{
+    DatabaseToken, Layer, Permit, Reason, Reference, Refusal,
+    key::{KeyError, random},
+    limits,
+};
+use tokio::sync::watch;
+
+use super::{
+    AUTHENTICATE_WITHIN, LAST_WORDS_WITHIN, Shared,
+    frame::{self, HEAD_BYTES},
+    peer::Peer,
+    pool::SessionId,
+    reply::{self, Failure, Severity, sqlstate},
+    session::{self, Session},
+    startup::{self, Opening, OpeningError, Startup},
+};
+
+/// Serves one accepted connection to its end.
+pub(super) async fn serve(shared: Arc<Shared>, mut client: Peer, shutdown: watch::Receiver<bool>) {
+    let opening = tokio::time::timeout(AUTHENTICATE_WITHIN, startup::receive(&mut client)).await;
+    let startup = match opening {
+        Ok(Ok(Opening::Start(startup))) => startup,
+        Ok(Ok(Opening::Cancel { pid, secret })) => {
+            return shared.cancels.cancel((pid, secret), &shared.settings.server.endpoint).await;
+        }
+        Ok(Err(OpeningError::Malformed)) => return say(client, &session::protocol_violation()).await,
+        Ok(Err(OpeningError::Gone)) | Err(_) => return,
+    };
+    // Held until the session ends.
+    let Ok(_place) = shared.sessions.try_acquire() else {
+        let full = Failure::fatal(
+            sqlstate::TOO_MANY_CONNECTIONS,
+            "Too many clients are connected to the guard.",
+            "Close connections you do not use, or raise the guard's clients.",
+        );
+        return say(client, &full).await;
+    };
+    let id = shared.session_id();
+    let admitted = tokio::time::timeout(AUTHENTICATE_WITHIN, admit(&shared, id, &mut client, startup)).await;
+    match admitted {
+        Ok(Ok(Admitted { permit, settings, reference })) => {
+            let Ok(cancel) = shared.cancels.issue() else { return };
+            reply::backend_key_data(&mut client.outbound, cancel.key);
+            reply::ready_for_query(&mut client.outbound, b'I');
+            let shared = Arc::clone(&shared);
+            Session { shared, id, client, permit, settings, cancel, reference, shutdown }.run().await;
+        }
+        Ok(Err(Turned::Away(failure))) => say(client, &failure).await,
+        Ok(Err(Turned::Gone)) | Err(_) => {}
+    }
+}
+
+struct Admitted {
+    permit: Option<Permit>,
+    settings: Vec<(&'static str, String)>,
+    reference: Reference,
+}
+
+/// Why a client has no session.
+enum Turned {
+    Away(Failure),
+    Gone,
+}
+
+impl From<super::peer::Gone> for Turned {
+    fn from(_: super::peer::Gone) -> Self {
+        Self::Gone
+    }
+}
+
+async fn admit(
+    shared: &Shared,
+    id: SessionId,
+    client: &mut Peer,
+    startup: Startup,
+) -> Result<Admitted, Turned> {
+    if startup.newer_minor || !startup.unknown_options.is_empty() {
+        reply::negotiate_version(&mut client.outbound, &startup.unknown_options);
+    }
+    reply::ask_password(&mut client.outbound);
+    client.flush().await?;
+    let password = password(client).await?;
+    let reference = match startup.reference {
+        Some(reference) => reference,
+        None => new_reference().map_err(|_| Turned::Gone)?,
+    };
+    let away =
+        |refusal: &Refusal, code| Turned::Away(Failure::refusal(Severity::Fatal, code, refusal, &reference));
+    let token = std::str::from_utf8(&password)
+        .map_err(|_| Refusal::new(Layer::Guard, Reason::TokenMalformed, "not text"))
+        .and_then(|text| DatabaseToken::new(text).map_err(|refusal| refusal.at(Layer::Guard)));
+    let user = startup.user;
+    let permit = token.and_then(|token| {
+        // A user that is no tenant id looks as a tenant that does not exist.
+        let unknown = Refusal::new(Layer::Guard, Reason::TenantMismatch, "the user is no tenant id");
+        shared.admit.admit(user.as_ref().ok_or(unknown)?, &token, shared.clock.now())
+    });
+    let permit = permit.map_err(|refusal| {
+        shared.record_for(user.as_ref(), &reference, Some(&refusal));
+        away(&refusal, sqlstate::INVALID_AUTHORIZATION)
+    })?;
+    if startup.database != shared.settings.server.database.as_str() {
+        let refusal = Refusal::new(Layer::Guard, Reason::NotServed, "another database");
+        shared.record_for(user.as_ref(), &reference, Some(&refusal));
+        return Err(away(&refusal, sqlstate::INVALID_DATABASE));
+    }
+    if startup.refused_parameter {
+        return Err(Turned::Away(Failure::fatal(
+            sqlstate::UNSUPPORTED,
+            "A start-up parameter is not supported here.",
+            "Leave out `options` and settings that change what statements do; SET them after connecting.",
+        )));
+    }
+    let parameters = shared.pool.parameters(id).await;
+    let parameters = parameters
+        .map_err(|error| Turned::Away(session::unavailable(Severity::Fatal, &error, &reference)))?;
+    shared.record_for(user.as_ref(), &reference, None);
+    greet(client, &parameters, &startup.settings);
+    Ok(Admitted { permit, settings: startup.settings, reference })
+}
+
+/// What Postgres reports at start-up, as the client's own settings will make it.
+fn greet(client: &mut Peer, parameters: &[(String, String)], settings: &[(&'static str, String)]) {
+    reply::authentication_ok(&mut client.outbound);
+    for (name, value) in parameters {
+        let own = settings.iter().find(|(setting, _)| setting.eq_ignore_ascii_case(name));
+        reply::parameter_status(&mut client.outbound, name, own.map_or(value, |(_, value)| value));
+    }
+}
+
+/// The password message, without its zero.
+async fn password(client: &mut Peer) -> Result<BytesMut, Turned> {
+    let violation = || Turned::Away(session::protocol_violation());
+    let head = loop {
+        match frame::head(&client.inbound, limits::PG_PASSWORD_BYTES).map_err(|_| violation())? {
+            Some(head) => break head,
+            None => client.fill().await?,
+        }
+    };
+    if head.tag != b'p' {
+        return Err(violation());
+    }
+    while client.inbound.len() < head.len {
+        client.fill().await?;
+    }
+    let mut message = client.inbound.split_to(head.len);
+    let mut password = message.split_off(HEAD_BYTES);
+    if password.last() == Some(&0) {
+        password.truncate(password.len() - 1);
+    }
+    Ok(password)
+}
+
+fn new_reference() -> Result<Reference, KeyError> {
+    let number = u64::from_be_bytes(random::<8>()?);
+    Reference::new(&format!("db-{number:016x}")).map_err(|_| KeyError::Malformed)
+}
+
+/// Says why, and closes.
+async fn say(mut client: Peer, failure: &Failure) {
+    failure.write(&mut client.outbound);
+    // It may not be listening any more.
+    let _ = tokio::time::timeout(LAST_WORDS_WITHIN, client.flush()).await;
+}

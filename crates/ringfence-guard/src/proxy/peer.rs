@@ -1,0 +1,134 @@
+//! One end of a relay: a stream with a buffer in each direction.
+//!
+//! Everything here may be dropped at any await without losing bytes: what was read is in `inbound`, what is to be
+//! written stays in `outbound` until it is.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+/// Stop reading from one side while this much waits for the other: back-pressure instead of memory.
+const HIGH_WATER: usize = 64 * 1024;
+
+const READ_BYTES: usize = 16 * 1024;
+
+/// What both kinds of socket, and a TLS stream, are.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A stream and its buffers.
+pub(super) struct Peer {
+    io: Box<dyn Duplex>,
+    /// Read and not yet looked at.
+    pub(super) inbound: BytesMut,
+    /// To be written.
+    pub(super) outbound: BytesMut,
+}
+
+/// The other end has closed the stream, or it broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone;
+
+impl From<io::Error> for Gone {
+    fn from(_: io::Error) -> Self {
+        Self
+    }
+}
+
+impl Peer {
+    pub(super) fn new(io: impl Duplex + 'static) -> Self {
+        Self { io: Box::new(io), inbound: BytesMut::new(), outbound: BytesMut::new() }
+    }
+
+    /// Reads once.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        self.inbound.reserve(READ_BYTES);
+        match pin!(self.io.read_buf(&mut self.inbound)).poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(Gone)),
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Writes as much as the stream takes; pending where nothing is left to do.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        let mut progress = false;
+        while !self.outbound.is_empty() {
+            match Pin::new(&mut self.io).poll_write(cx, &self.outbound) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Gone)),
+                Poll::Ready(Ok(count)) => {
+                    self.outbound.advance(count);
+                    progress = true;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if progress { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Whether nothing is left to look at or to write.
+    pub(super) fn is_drained(&self) -> bool {
+        self.inbound.is_empty() && self.outbound.is_empty()
+    }
+
+    /// Waits for more bytes.
+    pub(super) async fn fill(&mut self) -> Result<(), Gone> {
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    /// Writes everything out.
+    pub(super) async fn flush(&mut self) -> Result<(), Gone> {
+        while !self.outbound.is_empty() {
+            poll_fn(|cx| self.poll_drain(cx)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Which end is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Client,
+    Server,
+}
+
+/// Moves bytes in all four directions until any has moved. Reads from neither side into a full buffer.
+pub(super) async fn pump(client: &mut Peer, server: &mut Peer) -> Result<(), End> {
+    poll_fn(|cx| {
+        let mut progress = false;
+        let mut note = |poll: Poll<Result<(), Gone>>, end: End| match poll {
+            Poll::Ready(Err(Gone)) => Err(end),
+            Poll::Ready(Ok(())) => {
+                progress = true;
+                Ok(())
+            }
+            Poll::Pending => Ok(()),
+        };
+        let mut all = || {
+            note(client.poll_drain(cx), End::Client)?;
+            // The server's last words are read even where it takes no more of ours.
+            let wrote = note(server.poll_drain(cx), End::Server);
+            if client.outbound.len() < HIGH_WATER && server.inbound.len() < HIGH_WATER {
+                note(server.poll_fill(cx), End::Server)?;
+            }
+            wrote?;
+            if server.outbound.len() < HIGH_WATER && client.inbound.len() < HIGH_WATER {
+                note(client.poll_fill(cx), End::Client)?;
+            }
+            Ok(())
+        };
+        match all() {
+            Err(end) => Poll::Ready(Err(end)),
+            Ok(()) if progress => Poll::Ready(Ok(())),
+            Ok(()) => Poll::Pending,
+        }
+    })
+    .await
+}

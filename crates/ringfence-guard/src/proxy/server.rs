@@ -1,0 +1,258 @@
+//! One connection to Postgres, logged in as the application's role.
+
+use std::{sync::Arc, time::Duration};
+
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::{
+    authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256},
+    message::{
+        backend::{AuthenticationSaslBody, DataRowBody, ErrorResponseBody, Message},
+        frontend,
+    },
+};
+use ringfence_context::{Secret, database::Backend};
+
+use super::{
+    endpoint::Endpoint,
+    peer::{Gone, Peer},
+    prologue,
+};
+use crate::role::RoleName;
+
+/// How long logging in may take.
+const LOGIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Given at start-up: these outrank what is stored for the role (ALTER ROLE ... SET, which any role may do to itself).
+const SETTINGS: &[(&str, &str)] = &[
+    ("client_encoding", "UTF8"),
+    ("row_security", "on"),
+    ("standard_conforming_strings", "on"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_deferrable", "off"),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("idle_session_timeout", "0"),
+    ("local_preload_libraries", ""),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "UTC"),
+    ("bytea_output", "hex"),
+    ("application_name", "ringfence"),
+];
+
+/// Which database, and as whom.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// Where Postgres is.
+    pub endpoint: Endpoint,
+    /// The database.
+    pub database: RoleName,
+    /// The application's role.
+    pub role: RoleName,
+    /// Its password, where Postgres asks for one (SCRAM-SHA-256 only).
+    pub password: Option<Secret<String>>,
+    /// `search_path` of every session.
+    pub search_path: String,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("Postgres is not reachable: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("Postgres closed the connection")]
+    Gone,
+    #[error("Postgres does not let {role} in: SQLSTATE {sqlstate}", role = .0, sqlstate = .1)]
+    Refused(RoleName, String),
+    #[error("Postgres asks for an authentication that is not supported: use peer, trust or scram-sha-256")]
+    Authentication,
+    #[error("Postgres said something unexpected while logging in")]
+    Unexpected,
+    #[error("Postgres took too long")]
+    Timeout,
+}
+
+impl From<Gone> for ConnectError {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+/// Names and values, as `ParameterStatus` gives them.
+pub(super) type Parameters = Arc<Vec<(String, String)>>;
+
+/// A logged-in connection.
+pub(super) struct ServerConnection {
+    pub(super) peer: Peer,
+    /// What contexts for it are bound to.
+    pub(super) backend: Backend,
+    /// Process id and secret for cancel requests.
+    pub(super) cancel_key: (i32, i32),
+    /// What Postgres reports at start-up, for the client.
+    pub(super) parameters: Parameters,
+    /// Whether our statement is prepared.
+    pub(super) prepared: bool,
+}
+
+impl ServerSettings {
+    /// Logs in and learns the backend's name.
+    ///
+    /// A tenant may have stored settings for the role all tenants share (ALTER ROLE on oneself can't be forbidden); the
+    /// database then refuses the connection a name. They are removed, and it is tried once more.
+    pub(super) async fn connect(&self) -> Result<ServerConnection, ConnectError> {
+        let attempt = async {
+            match self.log_in().await {
+                Err(ConnectError::Refused(_, sqlstate)) if sqlstate == "RF004" => self.log_in().await,
+                other => other,
+            }
+        };
+        tokio::time::timeout(LOGIN_WITHIN, attempt).await.map_err(|_| ConnectError::Timeout)?
+    }
+
+    async fn log_in(&self) -> Result<ServerConnection, ConnectError> {
+        let mut login = Login { settings: self, peer: Peer::new(self.endpoint.connect().await?) };
+        login.start().await?;
+        login.authenticate().await?;
+        let (cancel_key, parameters) = login.until_ready().await?;
+        let backend = match login.register().await {
+            Err(ConnectError::Refused(role, sqlstate)) if sqlstate == "RF004" => {
+                tracing::warn!(%role, "settings were stored for the application's role; removing them");
+                login.reset_role().await?;
+                return Err(ConnectError::Refused(role, sqlstate));
+            }
+            other => other?,
+        };
+        Ok(ServerConnection {
+            peer: login.peer,
+            backend,
+            cancel_key,
+            parameters: Arc::new(parameters),
+            prepared: false,
+        })
+    }
+}
+
+struct Login<'a> {
+    settings: &'a ServerSettings,
+    peer: Peer,
+}
+
+type CancelKeyAndParameters = ((i32, i32), Vec<(String, String)>);
+
+impl Login<'_> {
+    async fn start(&mut self) -> Result<(), ConnectError> {
+        let ServerSettings { database, role, search_path, .. } = self.settings;
+        let own = [("user", role.as_str()), ("database", database.as_str()), ("search_path", search_path)];
+        frontend::startup_message(own.into_iter().chain(SETTINGS.iter().copied()), &mut self.peer.outbound)?;
+        Ok(self.peer.flush().await?)
+    }
+
+    /// The next message; errors of Postgres by their SQLSTATE.
+    async fn message(&mut self) -> Result<Message, ConnectError> {
+        loop {
+            match Message::parse(&mut self.peer.inbound)? {
+                Some(Message::ErrorResponse(body)) => {
+                    let sqlstate = sqlstate(&body);
+                    return Err(ConnectError::Refused(self.settings.role.clone(), sqlstate));
+                }
+                Some(Message::NoticeResponse(_) | Message::NotificationResponse(_)) => {}
+                Some(message) => return Ok(message),
+                None => self.peer.fill().await?,
+            }
+        }
+    }
+
+    async fn authenticate(&mut self) -> Result<(), ConnectError> {
+        match self.message().await? {
+            Message::AuthenticationOk => return Ok(()),
+            Message::AuthenticationSasl(body) if offers(&body, SCRAM_SHA_256) => {}
+            _ => return Err(ConnectError::Authentication),
+        }
+        let password = self.settings.password.as_ref().ok_or(ConnectError::Authentication)?;
+        let mut scram = ScramSha256::new(password.reveal().as_bytes(), ChannelBinding::unsupported());
+        frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), &mut self.peer.outbound)?;
+        self.peer.flush().await?;
+        let Message::AuthenticationSaslContinue(body) = self.message().await? else {
+            return Err(ConnectError::Unexpected);
+        };
+        scram.update(body.data())?;
+        frontend::sasl_response(scram.message(), &mut self.peer.outbound)?;
+        self.peer.flush().await?;
+        let Message::AuthenticationSaslFinal(body) = self.message().await? else {
+            return Err(ConnectError::Unexpected);
+        };
+        // Here the server proves that it knows the password too.
+        scram.finish(body.data())?;
+        match self.message().await? {
+            Message::AuthenticationOk => Ok(()),
+            _ => Err(ConnectError::Unexpected),
+        }
+    }
+
+    async fn until_ready(&mut self) -> Result<CancelKeyAndParameters, ConnectError> {
+        let (mut cancel_key, mut parameters) = ((0, 0), Vec::new());
+        loop {
+            match self.message().await? {
+                Message::ParameterStatus(body) => {
+                    parameters.push((body.name()?.to_owned(), body.value()?.to_owned()));
+                }
+                Message::BackendKeyData(body) => cancel_key = (body.process_id(), body.secret_key()),
+                Message::ReadyForQuery(_) => return Ok((cancel_key, parameters)),
+                _ => return Err(ConnectError::Unexpected),
+            }
+        }
+    }
+
+    /// Asks the database for the backend's name.
+    async fn register(&mut self) -> Result<Backend, ConnectError> {
+        prologue::query(&mut self.peer.outbound, "SELECT pid, started FROM ringfence.backend_register()");
+        self.peer.flush().await?;
+        let (mut named, mut refused) = (None, None);
+        loop {
+            match self.message().await {
+                Ok(Message::DataRow(row)) => named = backend(&row),
+                Ok(Message::ReadyForQuery(_)) => break,
+                Ok(Message::RowDescription(_) | Message::CommandComplete(_)) => {}
+                Err(error @ ConnectError::Refused(..)) => refused = Some(error),
+                Ok(_) => return Err(ConnectError::Unexpected),
+                Err(error) => return Err(error),
+            }
+        }
+        match refused {
+            Some(error) => Err(error),
+            None => named.ok_or(ConnectError::Unexpected),
+        }
+    }
+
+    async fn reset_role(&mut self) -> Result<(), ConnectError> {
+        let database = &self.settings.database;
+        let reset = format!(
+            "ALTER ROLE CURRENT_USER RESET ALL; ALTER ROLE CURRENT_USER IN DATABASE \"{database}\" RESET ALL"
+        );
+        prologue::query(&mut self.peer.outbound, &reset);
+        self.peer.flush().await?;
+        while !matches!(self.message().await?, Message::ReadyForQuery(_)) {}
+        Ok(())
+    }
+}
+
+fn sqlstate(body: &ErrorResponseBody) -> String {
+    let code = body.fields().find(|field| Ok(field.type_() == b'C')).ok().flatten();
+    code.map(|field| String::from_utf8_lossy(field.value_bytes()).into_owned()).unwrap_or_default()
+}
+
+fn offers(body: &AuthenticationSaslBody, mechanism: &str) -> bool {
+    body.mechanisms().any(|offered| Ok(offered == mechanism)).unwrap_or(false)
+}
+
+/// `pid` and `started`, in text form.
+fn backend(row: &DataRowBody) -> Option<Backend> {
+    let mut ranges = row.ranges();
+    let mut column = || {
+        let range = ranges.next().ok()???;
+        std::str::from_utf8(row.buffer().get(range)?).ok()
+    };
+    Some(Backend { pid: column()?.parse().ok()?, started: column()?.parse().ok()? })
+}

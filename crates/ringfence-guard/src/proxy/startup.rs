@@ -1,0 +1,204 @@
+//! How a client opens its connection (Postgres documentation, "Start-up", "Canceling Requests in Progress").
+
+use bytes::{Buf, BytesMut};
+use ringfence_context::{Reference, TenantId, limits};
+
+use super::peer::{Gone, Peer};
+
+const SSL_REQUEST: i32 = 80_877_103;
+const GSSENC_REQUEST: i32 = 80_877_104;
+const CANCEL_REQUEST: i32 = 80_877_102;
+const VERSION_3: i32 = 3;
+
+/// Settings a client may give at start-up: how values look, and nothing about what a statement may do.
+const SETTINGS: &[&str] =
+    &["client_encoding", "DateStyle", "TimeZone", "IntervalStyle", "extra_float_digits", "bytea_output"];
+
+/// Encryption requests that are answered before the start-up message must come: one of each kind.
+const ENCRYPTION_REQUESTS: usize = 2;
+
+/// The first thing a client says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    Start(Startup),
+    Cancel { pid: i32, secret: i32 },
+}
+
+/// A start-up message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Startup {
+    /// Who connects; not a tenant until it is admitted.
+    pub(super) user: Option<TenantId>,
+    pub(super) database: String,
+    /// The reference of the request this session serves, for the log only.
+    pub(super) reference: Option<Reference>,
+    /// Accepted settings.
+    pub(super) settings: Vec<(&'static str, String)>,
+    /// Protocol options nobody knows yet (`_pq_.`).
+    pub(super) unknown_options: Vec<String>,
+    pub(super) newer_minor: bool,
+    /// A parameter that would change what statements do.
+    pub(super) refused_parameter: bool,
+}
+
+/// Why there is no opening.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum OpeningError {
+    Gone,
+    Malformed,
+}
+
+impl From<Gone> for OpeningError {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+/// Reads what a client opens with; encryption is declined until TLS ends here.
+pub(super) async fn receive(client: &mut Peer) -> Result<Opening, OpeningError> {
+    for _ in 0..=ENCRYPTION_REQUESTS {
+        let mut packet = packet(client).await?;
+        let code = packet.try_get_i32().map_err(|_| OpeningError::Malformed)?;
+        match code {
+            SSL_REQUEST | GSSENC_REQUEST if packet.is_empty() => {
+                // What was sent along with the request would be taken for encrypted: a known injection.
+                if !client.inbound.is_empty() {
+                    return Err(OpeningError::Malformed);
+                }
+                client.outbound.extend_from_slice(b"N");
+                client.flush().await?;
+            }
+            CANCEL_REQUEST if packet.len() == 8 => {
+                return Ok(Opening::Cancel { pid: packet.get_i32(), secret: packet.get_i32() });
+            }
+            version if version >> 16 == VERSION_3 => {
+                let mut startup = parse(&packet)?;
+                startup.newer_minor = version & 0xffff != 0;
+                return Ok(Opening::Start(startup));
+            }
+            _ => return Err(OpeningError::Malformed),
+        }
+    }
+    Err(OpeningError::Malformed)
+}
+
+/// One packet without a type: four bytes of length, and the rest.
+async fn packet(client: &mut Peer) -> Result<BytesMut, OpeningError> {
+    while client.inbound.len() < 4 {
+        client.fill().await?;
+    }
+    let len = usize::try_from((&client.inbound[..]).get_i32()).map_err(|_| OpeningError::Malformed)?;
+    if !(8..=limits::PG_STARTUP_BYTES).contains(&len) {
+        return Err(OpeningError::Malformed);
+    }
+    while client.inbound.len() < len {
+        client.fill().await?;
+    }
+    let mut packet = client.inbound.split_to(len);
+    packet.advance(4);
+    Ok(packet)
+}
+
+/// Pairs of zero-ended strings, and a zero.
+fn parse(packet: &[u8]) -> Result<Startup, OpeningError> {
+    let text = packet.strip_suffix(b"\0").ok_or(OpeningError::Malformed)?;
+    let text = std::str::from_utf8(text).map_err(|_| OpeningError::Malformed)?;
+    let mut strings = text.split_terminator('\0');
+    let mut startup = Startup::default();
+    let (mut user, mut database) = (None, None);
+    while let Some(name) = strings.next() {
+        let value = strings.next().ok_or(OpeningError::Malformed)?;
+        match name {
+            "user" => {
+                if user.replace(value).is_some() {
+                    return Err(OpeningError::Malformed);
+                }
+            }
+            "database" => database = Some(value),
+            "application_name" => {
+                startup.reference = value.strip_prefix("ringfence:").and_then(|id| Reference::new(id).ok());
+            }
+            "replication" if matches!(value, "false" | "off" | "no" | "0") => {}
+            option if option.starts_with("_pq_.") => startup.unknown_options.push(option.to_owned()),
+            setting => match SETTINGS.iter().find(|known| known.eq_ignore_ascii_case(setting)) {
+                Some(known) => startup.settings.push((known, value.to_owned())),
+                None => startup.refused_parameter = true,
+            },
+        }
+    }
+    startup.user = user.and_then(|user| TenantId::new(user).ok());
+    startup.database = database.or(user).unwrap_or_default().to_owned();
+    Ok(startup)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    fn wire(version: i32, pairs: &[(&str, &str)]) -> Vec<u8> {
+        let mut body = version.to_be_bytes().to_vec();
+        for (name, value) in pairs {
+            body.extend_from_slice(format!("{name}\0{value}\0").as_bytes());
+        }
+        body.push(0);
+        let mut packet = i32::try_from(body.len() + 4).unwrap().to_be_bytes().to_vec();
+        packet.extend(body);
+        packet
+    }
+
+    async fn open(bytes: Vec<u8>) -> Result<Opening, OpeningError> {
+        let (mut theirs, ours) = tokio::io::duplex(1 << 16);
+        theirs.write_all(&bytes).await.unwrap();
+        drop(theirs);
+        receive(&mut Peer::new(ours)).await
+    }
+
+    #[tokio::test]
+    async fn a_start_up_names_a_tenant_and_a_reference() {
+        let pairs = [
+            ("user", "acme"),
+            ("database", "ledger"),
+            ("application_name", "ringfence:r-1"),
+            ("timezone", "UTC"),
+        ];
+        let Ok(Opening::Start(startup)) = open(wire(3 << 16, &pairs)).await else { panic!("not a start-up") };
+        assert_eq!(startup.user.unwrap().as_str(), "acme");
+        assert_eq!((startup.database.as_str(), startup.reference.unwrap().as_str()), ("ledger", "r-1"));
+        assert_eq!(startup.settings, [("TimeZone", "UTC".to_owned())]);
+        assert!(!startup.refused_parameter);
+    }
+
+    #[tokio::test]
+    async fn parameters_that_change_what_statements_do_are_noticed() {
+        for name in
+            ["options", "search_path", "role", "session_authorization", "row_security", "statement_timeout"]
+        {
+            let opening = open(wire(3 << 16, &[("user", "acme"), (name, "x")])).await;
+            assert!(matches!(opening, Ok(Opening::Start(Startup { refused_parameter: true, .. }))), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn reject_pg_startup_bytes() {
+        let fits = "a".repeat(limits::PG_STARTUP_BYTES - 32);
+        assert!(open(wire(3 << 16, &[("user", "acme"), ("a", &fits)])).await.is_ok());
+        let long = "a".repeat(limits::PG_STARTUP_BYTES);
+        assert_eq!(open(wire(3 << 16, &[("user", &long)])).await, Err(OpeningError::Malformed));
+    }
+
+    #[tokio::test]
+    async fn malformed_openings_are_told_from_absent_ones() {
+        for bytes in [
+            wire(2 << 16, &[("user", "acme")]),
+            wire(3 << 16, &[("user", "acme"), ("user", "globex")]),
+            vec![0, 0, 0, 7, 0, 0, 0],
+            vec![0xff; 8],
+            [wire(3 << 16, &[]), vec![]].concat()[..8].iter().copied().chain([1]).collect(),
+        ] {
+            assert!(open(bytes.clone()).await.is_err(), "{bytes:?}");
+        }
+        assert_eq!(open(vec![]).await, Err(OpeningError::Gone));
+    }
+}

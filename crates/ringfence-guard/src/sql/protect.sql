@@ -1,0 +1,106 @@
+-- Puts a table under row security, after making sure that nothing about its shape answers for other tenants' rows.
+-- Run by the table's owner or a superuser. Idempotent.
+CREATE OR REPLACE FUNCTION ringfence.protect(
+    relation regclass, set_default boolean DEFAULT false, keep_statistics boolean DEFAULT false)
+RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $body$
+DECLARE
+    app    name := (SELECT i.app_role FROM ringfence.installed i);
+    own    record;
+    tenant smallint;
+    found  text;
+BEGIN
+    SELECT c.relkind, c.relowner, c.relnamespace::regnamespace AS schema INTO own FROM pg_class c WHERE c.oid = relation;
+    IF own.relkind NOT IN ('r', 'p') THEN
+        RAISE EXCEPTION '% is not a table', relation USING ERRCODE = 'wrong_object_type';
+    END IF;
+    IF pg_has_role(app, own.relowner, 'MEMBER') THEN
+        RAISE EXCEPTION '% belongs to the application''s role', relation USING ERRCODE = 'invalid_table_definition',
+            HINT = 'An owner may switch row security off. Give the table another owner.';
+    END IF;
+    SELECT a.attnum INTO tenant FROM pg_attribute a
+     WHERE a.attrelid = relation AND a.attname = 'tenant_id' AND a.atttypid = 'text'::regtype AND a.attnotnull;
+    IF tenant IS NULL THEN
+        RAISE EXCEPTION '% has no column "tenant_id text NOT NULL"', relation USING ERRCODE = 'invalid_table_definition';
+    END IF;
+    -- A duplicate key error says that a row exists, whoever's it is. Key columns only: INCLUDE does not separate.
+    SELECT string_agg(i.indexrelid::regclass::text, ', ') INTO found FROM pg_index i
+     WHERE i.indrelid = relation AND (i.indisunique OR i.indisexclusion)
+       AND NOT tenant = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1]);
+    IF found IS NOT NULL THEN
+        RAISE EXCEPTION '% has a unique index without tenant_id: %', relation, found
+            USING ERRCODE = 'invalid_table_definition',
+            HINT = 'Its duplicate key error would tell that another tenant has the key. Put tenant_id first into it.';
+    END IF;
+    -- Row security does not apply to the checks of foreign keys: a key that carries tenant_id can't point across.
+    SELECT string_agg(f.conname, ', ') INTO found FROM pg_constraint f
+     WHERE f.contype = 'f'
+       AND (f.confrelid = relation
+            OR f.conrelid = relation AND f.confrelid IN (SELECT p.relation FROM ringfence.protected p))
+       AND NOT EXISTS (
+           SELECT FROM unnest(f.conkey, f.confkey) AS pair (here, there)
+             JOIN pg_attribute h ON h.attrelid = f.conrelid AND h.attnum = pair.here AND h.attname = 'tenant_id'
+             JOIN pg_attribute t ON t.attrelid = f.confrelid AND t.attnum = pair.there AND t.attname = 'tenant_id');
+    IF found IS NOT NULL THEN
+        RAISE EXCEPTION '% has a foreign key without tenant_id: %', relation, found
+            USING ERRCODE = 'invalid_table_definition',
+            HINT = 'It would tell that another tenant has the row. Make it (tenant_id, ...) REFERENCES ... (tenant_id, ...).';
+    END IF;
+
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
+    EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', relation);
+    EXECUTE format('DROP POLICY IF EXISTS ringfence_rows ON %s', relation);
+    EXECUTE format('DROP POLICY IF EXISTS ringfence_tenant ON %s', relation);
+    EXECUTE format('CREATE POLICY ringfence_rows ON %s AS PERMISSIVE FOR ALL TO PUBLIC USING (true) WITH CHECK (true)',
+        relation);
+    -- (SELECT ...) makes it an init plan: verified once per query, not once per row.
+    EXECUTE format('CREATE POLICY ringfence_tenant ON %s AS RESTRICTIVE FOR ALL TO PUBLIC '
+        'USING (tenant_id = (SELECT ringfence.tenant_id())) WITH CHECK (tenant_id = (SELECT ringfence.tenant_id()))',
+        relation);
+    IF set_default THEN
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN tenant_id SET DEFAULT ringfence.tenant_id()', relation);
+    END IF;
+    EXECUTE format('REVOKE ALL ON %s FROM PUBLIC, %I', relation, app);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %I', relation, app);
+    EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', own.schema, app);
+    IF NOT keep_statistics THEN
+        PERFORM ringfence.statistics_forget(relation);
+    END IF;
+    INSERT INTO ringfence.protected AS p (relation, qual, with_check)
+        SELECT q.polrelid, q.polqual::text, q.polwithcheck::text
+          FROM pg_policy q WHERE q.polrelid = protect.relation AND q.polname = 'ringfence_tenant'
+    ON CONFLICT ON CONSTRAINT protected_pkey DO UPDATE SET qual = excluded.qual, with_check = excluded.with_check;
+END
+$body$;
+
+-- EXPLAIN shows the planner's estimates, and those come from samples of all tenants' values: "rows=170" for a value
+-- says that somebody has it. Nothing is sampled of a protected table, unless its owner decides otherwise.
+CREATE OR REPLACE FUNCTION ringfence.statistics_forget(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    name name;
+BEGIN
+    FOR name IN SELECT a.attname FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped LOOP
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 0', relation, name);
+    END LOOP;
+    DELETE FROM pg_statistic s WHERE s.starelid = relation;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE WARNING 'statistics of % stay: only a superuser may forget them', relation;
+END
+$body$;
+
+-- Tables the application's role reaches that are not protected: shared by all tenants, on purpose or by oversight.
+CREATE OR REPLACE VIEW ringfence.shared AS
+    SELECT c.oid::regclass AS relation
+      FROM pg_catalog.pg_class c, ringfence.installed i
+     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+       AND c.relnamespace NOT IN (SELECT n.oid FROM pg_catalog.pg_namespace n
+            WHERE n.nspname IN ('pg_catalog', 'information_schema', 'pg_toast', 'ringfence'))
+       AND c.oid NOT IN (SELECT p.relation FROM ringfence.protected p)
+       AND pg_catalog.has_table_privilege(i.app_role, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE');
+
+ALTER FUNCTION ringfence.protect(regclass, boolean, boolean) OWNER TO {owner};
+ALTER FUNCTION ringfence.statistics_forget(regclass) OWNER TO {owner};
+ALTER VIEW ringfence.shared OWNER TO {owner};
+REVOKE ALL ON FUNCTION ringfence.protect(regclass, boolean, boolean), ringfence.statistics_forget(regclass) FROM PUBLIC;
+REVOKE ALL ON ringfence.shared FROM PUBLIC, {app};

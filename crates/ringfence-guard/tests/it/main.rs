@@ -1,0 +1,15 @@
+//! The attacks, against a real Postgres: first on the SQL alone, as if nothing stood in front of it, then through the
+//! guard with real clients.
+
+mod admission;
+mod cluster;
+mod context;
+mod doors;
+mod fixture;
+mod oracles;
+mod pooling;
+mod posture;
+mod protocol;
+mod rows;
+mod shape;
+mod tools;

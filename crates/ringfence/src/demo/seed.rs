@@ -1,0 +1,128 @@
+//! Making the demo's tenants, people and rows, over the API and through the gateway.
+
+use http::{HeaderValue, Method, header};
+use miette::{IntoDiagnostic, Result, miette};
+use ringfence_context::key::{base64url, random};
+use serde_json::{Value, json};
+
+use super::{Demo, DemoClient, DemoTenant, DemoUser, Operator};
+use crate::{
+    call::{Caller, Running, bearer},
+    sign_in::Issuer,
+};
+
+/// Tenants: id, name, currency, and users with their role. Names repeat across tenants on purpose: pools are apart.
+const TENANTS: &[(&str, &str, &str, &[(&str, &str)])] = &[
+    (
+        "acme",
+        "Acme Corporation",
+        "USD",
+        &[("alice", "admin"), ("adam", "approver"), ("carla", "clerk"), ("victor", "viewer")],
+    ),
+    (
+        "globex",
+        "Globex",
+        "EUR",
+        &[("grace", "admin"), ("gus", "approver"), ("carla", "clerk"), ("vera", "viewer")],
+    ),
+    (
+        "initech",
+        "Initech",
+        "GBP",
+        &[("ines", "admin"), ("ivan", "approver"), ("cleo", "clerk"), ("victor", "viewer")],
+    ),
+];
+
+const MACHINE: &str = "billing-service";
+
+/// Makes everything, or what is missing of it.
+pub(super) struct Seed<'a> {
+    pub(super) caller: Caller,
+    pub(super) running: &'a Running,
+    pub(super) operator: String,
+}
+
+impl Seed<'_> {
+    pub(super) async fn all(&self) -> Result<Demo> {
+        let mut tenants = Vec::new();
+        for (id, name, currency, users) in TENANTS {
+            tenants.push(self.tenant(id, name, currency, users).await?);
+        }
+        Ok(Demo {
+            gateway: self.running.base_url.clone(),
+            api: format!("http://{}", self.running.api),
+            guard: format!("postgres://{}/{}", self.running.guard, self.running.database),
+            operator: Operator { token: self.operator.clone() },
+            tenants,
+        })
+    }
+
+    async fn tenant(
+        &self,
+        id: &str,
+        name: &str,
+        currency: &str,
+        users: &[(&str, &str)],
+    ) -> Result<DemoTenant> {
+        let body = json!({ "id": id, "display_name": name, "tier": "standard" });
+        let made = self.api(Method::POST, "/v1/tenants", body).await?;
+        let text = |name: &str| made.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut people = Vec::new();
+        for (username, role) in users {
+            let password = base64url(&random::<12>().into_diagnostic()?);
+            let body = json!({ "username": username, "password": password, "roles": [role] });
+            self.api(Method::POST, &format!("/v1/tenants/{id}/users"), body).await?;
+            people.push(DemoUser {
+                username: (*username).to_owned(),
+                password,
+                roles: vec![(*role).to_owned()],
+            });
+        }
+        let body = json!({ "client_id": MACHINE, "roles": ["service"] });
+        let client = self.api(Method::POST, &format!("/v1/tenants/{id}/clients"), body).await?;
+        let secret = client.get("client_secret").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let host = text("host");
+        let payment = self.rows(id, &host, &secret, currency).await?;
+        let client = DemoClient { client_id: MACHINE.to_owned(), client_secret: secret };
+        Ok(DemoTenant { id: id.to_owned(), issuer: text("issuer"), host, users: people, client, payment })
+    }
+
+    /// Books through the gateway, as the tenant's machine client; says one payment's id.
+    async fn rows(&self, tenant: &str, host: &str, secret: &str, currency: &str) -> Result<String> {
+        let issuer = Issuer { caller: &self.caller, running: self.running, tenant };
+        let token = issuer.machine(MACHINE, secret).await?;
+        let account = json!({ "name": format!("{tenant} operations"), "currency": currency });
+        let account = self.book(host, &token, "/accounts", account).await?;
+        let mut payment = String::new();
+        for (name, country, amount) in
+            [("Hooli", "US", 125_000), ("Umbrella", "DE", 89_900), ("Stark", "JP", 640_000)]
+        {
+            let iban = format!("{country}00{}", tenant.to_uppercase());
+            let to = json!({ "name": name, "country": country, "iban": iban });
+            let to = self.book(host, &token, "/beneficiaries", to).await?;
+            let body = json!({
+                "account_id": account, "beneficiary_id": to, "amount": amount, "currency": currency,
+                "memo": format!("{tenant} pays {name}"),
+            });
+            payment = self.book(host, &token, "/payments", body).await?;
+        }
+        Ok(payment)
+    }
+
+    async fn book(&self, host: &str, token: &str, path: &str, body: Value) -> Result<String> {
+        let mut headers = bearer(token)?;
+        headers.insert(header::HOST, HeaderValue::from_str(host).into_diagnostic()?);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let answer =
+            self.caller.send(&self.running.gateway, Method::POST, path, headers, body.to_string()).await?;
+        let booked = answer.json()?;
+        let id = booked.get("id").and_then(Value::as_str);
+        id.map(str::to_owned).ok_or_else(|| miette!("{path} was not booked"))
+    }
+
+    async fn api(&self, method: Method, path: &str, body: Value) -> Result<Value> {
+        let mut headers = bearer(&self.operator)?;
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.caller.send(&self.running.api, method, path, headers, body.to_string()).await?.json()
+    }
+}

@@ -1,0 +1,110 @@
+//! Signing in as a person does, without a browser: authorization code with PKCE (RFC 6749, RFC 7636) against the
+//! tenant's own issuer.
+
+use http::{HeaderMap, HeaderValue, Method, header};
+use miette::{IntoDiagnostic, Result, miette};
+use ringfence_context::key::{base64url, random, sha256};
+use ringfence_control::workflow::CLI_CLIENT;
+use serde_json::Value;
+use url::form_urlencoded::Serializer;
+
+use crate::call::{Answer, Caller, Running};
+
+const CALLBACK: &str = "http://127.0.0.1/callback";
+
+/// A tenant's issuer, as the command line talks to it.
+pub(crate) struct Issuer<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) running: &'a Running,
+    pub(crate) tenant: &'a str,
+}
+
+impl Issuer<'_> {
+    /// An access token for a user.
+    pub(crate) async fn sign_in(&self, username: &str, password: &str) -> Result<String> {
+        let verifier = base64url(&random::<32>().into_diagnostic()?);
+        let state = base64url(&random::<16>().into_diagnostic()?);
+        let challenge = base64url(&sha256(verifier.as_bytes()));
+        let query = form(&[
+            ("response_type", "code"),
+            ("client_id", CLI_CLIENT),
+            ("redirect_uri", CALLBACK),
+            ("scope", "openid"),
+            ("state", &state),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ]);
+        let page = self.send(Method::GET, &format!("/authorize?{query}"), String::new()).await?;
+        let ticket = ticket(&page).ok_or_else(|| page.json().err().unwrap_or(miette!("no sign-in page")))?;
+        let signed = form(&[("ticket", &ticket), ("username", username), ("password", password)]);
+        let redirect = self.send(Method::POST, "/sign-in", signed).await?;
+        let code = code(&redirect, &state)
+            .ok_or_else(|| miette!(help = "check the user name and the password", "sign-in failed"))?;
+        let spend = form(&[
+            ("grant_type", "authorization_code"),
+            ("client_id", CLI_CLIENT),
+            ("redirect_uri", CALLBACK),
+            ("code", &code),
+            ("code_verifier", &verifier),
+        ]);
+        self.token(spend).await
+    }
+
+    /// An access token for a machine client.
+    pub(crate) async fn machine(&self, client_id: &str, client_secret: &str) -> Result<String> {
+        let grant = [
+            ("grant_type", "client_credentials"),
+            ("client_id", client_id),
+            ("client_secret", client_secret),
+        ];
+        self.token(form(&grant)).await
+    }
+
+    /// A database token for an access token (RFC 8693).
+    pub(crate) async fn database_token(&self, access: &str) -> Result<String> {
+        let exchange = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", access),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("requested_token_type", "urn:ringfence:params:oauth:token-type:database-token"),
+        ];
+        self.token(form(&exchange)).await
+    }
+
+    async fn token(&self, form: String) -> Result<String> {
+        let answer = self.send(Method::POST, "/token", form).await?.json()?;
+        let token = answer.get("access_token").and_then(Value::as_str);
+        token.map(str::to_owned).ok_or_else(|| miette!("the issuer gave no token"))
+    }
+
+    async fn send(&self, method: Method, path: &str, form: String) -> Result<Answer> {
+        let mut headers = HeaderMap::new();
+        let host = self.running.base_url.split_once("://").map_or("", |(_, host)| host);
+        headers.insert(header::HOST, HeaderValue::from_str(host).into_diagnostic()?);
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        headers.insert(header::CONTENT_TYPE, kind);
+        let path = format!("/t/{}{path}", self.tenant);
+        self.caller.send(&self.running.gateway, method, &path, headers, form).await
+    }
+}
+
+fn form(pairs: &[(&str, &str)]) -> String {
+    Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+/// The hidden ticket of the sign-in form.
+fn ticket(page: &Answer) -> Option<String> {
+    let text = std::str::from_utf8(&page.body).ok()?;
+    let (_, rest) = text.split_once("name=\"ticket\" value=\"")?;
+    rest.split_once('"').map(|(ticket, _)| ticket.to_owned())
+}
+
+/// The code of the redirect, if it is ours.
+fn code(redirect: &Answer, state: &str) -> Option<String> {
+    let location = redirect.headers.get(header::LOCATION)?.to_str().ok()?;
+    let url = url::Url::parse(location).ok()?;
+    let get = |wanted: &str| {
+        url.query_pairs().find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+    };
+    (get("state").as_deref() == Some(state)).then(|| get("code")).flatten()
+}
