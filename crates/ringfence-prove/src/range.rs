@@ -73,7 +73,9 @@ async fn first_line(child: &mut Child) -> std::io::Result<String> {
     tokio::spawn(async move {
         let _ = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
     });
-    if let Some(mut stderr) = child.stderr.take().filter(|_| !line.is_empty()) {
+    if !line.is_empty()
+        && let Some(mut stderr) = child.stderr.take()
+    {
         tokio::spawn(async move {
             let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
         });
