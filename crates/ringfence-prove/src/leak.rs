@@ -1,5 +1,8 @@
 //! What a leak is, and how one is recognised: a canary among received bytes, a changed row, or two answers that differ.
 
+use std::sync::OnceLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -37,6 +40,7 @@ impl Leak {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Canaries {
     forms: Vec<(String, Vec<u8>)>,
+    searcher: OnceLock<Option<AhoCorasick>>,
 }
 
 impl Canaries {
@@ -61,8 +65,15 @@ impl Canaries {
 
     /// The first canary among `received`.
     pub(crate) fn seen(&self, received: &[u8]) -> Option<Leak> {
-        let holds = |form: &[u8]| !form.is_empty() && received.windows(form.len()).any(|bytes| bytes == form);
-        let (what, _) = self.forms.iter().find(|(_, form)| holds(form))?;
+        // One pass for all forms: they are many, and so are the bytes.
+        let searcher = self.searcher.get_or_init(|| {
+            let forms = self.forms.iter().map(|(_, form)| form.as_slice());
+            AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(forms).ok()
+        });
+        let Some(searcher) = searcher else {
+            return Some(Leak { kind: LeakKind::Read, evidence: "canaries can't be searched for".to_owned() });
+        };
+        let (what, _) = self.forms.get(searcher.find(received)?.pattern().as_usize())?;
         Some(Leak { kind: LeakKind::Read, evidence: format!("received {what}") })
     }
 }

@@ -111,6 +111,7 @@ pub(super) const FAMILY: Family = Family {
             let call = message(b'F', &[0, 0, 4, 210, 0, 0, 0, 0, 0, 0]);
             let mut tries = Vec::new();
             for part in [call, query("IDENTIFY_SYSTEM"), message(b'z', b"x"), message(b'Q', b"SELECT 1"), message(b'd', b"x"), vec![b'Q', 0xff, 0xff, 0xff, 0xff], vec![b'Q', 0, 0, 0, 1]] {
+                let part = [part, sync()].concat();
                 tries.push(match a.frames_signed_in(&[part]).await { Ok(said) => said.outcome(), Err(outcome) => outcome });
             }
             Outcome::furthest(tries)

@@ -43,6 +43,7 @@ pub(super) const FAMILY: Family = Family {
             ]).await
         }),
         attack!("write-copy-from", "rows of the victim's copied in", Database, Alone, a => {
+            // Postgres takes no COPY into a table with row security, not even of one's own rows.
             match copy_in(a, "globex").await {
                 Ok(rows) => Outcome::answered(format!("{rows} rows")),
                 Err(outcome) => outcome,
@@ -76,7 +77,7 @@ pub(super) const FAMILY: Family = Family {
         }),
     ],
     controls: &[
-        control!("an own row is inserted, changed, copied in and deleted", a => {
+        control!("an own row is inserted, changed and deleted", a => {
             let session = a.session().await.map_err(|outcome| outcome.told())?;
             let id = a.nobody();
             for statement in [
@@ -89,7 +90,7 @@ pub(super) const FAMILY: Family = Family {
                     return Err(format!("{told}: {statement}"));
                 }
             }
-            copy_in(a, "acme").await.map(drop).map_err(|outcome| outcome.told())
+            Ok(())
         }),
     ],
 };
