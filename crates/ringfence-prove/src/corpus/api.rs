@@ -1,0 +1,123 @@
+//! The decision and control API: another tenant's decisions, and an operator's powers with a tenant's token.
+
+use serde_json::{Value, json};
+
+use super::tokens::expect;
+use crate::{
+    attack::{Family, attack, control},
+    attacker::Attacker,
+    http::{Answer, Ask},
+    leak::Leak,
+    outcome::Outcome,
+    scene::{ATTACKER, VICTIM},
+};
+
+pub(super) const FAMILY: Family = Family {
+    name: "decision and control API",
+    attacks: &[
+        attack!("api-evaluation-there", "the victim's policies asked with the own token", Token, Together, a => {
+            let mut tries = Vec::new();
+            for token in [a.token("admin"), a.made(&a.claims(VICTIM, "admin"))] {
+                tries.push(decided(&evaluate(a, VICTIM, &token, VICTIM).await));
+            }
+            Outcome::furthest(tries)
+        }),
+        attack!("api-evaluation-foreign-resource", "the own policies asked about a resource of the victim's", Authorization, Together, a => {
+            let answer = evaluate(a, ATTACKER, &a.token("admin"), VICTIM).await;
+            decided(&answer)
+        }),
+        attack!("api-evaluation-path", "path tricks from the own policies to the victim's", Routing, Together, a => {
+            let mut tries = Vec::new();
+            for path in [format!("/t/{ATTACKER}/../{VICTIM}/access/v1/evaluation"), format!("/t/{ATTACKER}%2f..%2f{VICTIM}/access/v1/evaluation"), "/t/%67lobex/access/v1/evaluation".to_owned(), "/access/v1/evaluation".to_owned()] {
+                let ask = Ask::new("POST", &path, a.scene().api_host()).bearer(&a.token("admin")).header("X-Tenant-Id", VICTIM);
+                tries.push(decided(&a.api(ask.json(&question(VICTIM))).await));
+            }
+            Outcome::furthest(tries)
+        }),
+        attack!("api-operator", "operator's endpoints with a tenant's token, none, and guesses", Identity, Alone, a => {
+            let mut tries = Vec::new();
+            for token in [a.token("admin"), "rfo_AAAA".to_owned(), String::new(), "' OR '1'='1".to_owned(), a.acme().client.client_secret.clone()] {
+                for (method, path) in [("GET", "/v1/tenants".to_owned()), ("GET", format!("/v1/tenants/{VICTIM}")), ("GET", format!("/v1/tenants/{VICTIM}/users")),
+                    ("DELETE", format!("/v1/tenants/{VICTIM}")), ("POST", format!("/v1/tenants/{VICTIM}/suspend")), ("PUT", format!("/v1/tenants/{VICTIM}/policies"))] {
+                    let answer = a.api(Ask::new(method, &path, a.scene().api_host()).bearer(&token)).await;
+                    let done = (200..300).contains(&answer.status());
+                    let leak = done.then(|| Leak::oracle(format!("{method} {path} answered {}", answer.status())));
+                    tries.push(Outcome::of(&answer).leaking(leak));
+                }
+            }
+            Outcome::furthest(tries)
+        }),
+        attack!("api-explain", "the verdicts on the victim's requests", Identity, Together, a => {
+            // The victim's own request, made by his machine; only its reference is the attacker's to know.
+            let theirs = a.loot().victims.clone().unwrap_or_default();
+            let answer = crate::http::exchange(a.camp().gateway, &a.theirs("GET", "/accounts?explained=1").bearer(&theirs).bytes(), &<_>::default()).await;
+            let reference = answer.header("ringfence-reference").unwrap_or("r-1").to_owned();
+            a.compare(&reference, |reference| {
+                let path = format!("/v1/explain/{reference}");
+                a.api(Ask::get(&path, a.scene().api_host()).bearer(&a.token("admin")))
+            }).await
+        }),
+        attack!("api-through-gateway", "the API's paths through the gateway", Authorization, Together, a => {
+            let mut tries = Vec::new();
+            for path in ["/v1/tenants", "/t/globex/access/v1/evaluation", "/access/v1/evaluation", "/metrics", "/healthz", "/admin"] {
+                tries.push(Outcome::of(&a.send(a.mine("GET", path)).await));
+                tries.push(Outcome::of(&a.send(a.base("GET", path).bearer(&a.token("admin"))).await));
+            }
+            Outcome::furthest(tries)
+        }),
+        attack!("api-batch-and-search", "other AuthZEN endpoints, at the victim's path", Token, Together, a => {
+            let mut tries = Vec::new();
+            for endpoint in ["evaluations", "search/subject", "search/resource", "search/action"] {
+                let path = format!("/t/{VICTIM}/access/v1/{endpoint}");
+                let ask = Ask::new("POST", &path, a.scene().api_host()).bearer(&a.token("admin"));
+                tries.push(Outcome::of(&a.api(ask.json(&question(VICTIM))).await));
+            }
+            Outcome::furthest(tries)
+        }),
+    ],
+    controls: &[
+        control!("the operator's token lists the tenants", a => {
+            expect(&a.api(Ask::get("/v1/tenants", a.scene().api_host()).bearer(&a.scene().operator.token)).await, 200)
+        }),
+        control!("the own policies asked with both own tokens", a => {
+            let answer = evaluate(a, ATTACKER, &a.token("admin"), ATTACKER).await;
+            match answer.member("decision") {
+                Some(Value::Bool(true)) => Ok(()),
+                _ => Err(format!("{} {}", answer.status(), answer.text())),
+            }
+        }),
+    ],
+};
+
+fn question(tenant: &str) -> Value {
+    json!({
+        "subject": { "type": "user", "id": "anyone" },
+        "action": { "name": "ConnectDatabase" },
+        "resource": { "type": "Book", "id": tenant, "properties": { "tenant": tenant } },
+        "context": {},
+    })
+}
+
+async fn evaluate(a: &Attacker, at: &str, access: &str, about: &str) -> Answer {
+    let mut question = question(about);
+    let said = crate::forge::claims(access).unwrap_or_default();
+    if let (Some(subject), Some(sub)) = (question.get_mut("subject"), said.get("sub")) {
+        *subject = json!({ "type": "user", "id": sub });
+    }
+    let exchanged = a.exchange_token(at, access).await.text_member("access_token");
+    let txn = exchanged.as_ref().and_then(|token| token.split('~').nth(1));
+    let ask = Ask::new("POST", &format!("/t/{at}/access/v1/evaluation"), a.scene().api_host()).bearer(access);
+    let ask = match txn {
+        Some(txn) => ask.header("Txn-Token", txn).header("Ringfence-Reference", "r-1"),
+        None => ask,
+    };
+    a.api(ask.json(&question)).await
+}
+
+/// A decision of the victim's store is a leak where it is given to someone of another tenant.
+fn decided(answer: &Answer) -> Outcome {
+    let store = answer.member("context").and_then(|context| Some(context.get("store_tenant")?.as_str()?.to_owned()));
+    let leak = (store.as_deref() == Some(VICTIM))
+        .then(|| Leak::oracle("a decision of the victim's policy store".to_owned()));
+    Outcome::of(answer).leaking(leak)
+}

@@ -1,0 +1,81 @@
+//! The noisy neighbour: one tenant uses up everything it may, and the next must not notice.
+
+use futures_util::future::join_all;
+use ringfence_context::Layer;
+
+use crate::{
+    attack::{Family, attack, control},
+    attacker::Attacker,
+    http::exchange,
+    leak::Leak,
+    outcome::Outcome,
+    scene::VICTIM,
+};
+
+/// The flood: connections, and requests on each.
+const FLOOD: (usize, usize) = (20, 30);
+
+/// How often the victim tries before it counts as starved.
+const TRIES: usize = 3;
+
+/// Connections to the guard.
+const SESSIONS: usize = 60;
+
+pub(super) const FAMILY: Family = Family {
+    name: "limits",
+    attacks: &[
+        attack!("limit-requests", "the own rate used up: the victim is still served", Routing, Last, a => {
+            let one = a.mine("GET", "/payments").without("connection").bytes();
+            let last = a.mine("GET", "/payments").bytes();
+            let (connections, each) = FLOOD;
+            let burst = [one.repeat(each), last].concat();
+            let flood = join_all((0..connections).map(|_| exchange(a.camp().gateway, &burst, &a.transcript)));
+            let (flooded, served) = futures_util::future::join(flood, served(a)).await;
+            let slowed = flooded.iter().any(|answer| {
+                answer.status() == 429 || answer.following().iter().any(|next| next.status() == 429)
+            });
+            let outcome = if slowed { Outcome::stopped(Layer::Routing, "429") } else { Outcome::answered("200") };
+            outcome.leaking(starved(served))
+        }),
+        attack!("limit-sign-in", "the own sign-in guessed at until it slows down: the victim's still answers", Identity, Last, a => {
+            let app = &a.acme().app;
+            let name = format!("u{}", a.nonce());
+            let guesses = join_all((0..12).map(|_| a.sign_in("acme", app, &name, "wrong"))).await;
+            let theirs = a.authorize(VICTIM, &a.globex().app, &[]).await.status();
+            let status = guesses.iter().map(crate::http::Answer::status).max().unwrap_or(0);
+            Outcome::stopped(Layer::Identity, status.to_string()).leaking(starved(theirs))
+        }),
+        attack!("limit-sessions", "as many database sessions as the guard gives: the victim is still served", Guard, Last, a => {
+            let sessions = join_all((0..SESSIONS).map(|_| a.session())).await;
+            let held = sessions.iter().filter(|session| session.is_ok()).count();
+            let served = served(a).await;
+            drop(sessions);
+            Outcome::answered(format!("{held} sessions")).leaking(starved(served))
+        }),
+    ],
+    controls: &[
+        control!("the victim is served when nobody is noisy", a => match served(a).await {
+            200 => Ok(()),
+            status => Err(format!("{status}")),
+        }),
+    ],
+};
+
+/// How the victim's own machine is served, apart from what the attacker receives.
+async fn served(a: &Attacker) -> u16 {
+    let token = a.loot().victims.clone().unwrap_or_default();
+    let ask = a.theirs("GET", "/payments").bearer(&token).bytes();
+    let mut status = 0;
+    for _ in 0..TRIES {
+        status = exchange(a.camp().gateway, &ask, &<_>::default()).await.status();
+        if status == 200 {
+            break;
+        }
+    }
+    status
+}
+
+/// Being refused for another's noise tells of the other, and is what limits are for.
+fn starved(status: u16) -> Option<Leak> {
+    matches!(status, 0 | 429 | 503).then(|| Leak::oracle(format!("the victim was answered {status} meanwhile")))
+}

@@ -1,0 +1,260 @@
+//! The judge: a superuser over Postgres' own socket, outside the attack surface. He plants what must not be seen, knows
+//! what must not change, and puts right what an attack has changed.
+
+use tokio::time::{Duration, sleep, timeout};
+use tokio_postgres::{Client, Config, NoTls};
+use uuid::Uuid;
+
+use crate::{
+    dice::Dice,
+    error::ProveError,
+    leak::{Canaries, Leak, LeakKind},
+    scene::{ATTACKER, BYSTANDER, JudgeAccess, Scene, VICTIM},
+};
+
+/// Tables whose rows belong to tenants, in the order they may be filled in.
+const TABLES: [&str; 3] = ["accounts", "beneficiaries", "payments"];
+
+/// Tenants whose rows must neither be seen nor changed.
+const VICTIMS: [&str; 2] = [VICTIM, BYSTANDER];
+
+/// Rows of each victim that the attacker knows nothing of.
+const HIDDEN: usize = 3;
+
+/// How long a statement may take to come to a lock it has to wait for.
+const WAITING: Duration = Duration::from_secs(2);
+
+/// A payment with its account and its beneficiary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The account.
+    pub(crate) account: Uuid,
+    /// The beneficiary.
+    pub(crate) beneficiary: Uuid,
+    /// The payment.
+    pub(crate) payment: Uuid,
+}
+
+/// What has been planted.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    /// One of the victim's for each attack; the attacker knows their ids.
+    pub(crate) targets: Vec<Target>,
+    /// The attacker's own.
+    pub(crate) own: Vec<Target>,
+    /// What must not be seen.
+    pub(crate) canaries: Canaries,
+}
+
+/// The judge.
+pub(crate) struct Judge {
+    client: Client,
+}
+
+impl Judge {
+    /// Takes his seat.
+    ///
+    /// # Errors
+    /// [`ProveError::Judge`].
+    pub(crate) async fn seat(access: &JudgeAccess) -> Result<Self, ProveError> {
+        let mut config = Config::new();
+        config.host_path(&access.socket).port(access.port).user(&access.user).dbname(&access.database);
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(async move {
+            // Ends with the judge; what went wrong shows in his own calls.
+            let _ = connection.await;
+        });
+        Ok(Self { client })
+    }
+
+    /// Plants `targets` rows the attacker may aim at, rows he knows nothing of, and `own` rows of his own; then keeps
+    /// everything as it is.
+    ///
+    /// # Errors
+    /// [`ProveError::Judge`].
+    pub(crate) async fn plant(
+        &self,
+        scene: &Scene,
+        dice: &Dice,
+        targets: usize,
+        own: usize,
+    ) -> Result<Ground, ProveError> {
+        let mut canaries = Canaries::default();
+        let mut aimed_at = Vec::new();
+        for tenant in VICTIMS {
+            // Everything the victim had before is nobody's business either.
+            for table in TABLES {
+                let query = format!("SELECT id FROM public.{table} WHERE tenant_id = $1");
+                for row in self.client.query(&query, &[&tenant]).await? {
+                    canaries.id(&format!("the id of a row of {tenant}'s {table}"), row.try_get(0)?);
+                }
+            }
+            let tag = format!("canary-{tenant}-{}", dice.hex());
+            canaries.text(&format!("{tenant}'s data"), &tag);
+            for _ in 0..HIDDEN {
+                let amount = 7_000_000_000_000_i64.saturating_add_unsigned(dice.number() % 1_000_000_000_000);
+                let hidden = self.row(tenant, &tag, amount, dice).await?;
+                canaries.number(&format!("an amount of {tenant}'s"), amount);
+                for id in [hidden.account, hidden.beneficiary, hidden.payment] {
+                    canaries.id(&format!("the id of a hidden row of {tenant}"), id);
+                }
+            }
+            if tenant == VICTIM {
+                for _ in 0..targets {
+                    aimed_at.push(self.row(tenant, &tag, 100, dice).await?);
+                }
+            }
+            let known = scene.tenant(tenant)?;
+            canaries.text(&format!("{tenant}'s client secret"), &known.client.client_secret);
+            for user in &known.users {
+                canaries.text(&format!("a password of {tenant}'s"), &user.password);
+            }
+        }
+        let mut owned = Vec::new();
+        for _ in 0..own {
+            owned.push(self.row(ATTACKER, "the attacker's own", 100, dice).await?);
+        }
+        self.keep().await?;
+        Ok(Ground { targets: aimed_at, own: owned, canaries })
+    }
+
+    async fn row(&self, tenant: &str, tag: &str, amount: i64, dice: &Dice) -> Result<Target, ProveError> {
+        let target = Target { account: dice.uuid(), beneficiary: dice.uuid(), payment: dice.uuid() };
+        let Target { account, beneficiary, payment } = target;
+        // A currency of the tenant's own, so that a sum over it is a canary too.
+        let currency = if amount > 100 { "XTS" } else { "EUR" };
+        self.client
+            .execute(
+                "WITH a AS (INSERT INTO public.accounts (tenant_id, id, name, currency, created_by)
+                    VALUES ($1, $2, $3, $4, $3)),
+                 b AS (INSERT INTO public.beneficiaries (tenant_id, id, name, country, iban, created_by)
+                    VALUES ($1, $5, $3, 'DE', $3, $3))
+                 SELECT",
+                &[&tenant, &account, &tag, &currency, &beneficiary],
+            )
+            .await?;
+        self.client
+            .execute(
+                "INSERT INTO public.payments
+                    (tenant_id, id, account_id, beneficiary_id, amount, currency, memo, created_by)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
+                &[&tenant, &payment, &account, &beneficiary, &amount, &currency, &tag],
+            )
+            .await?;
+        Ok(target)
+    }
+
+    async fn keep(&self) -> Result<(), ProveError> {
+        let mut script = "DROP SCHEMA IF EXISTS judge CASCADE; CREATE SCHEMA judge;".to_owned();
+        for table in TABLES {
+            script.push_str(&format!("CREATE TABLE judge.{table} AS TABLE public.{table};"));
+        }
+        Ok(self.client.batch_execute(&script).await?)
+    }
+
+    /// A hash over the victims' rows, table by table.
+    ///
+    /// # Errors
+    /// [`ProveError::Judge`].
+    pub(crate) async fn fingerprint(&self) -> Result<Fingerprint, ProveError> {
+        let mut hashes = Vec::new();
+        for table in TABLES {
+            let query = format!(
+                "SELECT coalesce(encode(sha256(convert_to(
+                    string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\"), 'UTF8')), 'hex'), '')
+                 FROM public.{table} t WHERE tenant_id <> $1"
+            );
+            hashes.push(self.client.query_one(&query, &[&ATTACKER]).await?.try_get(0)?);
+        }
+        Ok(Fingerprint(hashes))
+    }
+
+    /// Puts every row back to how it was when planted, and takes back what an attack has stored for roles.
+    ///
+    /// # Errors
+    /// [`ProveError::Judge`].
+    pub(crate) async fn restore(&self) -> Result<(), ProveError> {
+        let mut script = "BEGIN; SET LOCAL session_replication_role = replica;".to_owned();
+        for table in TABLES {
+            script.push_str(&format!(
+                "DELETE FROM public.{table}; INSERT INTO public.{table} TABLE judge.{table};"
+            ));
+        }
+        script.push_str("COMMIT;");
+        self.client.batch_execute(&script).await?;
+        self.roles_reset().await
+    }
+
+    /// Takes back settings stored for roles: any role may store some for itself.
+    ///
+    /// # Errors
+    /// [`ProveError::Judge`].
+    pub(crate) async fn roles_reset(&self) -> Result<(), ProveError> {
+        let query = "SELECT format('ALTER ROLE %I RESET ALL;', rolname) FROM pg_roles
+            WHERE oid IN (SELECT setrole FROM pg_db_role_setting WHERE setdatabase = 0)
+            UNION ALL
+            SELECT format('ALTER ROLE %I IN DATABASE %I RESET ALL;', r.rolname, d.datname)
+            FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole JOIN pg_database d ON d.oid = s.setdatabase";
+        for row in self.client.query(query, &[]).await? {
+            self.client.batch_execute(row.try_get(0)?).await?;
+        }
+        Ok(())
+    }
+
+    /// The statement by which `asking` reads payments: the judge holds them until he has seen what waits.
+    ///
+    /// # Errors
+    /// [`ProveError::Judge`].
+    pub(crate) async fn statement_seen<F: Future + Send>(&self, asking: F) -> Result<Option<String>, ProveError> {
+        self.client.batch_execute("BEGIN; LOCK TABLE public.payments IN ACCESS EXCLUSIVE MODE").await?;
+        let watching = async {
+            let query = "SELECT pg_stat_clear_snapshot()::text, query FROM pg_stat_activity
+                WHERE wait_event_type = 'Lock' AND query ~* 'from payments' AND pid <> pg_backend_pid()";
+            loop {
+                self.client.batch_execute("SELECT pg_stat_clear_snapshot()").await?;
+                if let Some(row) = self.client.query_opt(query, &[]).await? {
+                    return Result::<String, tokio_postgres::Error>::Ok(row.try_get(1)?);
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let watched = async {
+            let seen = timeout(WAITING, watching).await;
+            self.client.batch_execute("ROLLBACK").await.map(|()| seen)
+        };
+        let (seen, _) = futures_util::future::join(watched, asking).await;
+        Ok(seen?.ok().transpose()?)
+    }
+}
+
+/// The victims' rows, hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fingerprint(Vec<String>);
+
+impl Fingerprint {
+    /// What has changed since.
+    pub(crate) fn changed(&self, now: &Self) -> Option<Leak> {
+        let tables = TABLES.iter().zip(self.0.iter().zip(&now.0));
+        let changed: Vec<&str> =
+            tables.filter(|(_, (before, after))| before != after).map(|(table, _)| *table).collect();
+        (!changed.is_empty()).then(|| Leak {
+            kind: LeakKind::Write,
+            evidence: format!("rows of other tenants changed in {}", changed.join(", ")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_hash_names_its_table() {
+        let before = Fingerprint(vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]);
+        let after = Fingerprint(vec!["a".to_owned(), "x".to_owned(), "c".to_owned()]);
+        assert_eq!(before.changed(&before), None);
+        let leak = before.changed(&after).unwrap();
+        assert_eq!(leak.kind, LeakKind::Write);
+        assert!(leak.evidence.contains("beneficiaries"), "{}", leak.evidence);
+    }
+}

@@ -1,0 +1,51 @@
+//! Pitching camp: what the attacker gets by the front door, once for all attacks, because hashing passwords is slow.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use crate::{
+    attacker::{Attacker, Camp, Loot},
+    forge,
+    http::Answer,
+    outcome::Outcome,
+    scene::{ATTACKER, VICTIM},
+};
+
+/// Roles the attacker has a user of.
+const ROLES: [&str; 4] = ["admin", "approver", "clerk", "viewer"];
+
+/// Signs in as everybody he can. What is broken may keep him from it: then he has less.
+pub(crate) async fn loot(camp: &Arc<Camp>) -> Loot {
+    let bare = Attacker::new(camp, &Arc::default(), 0);
+    let acme = bare.acme().clone();
+    let signing_in = join_all(ROLES.map(|role| granted(&bare, role)));
+    let machine = bare.machine(ATTACKER, &acme.client.client_id, &acme.client.client_secret);
+    let theirs = bare.globex().client.clone();
+    let victim = bare.machine(VICTIM, &theirs.client_id, &theirs.client_secret);
+    let (signed_in, machine, victim) = futures_util::future::join3(signing_in, machine, victim).await;
+
+    let id_token = signed_in.first().and_then(|answer| answer.text_member("id_token"));
+    let roles = ROLES.into_iter().chain(["service"]);
+    let tokens = roles.zip(signed_in.iter().chain([&machine]));
+    let issued: Vec<(String, String)> = tokens
+        .filter_map(|(role, answer)| Some((role.to_owned(), answer.text_member("access_token")?)))
+        .collect();
+    let said = |token: &String| Some(forge::claims(token)?.get("aud")?.as_str()?.to_owned());
+    let audience = issued.iter().find_map(|(_, token)| said(token));
+    let audience = audience.unwrap_or_else(|| camp.scene.gateway.clone());
+    let loot = Loot { issued, id_token, audience, victims: victim.text_member("access_token"), ..<_>::default() };
+
+    let entitled = Attacker::new(camp, &Arc::new(loot.clone()), 0);
+    let exchanged = entitled.exchange_token(ATTACKER, &entitled.token("admin")).await;
+    Loot { database: exchanged.text_member("access_token"), exchange: Outcome::of(&exchanged), ..loot }
+}
+
+async fn granted(a: &Attacker, role: &str) -> Answer {
+    let acme = a.acme();
+    let Ok(user) = acme.user(role) else { return Answer::default() };
+    match a.code(acme, user).await {
+        Some(code) => a.redeem(ATTACKER, &acme.app, &code, &[]).await,
+        None => Answer::default(),
+    }
+}

@@ -1,0 +1,123 @@
+//! The range as a child process: started with parts broken, ended by closing its standard input.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use crate::{error::ProveError, knockout::Knockout, scene::Scene};
+
+/// How long a range may take to become ready.
+const READY: Duration = Duration::from_secs(30);
+
+/// How long it may take to end before it is killed.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// Most of what a failed range said that is shown, in bytes.
+const TOLD: u64 = 4096;
+
+/// A running range. Its state is in a folder of its own, gone with it.
+pub(crate) struct Range {
+    child: Child,
+    /// What it said of itself.
+    pub(crate) scene: Scene,
+    _dir: TempDir,
+}
+
+impl Range {
+    /// Starts one with `broken` broken and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`ProveError::Start`], [`ProveError::NotReady`].
+    pub(crate) async fn start(program: &Path, broken: &[Knockout]) -> Result<Self, ProveError> {
+        let names = broken.iter().map(|one| one.name()).collect::<Vec<_>>().join(",");
+        let dir = TempDir::with_prefix("ringfence-range-")?;
+        let mut command = Command::new(program);
+        command.arg("--dir").arg(dir.path());
+        if !names.is_empty() {
+            command.arg("--broken").arg(&names);
+        }
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let started = piped.kill_on_drop(true).spawn();
+        let mut child = started.map_err(|error| ProveError::Start { path: program.to_owned(), error })?;
+        let read = timeout(READY, first_line(&mut child)).await;
+        let not_ready = |what: String| ProveError::NotReady { broken: names.clone(), what };
+        let line = match read {
+            Err(_) => return Err(not_ready("it said nothing for 30 s".to_owned())),
+            Ok(Ok(line)) if !line.trim().is_empty() => line,
+            Ok(_) => return Err(not_ready(last_words(&mut child).await)),
+        };
+        let scene = Scene::read(&line).map_err(|error| not_ready(format!("its first line: {error}")))?;
+        Ok(Self { child, scene, _dir: dir })
+    }
+
+    /// Ends it and waits until it is gone.
+    pub(crate) async fn end(mut self) {
+        drop(self.child.stdin.take());
+        if timeout(ENDING, self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+        }
+    }
+}
+
+async fn first_line(child: &mut Child) -> std::io::Result<String> {
+    let Some(stdout) = child.stdout.take() else { return Ok(String::new()) };
+    let mut reader = BufReader::new(stdout);
+    let mut line = String::new();
+    reader.read_line(&mut line).await?;
+    // Read on, so that the range never waits for a reader.
+    tokio::spawn(async move {
+        let _ = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
+    });
+    if !line.is_empty()
+        && let Some(mut stderr) = child.stderr.take()
+    {
+        tokio::spawn(async move {
+            let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
+        });
+    }
+    Ok(line)
+}
+
+async fn last_words(child: &mut Child) -> String {
+    let Some(stderr) = child.stderr.take() else { return "it ended".to_owned() };
+    let mut told = String::new();
+    let _ = timeout(ENDING, stderr.take(TOLD).read_to_string(&mut told)).await;
+    format!("it ended: {}", told.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::scene::tests::LINE;
+
+    async fn start(script: &str) -> Result<Range, ProveError> {
+        let dir = TempDir::new().unwrap();
+        let program = dir.path().join("range");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Range::start(&program, &[Knockout::Hook, Knockout::Rls]).await
+    }
+
+    #[tokio::test]
+    async fn a_range_is_ready_when_it_has_said_its_line_and_ends_with_its_input() {
+        let line = LINE.replace('\n', " ");
+        let range = start(&format!("test \"$4\" = hook,rls && echo '{line}'; cat >/dev/null")).await.unwrap();
+        assert_eq!(range.scene.tenants.len(), 1);
+        range.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_range_that_ends_is_told_with_its_last_words() {
+        let error = start("echo no postgres found >&2; exit 1").await.err().unwrap().to_string();
+        assert!(error.contains("hook,rls") && error.contains("no postgres found"), "{error}");
+        let error = start("echo nonsense; cat >/dev/null").await.err().unwrap().to_string();
+        assert!(error.contains("first line"), "{error}");
+    }
+}
