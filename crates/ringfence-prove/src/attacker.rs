@@ -12,7 +12,7 @@ use crate::{
     dice::Dice,
     error::ProveError,
     forge::{self, Key, Signer, StolenKeys},
-    http::{self, Answer, Ask},
+    http::{self, Answer, Ask, HASTE, PATIENCE},
     judge::{Ground, Target},
     leak::{Leak, differing},
     outcome::Outcome,
@@ -92,6 +92,8 @@ pub(crate) struct Attacker {
     pub(crate) target: Target,
     /// An object of his own.
     pub(crate) own: Target,
+    /// How often he waits for his rate to allow a request.
+    waits: usize,
 }
 
 impl Attacker {
@@ -107,7 +109,13 @@ impl Attacker {
             transcript: Transcript::default(),
             target: pick(&camp.ground.targets),
             own: pick(&camp.ground.own),
+            waits: SLOWED.1,
         }
+    }
+
+    /// The same hands, without waiting when slowed down.
+    pub(crate) fn hasty(&self) -> Self {
+        Self { waits: 0, ..self.clone() }
     }
 
     /// What does not change.
@@ -178,21 +186,20 @@ impl Attacker {
 
     async fn send_to(&self, to: SocketAddr, ask: Ask) -> Answer {
         let bytes = ask.bytes();
-        let (longest, times) = SLOWED;
-        let mut answer = http::exchange(to, &bytes, &self.transcript).await;
-        for _ in 0..times {
+        let mut answer = http::exchange(to, &bytes, PATIENCE, &self.transcript).await;
+        for _ in 0..self.waits {
             if answer.status() != 429 || answer.header("retry-after").is_none() {
                 break;
             }
-            tokio::time::sleep(longest).await;
-            answer = http::exchange(to, &bytes, &self.transcript).await;
+            tokio::time::sleep(SLOWED.0).await;
+            answer = http::exchange(to, &bytes, PATIENCE, &self.transcript).await;
         }
         answer
     }
 
     /// Sends bytes to the gateway as they are.
     pub(crate) async fn bytes(&self, bytes: &[u8]) -> Answer {
-        http::exchange(self.camp.gateway, bytes, &self.transcript).await
+        http::exchange(self.camp.gateway, bytes, HASTE, &self.transcript).await
     }
 
     /// Sends over HTTP/2.

@@ -19,7 +19,7 @@ use crate::{
 const TOGETHER: usize = 8;
 
 /// How long one attack, with all its tries, may take.
-const LONGEST: Duration = Duration::from_secs(15);
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What came of every attack, by its id.
 pub type Outcomes = BTreeMap<&'static str, Outcome>;

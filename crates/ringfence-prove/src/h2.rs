@@ -15,7 +15,11 @@ use crate::{
 };
 
 /// Sends one request and reads its answer.
-pub(crate) async fn exchange(to: SocketAddr, request: Request<Full<Bytes>>, transcript: &Transcript) -> Answer {
+pub(crate) async fn exchange(
+    to: SocketAddr,
+    request: Request<Full<Bytes>>,
+    transcript: &Transcript,
+) -> Answer {
     timeout(PATIENCE, send(to, request, transcript)).await.ok().flatten().unwrap_or_default()
 }
 

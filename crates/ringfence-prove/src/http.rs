@@ -10,8 +10,11 @@ use tokio::{
 
 use crate::tap::{Tap, Transcript};
 
-/// How long an answer may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an answer to a proper question may take: long, so that a busy machine is not taken for a refusal.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an answer may take to bytes that may be no whole request.
+pub(crate) const HASTE: Duration = Duration::from_secs(2);
 
 /// How long the next byte may take once an answer has begun.
 const QUIET: Duration = Duration::from_millis(300);
@@ -210,13 +213,18 @@ fn unchunk(mut bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (body, bytes.to_vec())
 }
 
-/// Sends `bytes` and reads until the connection closes or falls silent.
-pub(crate) async fn exchange(to: SocketAddr, bytes: &[u8], transcript: &Transcript) -> Answer {
+/// Sends `bytes` and reads until the connection closes or falls silent; waits for the first byte as long as `patience`.
+pub(crate) async fn exchange(
+    to: SocketAddr,
+    bytes: &[u8],
+    patience: Duration,
+    transcript: &Transcript,
+) -> Answer {
     let mut received = Vec::new();
     let _ = timeout(PATIENCE, async {
         let mut stream = Tap::new(TcpStream::connect(to).await?, transcript);
         stream.write_all(bytes).await?;
-        let mut wait = PATIENCE;
+        let mut wait = patience;
         let mut buffer = vec![0; 64 * 1024];
         while received.len() < ANSWER_BYTES {
             let Ok(read) = timeout(wait, stream.read(&mut buffer)).await else { break };
@@ -240,7 +248,10 @@ mod tests {
     #[test]
     fn a_request_is_written_as_it_stands() {
         let ask = Ask::get("/a//b", "h").bearer("t").without("connection").raw_header(" folded");
-        assert_eq!(ask.bytes(), b"GET /a//b HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer t\r\n folded\r\n\r\n");
+        assert_eq!(
+            ask.bytes(),
+            b"GET /a//b HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer t\r\n folded\r\n\r\n"
+        );
         let posted = String::from_utf8(Ask::new("POST", "/", "h").form(&[("a", "1 2")]).bytes()).unwrap();
         assert!(posted.ends_with("Content-Length: 5\r\n\r\na=1+2"), "{posted}");
     }

@@ -79,9 +79,10 @@ impl Judge {
         targets: usize,
         own: usize,
     ) -> Result<Ground, ProveError> {
+        let common = (100, "EUR".to_owned());
         let mut canaries = Canaries::default();
         let mut aimed_at = Vec::new();
-        for tenant in VICTIMS {
+        for (tenant, letter) in VICTIMS.into_iter().zip('A'..) {
             // Everything the victim had before is nobody's business either.
             for table in TABLES {
                 let query = format!("SELECT id FROM public.{table} WHERE tenant_id = $1");
@@ -91,18 +92,19 @@ impl Judge {
             }
             let tag = format!("canary-{tenant}-{}", dice.hex());
             canaries.text(&format!("{tenant}'s data"), &tag);
-            for _ in 0..HIDDEN {
+            for digit in ('A'..).take(HIDDEN) {
                 let amount = 7_000_000_000_000_i64.saturating_add_unsigned(dice.number() % 1_000_000_000_000);
-                let hidden = self.row(tenant, &tag, amount, dice).await?;
                 canaries.number(&format!("an amount of {tenant}'s"), amount);
-                for id in [hidden.account, hidden.beneficiary, hidden.payment] {
-                    canaries.id(&format!("the id of a hidden row of {tenant}"), id);
+                // In a currency of its own, so that a sum over it is the canary too.
+                let money = (amount, format!("X{letter}{digit}"));
+                for hidden in self.rows(tenant, &tag, &money, 1, dice).await? {
+                    for id in [hidden.account, hidden.beneficiary, hidden.payment] {
+                        canaries.id(&format!("the id of a hidden row of {tenant}"), id);
+                    }
                 }
             }
             if tenant == VICTIM {
-                for _ in 0..targets {
-                    aimed_at.push(self.row(tenant, &tag, 100, dice).await?);
-                }
+                aimed_at = self.rows(tenant, &tag, &common, targets, dice).await?;
             }
             let known = scene.tenant(tenant)?;
             canaries.text(&format!("{tenant}'s client secret"), &known.client.client_secret);
@@ -110,38 +112,38 @@ impl Judge {
                 canaries.text(&format!("a password of {tenant}'s"), &user.password);
             }
         }
-        let mut owned = Vec::new();
-        for _ in 0..own {
-            owned.push(self.row(ATTACKER, "the attacker's own", 100, dice).await?);
-        }
+        let owned = self.rows(ATTACKER, "the attacker's own", &common, own, dice).await?;
         self.keep().await?;
         Ok(Ground { targets: aimed_at, own: owned, canaries })
     }
 
-    async fn row(&self, tenant: &str, tag: &str, amount: i64, dice: &Dice) -> Result<Target, ProveError> {
-        let target = Target { account: dice.uuid(), beneficiary: dice.uuid(), payment: dice.uuid() };
-        let Target { account, beneficiary, payment } = target;
-        // A currency of the tenant's own, so that a sum over it is a canary too.
-        let currency = if amount > 100 { "XTS" } else { "EUR" };
+    /// `count` payments of this amount, each with its own account and beneficiary.
+    async fn rows(
+        &self,
+        tenant: &str,
+        tag: &str,
+        (amount, currency): &(i64, String),
+        count: usize,
+        dice: &Dice,
+    ) -> Result<Vec<Target>, ProveError> {
+        let make = |_| Target { account: dice.uuid(), beneficiary: dice.uuid(), payment: dice.uuid() };
+        let targets: Vec<Target> = (0..count).map(make).collect();
+        let ids = |of: fn(&Target) -> Uuid| targets.iter().map(of).collect::<Vec<_>>();
+        let (accounts, beneficiaries) = (ids(|one| one.account), ids(|one| one.beneficiary));
+        let insert = "INSERT INTO public.accounts (tenant_id, id, name, currency, created_by)
+            SELECT $1, id, $2, $3, $2 FROM unnest($4::uuid[]) id";
+        self.client.execute(insert, &[&tenant, &tag, currency, &accounts]).await?;
+        let insert = "INSERT INTO public.beneficiaries (tenant_id, id, name, country, iban, created_by)
+            SELECT $1, id, $2, 'DE', $2, $2 FROM unnest($3::uuid[]) id";
+        self.client.execute(insert, &[&tenant, &tag, &beneficiaries]).await?;
+        let insert = "INSERT INTO public.payments
+                (tenant_id, id, account_id, beneficiary_id, amount, currency, memo, created_by)
+            SELECT $1, p, a, b, $2, $3, $4, $4 FROM unnest($5::uuid[], $6::uuid[], $7::uuid[]) AS t (p, a, b)";
+        let payments = ids(|one| one.payment);
         self.client
-            .execute(
-                "WITH a AS (INSERT INTO public.accounts (tenant_id, id, name, currency, created_by)
-                    VALUES ($1, $2, $3, $4, $3)),
-                 b AS (INSERT INTO public.beneficiaries (tenant_id, id, name, country, iban, created_by)
-                    VALUES ($1, $5, $3, 'DE', $3, $3))
-                 SELECT",
-                &[&tenant, &account, &tag, &currency, &beneficiary],
-            )
+            .execute(insert, &[&tenant, amount, currency, &tag, &payments, &accounts, &beneficiaries])
             .await?;
-        self.client
-            .execute(
-                "INSERT INTO public.payments
-                    (tenant_id, id, account_id, beneficiary_id, amount, currency, memo, created_by)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
-                &[&tenant, &payment, &account, &beneficiary, &amount, &currency, &tag],
-            )
-            .await?;
-        Ok(target)
+        Ok(targets)
     }
 
     async fn keep(&self) -> Result<(), ProveError> {
@@ -205,25 +207,53 @@ impl Judge {
     ///
     /// # Errors
     /// [`ProveError::Judge`].
-    pub(crate) async fn statement_seen<F: Future + Send>(&self, asking: F) -> Result<Option<String>, ProveError> {
+    pub(crate) async fn statement_seen<F: Future + Send>(
+        &self,
+        asking: F,
+    ) -> Result<Option<String>, ProveError> {
+        // Nobody but a superuser may, and nobody else could read it: see the view's documentation.
+        self.activities("ALTER SYSTEM SET track_activities = on", "on").await?;
         self.client.batch_execute("BEGIN; LOCK TABLE public.payments IN ACCESS EXCLUSIVE MODE").await?;
-        let watching = async {
-            let query = "SELECT pg_stat_clear_snapshot()::text, query FROM pg_stat_activity
-                WHERE wait_event_type = 'Lock' AND query ~* 'from payments' AND pid <> pg_backend_pid()";
+        let watched = async {
+            let seen = timeout(WAITING, self.waiting()).await;
+            self.client.batch_execute("ROLLBACK").await.map(|()| seen)
+        };
+        let (seen, _) = futures_util::future::join(watched, asking).await;
+        self.activities("ALTER SYSTEM RESET track_activities", "off").await?;
+        Ok(seen?.ok().transpose()?)
+    }
+
+    /// The statement that waits for payments.
+    async fn waiting(&self) -> Result<String, tokio_postgres::Error> {
+        let query = "SELECT query FROM pg_stat_activity
+            WHERE wait_event_type = 'Lock' AND query ~* 'from payments' AND pid <> pg_backend_pid() LIMIT 1";
+        loop {
+            self.client.batch_execute("SELECT pg_stat_clear_snapshot()").await?;
+            if let Some(row) = self.client.query_opt(query, &[]).await? {
+                return row.try_get(0);
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Changes whether Postgres tells what its sessions do, and waits until it has noticed.
+    async fn activities(&self, change: &str, until: &str) -> Result<(), ProveError> {
+        self.client.batch_execute(change).await?;
+        let noticed = async {
             loop {
-                self.client.batch_execute("SELECT pg_stat_clear_snapshot()").await?;
-                if let Some(row) = self.client.query_opt(query, &[]).await? {
-                    return Result::<String, tokio_postgres::Error>::Ok(row.try_get(1)?);
+                self.client.batch_execute("SELECT pg_reload_conf()").await?;
+                let shown: String = self.client.query_one("SHOW track_activities", &[]).await?.try_get(0)?;
+                if shown == until {
+                    return Result::<(), tokio_postgres::Error>::Ok(());
                 }
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        let watched = async {
-            let seen = timeout(WAITING, watching).await;
-            self.client.batch_execute("ROLLBACK").await.map(|()| seen)
-        };
-        let (seen, _) = futures_util::future::join(watched, asking).await;
-        Ok(seen?.ok().transpose()?)
+        // Where it was on all the time it stays on, and that is as good.
+        match timeout(WAITING, noticed).await {
+            Ok(noticed) => Ok(noticed?),
+            Err(_) => Ok(()),
+        }
     }
 }
 

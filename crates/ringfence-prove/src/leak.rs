@@ -71,7 +71,10 @@ impl Canaries {
             AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(forms).ok()
         });
         let Some(searcher) = searcher else {
-            return Some(Leak { kind: LeakKind::Read, evidence: "canaries can't be searched for".to_owned() });
+            return Some(Leak {
+                kind: LeakKind::Read,
+                evidence: "canaries can't be searched for".to_owned(),
+            });
         };
         let (what, _) = self.forms.get(searcher.find(received)?.pattern().as_usize())?;
         Some(Leak { kind: LeakKind::Read, evidence: format!("received {what}") })
@@ -155,9 +158,16 @@ mod tests {
     #[test]
     fn answers_that_differ_are_an_oracle() {
         let not_found = "HTTP/1.1 404 Not Found\r\ncontent-type: a\r\n\r\n{\"title\":\"no\"}";
-        let differs = |one: &str, other: &str| differing(&answer(one), &answer(other), (&["id-1"], &["id-2"]));
+        let differs =
+            |one: &str, other: &str| differing(&answer(one), &answer(other), (&["id-1"], &["id-2"]));
         assert_eq!(differs(not_found, not_found), None);
-        assert_eq!(differs(not_found, "HTTP/1.1 404 Not Found\r\nContent-Type: a\r\ndate: x\r\n\r\n{\"title\":\"no\"}"), None);
+        assert_eq!(
+            differs(
+                not_found,
+                "HTTP/1.1 404 Not Found\r\nContent-Type: a\r\ndate: x\r\n\r\n{\"title\":\"no\"}"
+            ),
+            None
+        );
         for other in [
             "HTTP/1.1 403 Forbidden\r\ncontent-type: a\r\n\r\n{\"title\":\"no\"}",
             "HTTP/1.1 404 Not Found\r\ncontent-type: b\r\n\r\n{\"title\":\"no\"}",

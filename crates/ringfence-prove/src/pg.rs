@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{attacker::Attacker, http::PATIENCE, outcome::Outcome, tap::Tap};
+use crate::{attacker::Attacker, http::HASTE, outcome::Outcome, tap::Tap};
 
 /// A start-up packet with these parameters.
 pub(crate) fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
@@ -101,9 +101,7 @@ impl Said {
     pub(crate) fn outcome(&self) -> Outcome {
         match self.sqlstate() {
             Some(code) => Outcome::of_sqlstate(&code),
-            None if self.messages.is_empty() => {
-                Outcome::stopped(ringfence_context::Layer::Guard, "closed")
-            }
+            None if self.messages.is_empty() => Outcome::stopped(ringfence_context::Layer::Guard, "closed"),
             None => Outcome::answered("ok"),
         }
     }
@@ -113,7 +111,7 @@ impl Attacker {
     /// Talks to the guard: sends each part and reads until the server is ready, asks something, or closes.
     pub(crate) async fn frames(&self, parts: &[Vec<u8>]) -> Said {
         let mut received = Vec::new();
-        let _ = timeout(PATIENCE, async {
+        let _ = timeout(HASTE, async {
             let stream = TcpStream::connect(self.scene().guard).await?;
             let mut stream = Tap::new(stream, &self.transcript);
             for part in parts {

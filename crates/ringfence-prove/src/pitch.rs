@@ -34,7 +34,8 @@ pub(crate) async fn loot(camp: &Arc<Camp>) -> Loot {
     let said = |token: &String| Some(forge::claims(token)?.get("aud")?.as_str()?.to_owned());
     let audience = issued.iter().find_map(|(_, token)| said(token));
     let audience = audience.unwrap_or_else(|| camp.scene.gateway.clone());
-    let loot = Loot { issued, id_token, audience, victims: victim.text_member("access_token"), ..<_>::default() };
+    let loot =
+        Loot { issued, id_token, audience, victims: victim.text_member("access_token"), ..<_>::default() };
 
     let entitled = Attacker::new(camp, &Arc::new(loot.clone()), 0);
     let exchanged = entitled.exchange_token(ATTACKER, &entitled.token("admin")).await;

@@ -23,7 +23,8 @@ impl Progress {
 
     /// A configuration begins.
     pub(crate) fn begins(&self, broken: &[&str]) {
-        let what = if broken.is_empty() { "intact".to_owned() } else { format!("without {}", broken.join(" and ")) };
+        let what =
+            if broken.is_empty() { "intact".to_owned() } else { format!("without {}", broken.join(" and ")) };
         self.bar.set_message(what);
     }
 

@@ -1,6 +1,10 @@
 //! The range as a child process: started with parts broken, ended by closing its standard input.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use tempfile::TempDir;
 use tokio::{
@@ -25,17 +29,47 @@ pub(crate) struct Range {
     child: Child,
     /// What it said of itself.
     pub(crate) scene: Scene,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
-impl Range {
-    /// Starts one with `broken` broken and waits until it is ready.
+/// A range as it is before anything has happened in it: making one is slow, copying it is not.
+pub(crate) struct Seedling {
+    program: PathBuf,
+    dir: TempDir,
+}
+
+impl Seedling {
+    /// Lets a range make its state and ends it.
+    ///
+    /// # Errors
+    /// As [`Seedling::start`].
+    pub(crate) async fn grow(program: &Path) -> Result<Self, ProveError> {
+        let dir = TempDir::with_prefix("ringfence-range-")?;
+        let range = Range::start(program, dir, &[]).await?;
+        Ok(Self { program: program.to_owned(), dir: range.end().await })
+    }
+
+    /// Starts a range on a copy of the state, with `broken` broken, and waits until it is ready.
     ///
     /// # Errors
     /// [`ProveError::Start`], [`ProveError::NotReady`].
-    pub(crate) async fn start(program: &Path, broken: &[Knockout]) -> Result<Self, ProveError> {
-        let names = broken.iter().map(|one| one.name()).collect::<Vec<_>>().join(",");
+    pub(crate) async fn start(&self, broken: &[Knockout]) -> Result<Range, ProveError> {
         let dir = TempDir::with_prefix("ringfence-range-")?;
+        // Owners are kept: Postgres' files are its own user's.
+        let copied =
+            Command::new("cp").arg("-a").arg(self.dir.path().join(".")).arg(dir.path()).output().await?;
+        if !copied.status.success() {
+            let told = String::from_utf8_lossy(&copied.stderr).into_owned();
+            return Err(std::io::Error::other(format!("can't copy the range's state: {told}")).into());
+        }
+        Range::start(&self.program, dir, broken).await
+    }
+}
+
+impl Range {
+    /// Starts one in `dir` with `broken` broken and waits until it is ready.
+    async fn start(program: &Path, dir: TempDir, broken: &[Knockout]) -> Result<Self, ProveError> {
+        let names = broken.iter().map(|one| one.name()).collect::<Vec<_>>().join(",");
         let mut command = Command::new(program);
         command.arg("--dir").arg(dir.path());
         if !names.is_empty() {
@@ -52,15 +86,19 @@ impl Range {
             Ok(_) => return Err(not_ready(last_words(&mut child).await)),
         };
         let scene = Scene::read(&line).map_err(|error| not_ready(format!("its first line: {error}")))?;
-        Ok(Self { child, scene, _dir: dir })
+        if scene.broken.join(",") != names {
+            return Err(not_ready(format!("it has broken [{}]", scene.broken.join(","))));
+        }
+        Ok(Self { child, scene, dir })
     }
 
-    /// Ends it and waits until it is gone.
-    pub(crate) async fn end(mut self) {
+    /// Ends it and waits until it is gone; its folder stays as long as it is held.
+    pub(crate) async fn end(mut self) -> TempDir {
         drop(self.child.stdin.take());
         if timeout(ENDING, self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;
         }
+        self.dir
     }
 }
 
@@ -102,21 +140,40 @@ mod tests {
         let program = dir.path().join("range");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Range::start(&program, &[Knockout::Hook, Knockout::Rls]).await
+        Range::start(&program, TempDir::new().unwrap(), &[Knockout::Hook, Knockout::Rls]).await
     }
 
     #[tokio::test]
     async fn a_range_is_ready_when_it_has_said_its_line_and_ends_with_its_input() {
-        let line = LINE.replace('\n', " ");
+        let line = LINE.replace('\n', " ").replace("\"broken\":[]", "\"broken\":[\"hook\",\"rls\"]");
         let range = start(&format!("test \"$4\" = hook,rls && echo '{line}'; cat >/dev/null")).await.unwrap();
         assert_eq!(range.scene.tenants.len(), 1);
         range.end().await;
     }
 
     #[tokio::test]
+    async fn a_copy_begins_where_the_first_range_ended() {
+        let dir = TempDir::new().unwrap();
+        let program = dir.path().join("range");
+        let line = LINE.replace('\n', " ");
+        let script = format!(
+            "#!/bin/sh\necho made >> $2/state\ntest $(wc -l < $2/state) -lt 3 && echo '{line}'\ncat >/dev/null\n"
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let seedling = Seedling::grow(&program).await.unwrap();
+        for _ in 0..3 {
+            seedling.start(&[]).await.unwrap().end().await;
+        }
+    }
+
+    #[tokio::test]
     async fn a_range_that_ends_is_told_with_its_last_words() {
         let error = start("echo no postgres found >&2; exit 1").await.err().unwrap().to_string();
         assert!(error.contains("hook,rls") && error.contains("no postgres found"), "{error}");
+        let whole = LINE.replace('\n', " ");
+        let error = start(&format!("echo '{whole}'; cat >/dev/null")).await.err().unwrap().to_string();
+        assert!(error.contains("it has broken []"), "{error}");
         let error = start("echo nonsense; cat >/dev/null").await.err().unwrap().to_string();
         assert!(error.contains("first line"), "{error}");
     }

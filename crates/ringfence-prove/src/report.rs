@@ -66,7 +66,8 @@ pub fn leaks(outcomes: &Outcomes) -> impl Iterator<Item = (&'static str, &Leak)>
 impl Report {
     /// The smallest number of broken layers at which each attack leaked; [`DEEPER`] where none of those run did.
     pub fn depth(&self) -> BTreeMap<&'static str, u8> {
-        let leaked = |outcomes: &Outcomes, id: &str| outcomes.get(id).is_some_and(|outcome| outcome.leak.is_some());
+        let leaked =
+            |outcomes: &Outcomes, id: &str| outcomes.get(id).is_some_and(|outcome| outcome.leak.is_some());
         let of = |id: &'static str| match id {
             _ if leaked(&self.intact, id) => 0,
             _ if self.knockouts.iter().any(|effect| leaked(&effect.outcomes, id)) => 1,
@@ -81,7 +82,10 @@ impl Report {
     pub fn holds(&self) -> bool {
         leaks(&self.intact).next().is_none()
             && self.failed.is_empty()
-            && self.knockouts.iter().all(|effect| effect.effective() && leaks(&effect.outcomes).next().is_none())
+            && self
+                .knockouts
+                .iter()
+                .all(|effect| effect.effective() && leaks(&effect.outcomes).next().is_none())
     }
 
     /// The exit status that says so.
@@ -96,7 +100,8 @@ impl Report {
         let knockouts = self.knockouts.iter().map(|effect| {
             json!({ "layer": effect.layer, "effective": effect.effective(), "leaks": count(&effect.outcomes) })
         });
-        let pairs = self.pairs.iter().map(|(layers, outcomes)| json!({ "layers": layers, "leaks": count(outcomes) }));
+        let pairs =
+            self.pairs.iter().map(|(layers, outcomes)| json!({ "layers": layers, "leaks": count(outcomes) }));
         json!({
             "attacks": corpus::attacks().count(),
             "families": FAMILIES.len(),
@@ -117,7 +122,9 @@ pub(crate) mod tests {
 
     pub(crate) fn outcomes(leaking: &[&'static str]) -> Outcomes {
         let outcome = |id: &&'static str| {
-            let leak = leaking.contains(id).then(|| Leak { kind: LeakKind::Read, evidence: "received a row".to_owned() });
+            let leak = leaking
+                .contains(id)
+                .then(|| Leak { kind: LeakKind::Read, evidence: "received a row".to_owned() });
             (*id, Outcome::stopped(Layer::Token, "401").leaking(leak))
         };
         ["token-alg-none", "rows-no-where"].iter().map(outcome).collect()

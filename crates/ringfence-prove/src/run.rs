@@ -13,10 +13,9 @@ use crate::{
     field::{self, Outcomes},
     judge::Judge,
     knockout::Knockout,
-    pitch,
-    probe,
+    pitch, probe,
     progress::Progress,
-    range::Range,
+    range::Seedling,
     report::{Effect, Failed, Report},
 };
 
@@ -76,8 +75,9 @@ pub async fn prove(options: Options) -> Result<Report, ProveError> {
     };
     let attacks = corpus::attacks().count();
     let progress = Progress::new(options.progress, wanted.len().saturating_add(1), attacks);
-    let intact = configuration(&options, Vec::new(), &progress).await?;
-    let others = stream::iter(wanted).map(|broken| configuration(&options, broken, &progress));
+    let seedling = Seedling::grow(&options.range_binary).await?;
+    let intact = configuration(&options, &seedling, Vec::new(), &progress).await?;
+    let others = stream::iter(wanted).map(|broken| configuration(&options, &seedling, broken, &progress));
     let others: Vec<Findings> = others.buffer_unordered(AT_ONCE).try_collect().await?;
     progress.end();
     Ok(report(options.seed, intact, others))
@@ -89,12 +89,13 @@ fn singles() -> impl Iterator<Item = Vec<Knockout>> {
 
 async fn configuration(
     options: &Options,
+    seedling: &Seedling,
     broken: Vec<Knockout>,
     progress: &Progress,
 ) -> Result<Findings, ProveError> {
     let names: Vec<&str> = broken.iter().map(|one| one.name()).collect();
     progress.begins(&names);
-    let range = Range::start(&options.range_binary, &broken).await?;
+    let range = seedling.start(&broken).await?;
     let dice = Dice::new(options.seed, &names.join("+"));
     let judge = Judge::seat(&range.scene.judge).await?;
     let attacks = corpus::attacks().count();
@@ -115,7 +116,7 @@ async fn configuration(
     }
     judge.restore().await?;
     let outcomes = field::attack(&camp, &loot, &judge, &|| progress.attack_over()).await?;
-    range.end().await;
+    drop(range.end().await);
     progress.configuration_over();
     Ok(Findings { broken, outcomes, sights, failed })
 }
@@ -123,7 +124,8 @@ async fn configuration(
 /// The controls that fail.
 async fn fail(camp: &Arc<Camp>, loot: &Arc<Loot>, from: usize) -> Vec<Failed> {
     let mut failed = Vec::new();
-    let controls = FAMILIES.iter().flat_map(|family| family.controls.iter().map(move |control| (family, control)));
+    let controls =
+        FAMILIES.iter().flat_map(|family| family.controls.iter().map(move |control| (family, control)));
     for (number, (family, control)) in controls.enumerate() {
         let hands = Attacker::new(camp, loot, from.saturating_add(number));
         if let Err(instead) = (control.run)(&hands).await {
@@ -139,9 +141,15 @@ fn report(seed: u64, intact: Findings, others: Vec<Findings>) -> Report {
     for findings in others {
         match findings.broken.as_slice() {
             [one] => {
-                let sight = |sights: &BTreeMap<Knockout, String>| sights.get(one).cloned().unwrap_or_default();
+                let sight =
+                    |sights: &BTreeMap<Knockout, String>| sights.get(one).cloned().unwrap_or_default();
                 let (before, after) = (sight(&intact.sights), sight(&findings.sights));
-                knockouts.push(Effect { layer: *one, intact: before, broken: after, outcomes: findings.outcomes });
+                knockouts.push(Effect {
+                    layer: *one,
+                    intact: before,
+                    broken: after,
+                    outcomes: findings.outcomes,
+                });
             }
             [one, other] => pairs.push(([*one, *other], findings.outcomes)),
             _ => {}

@@ -178,7 +178,7 @@ pub(crate) mod tests {
 
     pub(crate) const LINE: &str = r#"{"gateway":"http://127.0.0.1:1","api":"http://127.0.0.1:2","guard":"127.0.0.1:3",
         "backend":"127.0.0.1:4","database":"ledger","judge":{"socket":"/s","port":6431,"user":"postgres","database":"ledger"},
-        "broken":["signature"],"operator":{"token":"t"},"tenants":[{"id":"acme","issuer":"http://127.0.0.1:1/t/acme",
+        "broken":[],"operator":{"token":"t"},"tenants":[{"id":"acme","issuer":"http://127.0.0.1:1/t/acme",
         "host":"acme.localhost:1","users":[{"username":"a","password":"p","roles":["admin"]}],
         "client":{"client_id":"c","client_secret":"s"},"stolen":{"signing_key":"AA","database_key":"AA"}}]}"#;
 
@@ -187,6 +187,8 @@ pub(crate) mod tests {
         let scene = Scene::read(LINE).unwrap();
         let acme = scene.tenant("acme").unwrap();
         assert_eq!((scene.base_host(), acme.app.client_id.as_str()), ("127.0.0.1:1", "ringfence-cli"));
-        assert!(acme.user("admin").is_ok() && acme.user("viewer").is_err() && scene.tenant("globex").is_err());
+        assert!(
+            acme.user("admin").is_ok() && acme.user("viewer").is_err() && scene.tenant("globex").is_err()
+        );
     }
 }

@@ -112,14 +112,18 @@ mod tests {
     fn parameters_are_changed_added_and_left_out() {
         let app = App::default();
         let query = asking(&app, &[("state", ""), ("scope", "x"), ("prompt", "none")]);
-        assert!(query.contains("scope=x") && query.contains("prompt=none") && !query.contains("state="), "{query}");
+        assert!(
+            query.contains("scope=x") && query.contains("prompt=none") && !query.contains("state="),
+            "{query}"
+        );
         assert_eq!(query.matches("scope=").count(), 1);
     }
 
     #[test]
     fn tickets_and_codes_are_found() {
         assert_eq!(ticket(r#"<input name="ticket" value="a.b">"#).unwrap(), "a.b");
-        let answer = Answer::read(b"HTTP/1.1 303 See Other\r\nlocation: http://127.0.0.1/cb?code=c%2B1&iss=i\r\n\r\n");
+        let answer =
+            Answer::read(b"HTTP/1.1 303 See Other\r\nlocation: http://127.0.0.1/cb?code=c%2B1&iss=i\r\n\r\n");
         assert_eq!(sent(&answer, "code").unwrap(), "c+1");
     }
 }

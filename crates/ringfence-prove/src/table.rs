@@ -6,7 +6,7 @@ use ringfence_context::Layer;
 
 use crate::{
     attack::Family,
-    corpus::FAMILIES,
+    corpus::{self, FAMILIES},
     outcome::LAYERS,
     report::{DEEPER, Report, leaks},
 };
@@ -67,7 +67,7 @@ impl Report {
 
     fn intact_leaks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (id, leak) in leaks(&self.intact) {
-            writeln!(f, "LEAK with nothing broken: {id}: {}", leak.evidence)?;
+            writeln!(f, "LEAK with nothing broken: {id} ({}): {}", title(id), leak.evidence)?;
         }
         Ok(())
     }
@@ -85,7 +85,8 @@ impl Report {
         }
         for effect in &self.knockouts {
             for (id, leak) in leaks(&effect.outcomes) {
-                writeln!(f, "LEAK without {}: {id}: {}", effect.layer.name(), leak.evidence)?;
+                let without = effect.layer.name();
+                writeln!(f, "LEAK without {without}: {id} ({}): {}", title(id), leak.evidence)?;
             }
         }
         writeln!(f)
@@ -113,7 +114,11 @@ impl Report {
 
     fn controls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let run: usize = FAMILIES.iter().map(|family| family.controls.len()).sum();
-        writeln!(f, "Controls: {} of {run} legitimate uses of the same tools work", run.saturating_sub(self.failed.len()))?;
+        writeln!(
+            f,
+            "Controls: {} of {run} legitimate uses of the same tools work",
+            run.saturating_sub(self.failed.len())
+        )?;
         for failed in &self.failed {
             writeln!(f, "FAILED {}: {}: {}", failed.family, failed.title, failed.instead)?;
         }
@@ -121,7 +126,8 @@ impl Report {
     }
 
     fn verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tried = if self.knockouts.is_empty() { "with nothing broken" } else { "with at most one layer broken" };
+        let tried =
+            if self.knockouts.is_empty() { "with nothing broken" } else { "with at most one layer broken" };
         if self.holds() {
             writeln!(f, "\nIsolation holds: {} attacks, no leak {tried}.", self.intact.len())
         } else {
@@ -130,13 +136,21 @@ impl Report {
     }
 }
 
+/// What an attack tries.
+fn title(id: &str) -> &'static str {
+    corpus::attacks().find(|(_, attack)| attack.id == id).map_or("", |(_, attack)| attack.title)
+}
+
 fn shown(depth: u8) -> String {
     if depth >= DEEPER { ">2".to_owned() } else { depth.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::report::{Failed, tests::{outcomes, report}};
+    use crate::report::{
+        Failed,
+        tests::{outcomes, report},
+    };
 
     #[test]
     fn the_table_reads_so() {
@@ -159,7 +173,10 @@ guard + rls                   1 leaks   rows-no-where
 ";
         let told = report().to_string();
         assert!(told.starts_with(expected), "{told}");
-        assert!(told.ends_with("Isolation holds: 2 attacks, no leak with at most one layer broken.\n"), "{told}");
+        assert!(
+            told.ends_with("Isolation holds: 2 attacks, no leak with at most one layer broken.\n"),
+            "{told}"
+        );
     }
 
     #[test]
@@ -170,7 +187,7 @@ guard + rls                   1 leaks   rows-no-where
         report.failed.push(Failed { family: "limits", title: "served", instead: "503".to_owned() });
         let told = report.to_string();
         for line in [
-            "LEAK with nothing broken: rows-no-where: received a row\n",
+            "LEAK with nothing broken: rows-no-where (every table without a filter): received a row\n",
             "signature                   NO EFFECT    0 leaks   401 token -> 401 token\n",
             "FAILED limits: served: 503\n",
             "Isolation is NOT proved: see LEAK, NO EFFECT and FAILED above.\n",

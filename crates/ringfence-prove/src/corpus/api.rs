@@ -18,19 +18,18 @@ pub(super) const FAMILY: Family = Family {
         attack!("api-evaluation-there", "the victim's policies asked with the own token", Token, Together, a => {
             let mut tries = Vec::new();
             for token in [a.token("admin"), a.made(&a.claims(VICTIM, "admin"))] {
-                tries.push(decided(&evaluate(a, VICTIM, &token, VICTIM).await));
+                tries.push(decisions(a, VICTIM, &token).await);
             }
             Outcome::furthest(tries)
         }),
         attack!("api-evaluation-foreign-resource", "the own policies asked about a resource of the victim's", Authorization, Together, a => {
-            let answer = evaluate(a, ATTACKER, &a.token("admin"), VICTIM).await;
-            decided(&answer)
+            decisions(a, ATTACKER, &a.token("admin")).await
         }),
         attack!("api-evaluation-path", "path tricks from the own policies to the victim's", Routing, Together, a => {
             let mut tries = Vec::new();
             for path in [format!("/t/{ATTACKER}/../{VICTIM}/access/v1/evaluation"), format!("/t/{ATTACKER}%2f..%2f{VICTIM}/access/v1/evaluation"), "/t/%67lobex/access/v1/evaluation".to_owned(), "/access/v1/evaluation".to_owned()] {
                 let ask = Ask::new("POST", &path, a.scene().api_host()).bearer(&a.token("admin")).header("X-Tenant-Id", VICTIM);
-                tries.push(decided(&a.api(ask.json(&question(VICTIM))).await));
+                tries.push(Outcome::of(&a.api(ask.json(&question(VICTIM, "Book", VICTIM))).await));
             }
             Outcome::furthest(tries)
         }),
@@ -50,7 +49,7 @@ pub(super) const FAMILY: Family = Family {
         attack!("api-explain", "the verdicts on the victim's requests", Identity, Together, a => {
             // The victim's own request, made by his machine; only its reference is the attacker's to know.
             let theirs = a.loot().victims.clone().unwrap_or_default();
-            let answer = crate::http::exchange(a.camp().gateway, &a.theirs("GET", "/accounts?explained=1").bearer(&theirs).bytes(), &<_>::default()).await;
+            let answer = crate::http::exchange(a.camp().gateway, &a.theirs("GET", "/accounts?explained=1").bearer(&theirs).bytes(), crate::http::PATIENCE, &<_>::default()).await;
             let reference = answer.header("ringfence-reference").unwrap_or("r-1").to_owned();
             a.compare(&reference, |reference| {
                 let path = format!("/v1/explain/{reference}");
@@ -70,7 +69,7 @@ pub(super) const FAMILY: Family = Family {
             for endpoint in ["evaluations", "search/subject", "search/resource", "search/action"] {
                 let path = format!("/t/{VICTIM}/access/v1/{endpoint}");
                 let ask = Ask::new("POST", &path, a.scene().api_host()).bearer(&a.token("admin"));
-                tries.push(Outcome::of(&a.api(ask.json(&question(VICTIM))).await));
+                tries.push(Outcome::of(&a.api(ask.json(&question(VICTIM, "Book", VICTIM))).await));
             }
             Outcome::furthest(tries)
         }),
@@ -80,7 +79,8 @@ pub(super) const FAMILY: Family = Family {
             expect(&a.api(Ask::get("/v1/tenants", a.scene().api_host()).bearer(&a.scene().operator.token)).await, 200)
         }),
         control!("the own policies asked with both own tokens", a => {
-            let answer = evaluate(a, ATTACKER, &a.token("admin"), ATTACKER).await;
+            let own = question(ATTACKER, "Book", ATTACKER);
+            let answer = evaluate(a, ATTACKER, &a.token("admin"), own).await;
             match answer.member("decision") {
                 Some(Value::Bool(true)) => Ok(()),
                 _ => Err(format!("{} {}", answer.status(), answer.text())),
@@ -89,17 +89,17 @@ pub(super) const FAMILY: Family = Family {
     ],
 };
 
-fn question(tenant: &str) -> Value {
+fn question(tenant: &str, kind: &str, id: &str) -> Value {
+    let action = if kind == "Book" { "ConnectDatabase" } else { "ViewPayment" };
     json!({
         "subject": { "type": "user", "id": "anyone" },
-        "action": { "name": "ConnectDatabase" },
-        "resource": { "type": "Book", "id": tenant, "properties": { "tenant": tenant } },
+        "action": { "name": action },
+        "resource": { "type": kind, "id": id, "properties": { "tenant": tenant } },
         "context": {},
     })
 }
 
-async fn evaluate(a: &Attacker, at: &str, access: &str, about: &str) -> Answer {
-    let mut question = question(about);
+async fn evaluate(a: &Attacker, at: &str, access: &str, mut question: Value) -> Answer {
     let said = crate::forge::claims(access).unwrap_or_default();
     if let (Some(subject), Some(sub)) = (question.get_mut("subject"), said.get("sub")) {
         *subject = json!({ "type": "user", "id": sub });
@@ -114,10 +114,9 @@ async fn evaluate(a: &Attacker, at: &str, access: &str, about: &str) -> Answer {
     a.api(ask.json(&question)).await
 }
 
-/// A decision of the victim's store is a leak where it is given to someone of another tenant.
-fn decided(answer: &Answer) -> Outcome {
-    let store = answer.member("context").and_then(|context| Some(context.get("store_tenant")?.as_str()?.to_owned()));
-    let leak = (store.as_deref() == Some(VICTIM))
-        .then(|| Leak::oracle("a decision of the victim's policy store".to_owned()));
-    Outcome::of(answer).leaking(leak)
+/// A decision about what is not one's own is no leak by itself: no row of the victim's is in it. What leaks is a
+/// decision that depends on one, and a canary among the names of policies.
+async fn decisions(a: &Attacker, at: &str, access: &str) -> Outcome {
+    let exists = a.target.payment.to_string();
+    a.compare(&exists, |id| evaluate(a, at, access, question(VICTIM, "Payment", id))).await
 }

@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// A context for the victim as anyone would guess it: the tenant, a time far away, and a tag of zeros.
-const GUESS: &str = "globex|9999999999999999|0000000000000000000000000000000000000000000000000000000000000000";
+const GUESS: &str =
+    "globex|9999999999999999|0000000000000000000000000000000000000000000000000000000000000000";
 
 pub(super) const FAMILY: Family = Family {
     name: "SQL context forging",
@@ -16,7 +17,7 @@ pub(super) const FAMILY: Family = Family {
         attack!("context-set-config", "the context set by set_config, for the transaction and for the session", Database, Together, a => {
             a.sql_any(&[
                 &format!("BEGIN; SELECT set_config('ringfence.context', '{GUESS}', true); SELECT * FROM payments"), "ROLLBACK",
-                &format!("BEGIN; SELECT set_config('ringfence.context', 'globex', false); SELECT * FROM payments"), "ROLLBACK",
+                "BEGIN; SELECT set_config('ringfence.context', 'globex', false); SELECT * FROM payments", "ROLLBACK",
                 &format!("SET ringfence.context = '{GUESS}'; SELECT * FROM payments"), "ROLLBACK",
                 &format!("BEGIN; SET LOCAL ringfence.context TO '{GUESS}'; SELECT * FROM payments"), "ROLLBACK",
             ]).await
@@ -113,15 +114,13 @@ pub(super) const FAMILY: Family = Family {
             ]).await
         }),
     ],
-    controls: &[
-        control!("a transaction of several statements keeps the own tenant", a => {
-            let session = a.session().await.map_err(|outcome| outcome.told())?;
-            let _ = session.one("BEGIN").await;
-            let tenant = session.value("SELECT ringfence.tenant_id()").await;
-            let _ = session.one("COMMIT").await;
-            match tenant { Ok(Some(tenant)) if tenant == ATTACKER => Ok(()), other => Err(format!("{other:?}")) }
-        }),
-    ],
+    controls: &[control!("a transaction of several statements keeps the own tenant", a => {
+        let session = a.session().await.map_err(|outcome| outcome.told())?;
+        let _ = session.one("BEGIN").await;
+        let tenant = session.value("SELECT ringfence.tenant_id()").await;
+        let _ = session.one("COMMIT").await;
+        match tenant { Ok(Some(tenant)) if tenant == ATTACKER => Ok(()), other => Err(format!("{other:?}")) }
+    })],
 };
 
 /// Takes the context of one transaction and uses it, tenant exchanged and as it was, in another.

@@ -71,15 +71,13 @@ pub(super) const FAMILY: Family = Family {
             }).await
         }),
     ],
-    controls: &[
-        control!("the backend is reached, and says itself that it refuses", a => {
-            let answer = a.backend(Ask::get("/payments", "backend")).await;
-            match answer.text_member("layer").as_deref() {
-                Some("backend") => Ok(()),
-                _ => Err(format!("{} {}", answer.status(), answer.text())),
-            }
-        }),
-    ],
+    controls: &[control!("the backend is reached, and says itself that it refuses", a => {
+        let answer = a.backend(Ask::get("/payments", "backend")).await;
+        match answer.text_member("layer").as_deref() {
+            Some("backend") => Ok(()),
+            _ => Err(format!("{} {}", answer.status(), answer.text())),
+        }
+    })],
 };
 
 fn bearer(a: &Attacker) -> String {
@@ -99,12 +97,16 @@ fn txn(a: &Attacker) -> String {
 
 /// A Txn-Token for the victim, as like the real one as can be.
 pub(super) fn forged_txn(a: &Attacker, access: &str, key: &crate::forge::Key) -> String {
-    let mut claims = crate::forge::claims(&txn(a)).map(serde_json::Value::Object).unwrap_or_else(|| json!({}));
+    let mut claims =
+        crate::forge::claims(&txn(a)).map(serde_json::Value::Object).unwrap_or_else(|| json!({}));
     let said = crate::forge::claims(access).unwrap_or_default();
     if let Some(members) = claims.as_object_mut() {
         members.insert("tenant_id".to_owned(), VICTIM.into());
         members.insert("sub".to_owned(), said.get("sub").cloned().unwrap_or_default());
-        members.insert("ath".to_owned(), crate::forge::base64url(&crate::forge::sha256(access.as_bytes())).into());
+        members.insert(
+            "ath".to_owned(),
+            crate::forge::base64url(&crate::forge::sha256(access.as_bytes())).into(),
+        );
         members.insert("iat".to_owned(), a.now().into());
         members.insert("exp".to_owned(), a.now().saturating_add(10).into());
     }

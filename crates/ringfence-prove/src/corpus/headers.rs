@@ -80,11 +80,9 @@ pub(super) const FAMILY: Family = Family {
             ]).await
         }),
     ],
-    controls: &[
-        control!("an own request with headers that mean nothing", a => {
-            expect(&a.send(list(a).header("X-Request-Id", "1").header("traceparent", "00-1-1-00")).await, 200)
-        }),
-    ],
+    controls: &[control!("an own request with headers that mean nothing", a => {
+        expect(&a.send(list(a).header("X-Request-Id", "1").header("traceparent", "00-1-1-00")).await, 200)
+    })],
 };
 
 fn list(a: &Attacker) -> Ask {

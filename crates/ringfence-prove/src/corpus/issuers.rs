@@ -89,7 +89,7 @@ pub(super) const FAMILY: Family = Family {
             let form = [("grant_type", "client_credentials"), ("client_id", client.client_id.as_str()), ("client_secret", &client.client_secret)];
             let mut tries = Vec::new();
             for path in [
-                format!("/t/{ATTACKER}/../{VICTIM}/token"), format!("/t/{ATTACKER}%2f..%2f{VICTIM}/token"), format!("/t/%67lobex/token"),
+                format!("/t/{ATTACKER}/../{VICTIM}/token"), format!("/t/{ATTACKER}%2f..%2f{VICTIM}/token"), "/t/%67lobex/token".to_owned(),
                 format!("/t//{VICTIM}/token"), format!("/t/{VICTIM};{ATTACKER}/token"), format!("/T/{VICTIM}/token"), format!("/t/{VICTIM}/token/"),
             ] {
                 let answer = a.issuer(a.base("POST", &path).form(&form)).await;

@@ -61,7 +61,9 @@ pub(super) const FAMILY: Family = Family {
                 members.insert("sub".to_owned(), a.globex().client.client_id.as_str().into());
             }
             let named = a.exchange_token(VICTIM, &a.made(&claims)).await;
-            Outcome::of(&known).leaking(differing(&named, &known, (&[], &[])))
+            // Where a token is given, it is another each time, and its use is another attack's.
+            let given = [&named, &known].iter().all(|answer| answer.status() == 200);
+            Outcome::of(&known).leaking(differing(&named, &known, (&[], &[])).filter(|_| !given))
         }),
         attack!("oracle-unique", "inserting a row with an id that is taken elsewhere", Database, Alone, a => {
             let tries = [
@@ -114,6 +116,7 @@ fn pay<'a>(
     account: &str,
     beneficiary: &str,
 ) -> impl Future<Output = crate::http::Answer> + use<'a> {
-    let payment = json!({ "account_id": account, "beneficiary_id": beneficiary, "amount": 1, "currency": "EUR" });
+    let payment =
+        json!({ "account_id": account, "beneficiary_id": beneficiary, "amount": 1, "currency": "EUR" });
     a.send(a.mine("POST", "/payments").json(&payment))
 }

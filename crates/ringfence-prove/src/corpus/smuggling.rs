@@ -84,14 +84,14 @@ pub(super) const FAMILY: Family = Family {
         attack!("smuggle-get-body", "a body behind a GET that the backend may take for a request", Routing, Together, a => {
             let hidden = hidden(a);
             let ask = a.mine("GET", "/payments").header("Content-Length", &hidden.len().to_string()).raw_body(hidden);
-            all(&a.send(ask).await)
+            all(&a.bytes(&ask.bytes()).await)
         }),
         attack!("smuggle-upgrade", "an upgrade to h2c, a tunnel by CONNECT, an expectation", Routing, Together, a => {
             let connect = format!("CONNECT {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n{}", a.scene().backend, a.acme().host, a.token("admin"), hidden(a));
             let upgrade = a.mine("GET", "/payments").without("connection").header("Connection", "Upgrade, HTTP2-Settings")
                 .header("Upgrade", "h2c").header("HTTP2-Settings", "AAMAAABkAAQAAP__");
             let trace = a.mine("TRACE", "/payments");
-            Outcome::furthest([all(&a.bytes(connect.as_bytes()).await), all(&a.send(upgrade).await), all(&a.send(trace).await)])
+            Outcome::furthest([all(&a.bytes(connect.as_bytes()).await), all(&a.bytes(&upgrade.bytes()).await), all(&a.bytes(&trace.bytes()).await)])
         }),
         attack!("smuggle-http-versions", "HTTP/0.9, 1.0, 1.2 and 3.0 lines", Routing, Together, a => {
             let mut tries = Vec::new();
@@ -133,7 +133,7 @@ fn hidden(a: &Attacker) -> String {
 async fn raw(a: &Attacker, lines: &[&str], body: &str) -> Outcome {
     let ask = a.mine("POST", "/accounts").without("connection").header("Content-Type", "application/json");
     let ask = lines.iter().fold(ask, |ask, line| ask.raw_header(line));
-    all(&a.send(ask.raw_body(body)).await)
+    all(&a.bytes(&ask.raw_body(body).bytes()).await)
 }
 
 /// The first answer counts unless another follows that something answered.
@@ -143,6 +143,10 @@ fn all(answer: &Answer) -> Outcome {
     // Where the second request was refused, it was seen for what it is.
     match following.iter().any(|next| next.stopped_by.is_none()) {
         true => Outcome::furthest(following),
-        false => following.into_iter().next().filter(|next| next.stopped_by != Some(Layer::Routing)).unwrap_or(first),
+        false => following
+            .into_iter()
+            .next()
+            .filter(|next| next.stopped_by != Some(Layer::Routing))
+            .unwrap_or(first),
     }
 }

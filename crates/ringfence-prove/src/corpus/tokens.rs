@@ -179,7 +179,6 @@ pub(super) async fn own_list(a: &Attacker, token: &str) -> Answer {
     a.send(a.mine("GET", "/payments").without("authorization").bearer(token)).await
 }
 
-
 fn with(header: &Value, name: &str, value: Value) -> Value {
     let mut header = header.clone();
     if let Some(members) = header.as_object_mut() {
@@ -209,7 +208,9 @@ async fn kids(a: &Attacker, kids: &[&str]) -> Outcome {
     for kid in kids {
         let claims = a.claims(VICTIM, "admin");
         tries.push(a.pose(&token(&header(kid), &claims, &Signer::Key(&a.camp().keys.signing))).await);
-        tries.push(a.pose(&token(&with(&header(kid), "alg", "HS256".into()), &claims, &Signer::Hmac(b""))).await);
+        tries.push(
+            a.pose(&token(&with(&header(kid), "alg", "HS256".into()), &claims, &Signer::Hmac(b""))).await,
+        );
     }
     Outcome::furthest(tries)
 }
@@ -249,4 +250,3 @@ async fn at_own(a: &Attacker, changes: &[Value]) -> Outcome {
     }
     Outcome::furthest(tries)
 }
-

@@ -76,23 +76,21 @@ pub(super) const FAMILY: Family = Family {
             ]).await
         }),
     ],
-    controls: &[
-        control!("an own row is inserted, changed and deleted", a => {
-            let session = a.session().await.map_err(|outcome| outcome.told())?;
-            let id = a.nobody();
-            for statement in [
-                format!("INSERT INTO accounts (tenant_id, id, name, currency, created_by) VALUES ('acme', '{id}', 'x', 'EUR', 'x')"),
-                format!("UPDATE accounts SET name = 'y' WHERE id = '{id}'"),
-                format!("DELETE FROM accounts WHERE id = '{id}'"),
-            ] {
-                let told = session.told(&statement).await;
-                if told != "1 rows" {
-                    return Err(format!("{told}: {statement}"));
-                }
+    controls: &[control!("an own row is inserted, changed and deleted", a => {
+        let session = a.session().await.map_err(|outcome| outcome.told())?;
+        let id = a.nobody();
+        for statement in [
+            format!("INSERT INTO accounts (tenant_id, id, name, currency, created_by) VALUES ('acme', '{id}', 'x', 'EUR', 'x')"),
+            format!("UPDATE accounts SET name = 'y' WHERE id = '{id}'"),
+            format!("DELETE FROM accounts WHERE id = '{id}'"),
+        ] {
+            let told = session.told(&statement).await;
+            if told != "1 rows" {
+                return Err(format!("{told}: {statement}"));
             }
-            Ok(())
-        }),
-    ],
+        }
+        Ok(())
+    })],
 };
 
 async fn copy_in(a: &Attacker, tenant: &str) -> Result<u64, Outcome> {
