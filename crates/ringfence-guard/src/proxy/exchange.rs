@@ -4,6 +4,9 @@
 //! more of the client is passed on until `ReadyForQuery`, so that every transaction begins with a context. Frames pass
 //! as they are and in pieces; of those only the first bytes are looked at.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::{Buf, BytesMut};
 use ringfence_context::limits;
 

@@ -59,7 +59,7 @@ impl Expected {
         self.replies.clear();
     }
 
-    fn expect(&mut self, replies: impl IntoIterator<Item = Reply>) {
+    pub(super) fn expect(&mut self, replies: impl IntoIterator<Item = Reply>) {
         self.replies.extend(replies);
     }
 }

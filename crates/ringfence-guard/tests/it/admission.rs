@@ -10,7 +10,7 @@ use crate::fixture::{Tenant, World, ask, connect, fails, sqlstate};
 
 /// What a client reads that is turned away: SQLSTATE, message, detail up to the reference, hint.
 async fn turned_away(config: &tokio_postgres::Config) -> (String, String, String, String) {
-    let error = connect(config).await.err().expect("let in");
+    let error = connect(config).await.err().unwrap();
     let db = error.as_db_error().unwrap_or_else(|| panic!("{error:?}"));
     let detail = db.detail().unwrap_or_default().split(" reference=").next().unwrap().to_owned();
     (db.code().code().to_owned(), db.message().to_owned(), detail, db.hint().unwrap_or_default().to_owned())

@@ -150,3 +150,32 @@ async fn a_folder_postgres_may_not_enter_is_an_error_that_says_so() {
         started.unwrap().stop().await.unwrap();
     }
 }
+
+/// Names the folder of the cluster a child of the next test starts.
+const CHILD: &str = "RINGFENCE_GUARD_TEST_CHILD";
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "the test runs itself as a child, and this is how it knows")]
+async fn postgres_ends_when_its_parent_is_killed() {
+    if let Some(folder) = std::env::var_os(CHILD) {
+        let _cluster = Cluster::start(cluster_settings(folder.into())).await.unwrap();
+        std::future::pending::<()>().await;
+    }
+    let folder = scratch("orphaned");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "cluster::postgres_ends_when_its_parent_is_killed"])
+        .env(CHILD, &folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = eventually(|| async {
+        let text = fs::read_to_string(folder.join("data/postmaster.pid")).ok()?;
+        text.contains("ready").then(|| postmaster(&folder)).flatten()
+    })
+    .await;
+    assert!(is_running(pid));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually(|| async { (!is_running(pid)).then_some(()) }).await;
+}

@@ -184,8 +184,8 @@ pub(crate) struct World {
     pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) admin: Client,
     socket: PathBuf,
-    host: PathBuf,
-    port: u16,
+    pub(crate) host: PathBuf,
+    pub(crate) port: u16,
 }
 
 const TABLES: &str = "

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use proptest::{prelude::*, test_runner::TestRunner};
+use ringfence_context::Secret;
+use ringfence_guard::Cluster;
 use tokio_postgres::Client;
 
-use crate::fixture::{CANARY, World, ask, connect, fails, sqlstate};
+use crate::fixture::{CANARY, World, ask, cluster_settings, connect, eventually, fails, scratch, sqlstate};
 
 #[tokio::test]
 async fn cv23_nothing_stays_for_the_next_tenant() {
@@ -97,21 +99,43 @@ async fn a_transaction_that_takes_too_long_is_ended() {
 }
 
 #[tokio::test]
-async fn settings_given_at_start_up_follow_their_client() {
+async fn a_guard_that_stops_ends_idle_sessions_and_waits_for_transactions() {
     let world = World::new().await;
-    let guard = world.guard_with(|settings| settings.connections = 1).await;
-    let look = "SELECT current_setting('TimeZone'), current_setting('IntervalStyle')";
-    let open = async |pairs: &str| {
-        let url = format!("host=127.0.0.1 port={} {pairs}", guard.port);
-        drop(url);
+    let guard = world.guard().await;
+    let (idle, busy) = (world.client(&guard, &world.acme).await, world.client(&guard, &world.globex).await);
+    ask(&busy, "BEGIN; UPDATE accounts SET owner = 'kept'").await.unwrap();
+    let port = guard.port;
+    let stopping = tokio::spawn(guard.stop());
+    let end = eventually(|| async { ask(&idle, "SELECT 1").await.err() }).await.0;
+    assert!(end == "57P01" || end.starts_with("closed"), "{end}");
+    assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    ask(&busy, "COMMIT").await.unwrap();
+    stopping.await.unwrap();
+    let kept = "SELECT count(*) FROM accounts WHERE owner = 'kept'";
+    assert_eq!(world.admin.query_one(kept, &[]).await.unwrap().get::<_, i64>(0), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_that_wants_a_password_gets_it_by_scram() {
+    let folder = scratch("scram");
+    let cluster = Cluster::start(cluster_settings(folder.clone())).await.unwrap();
+    let world = World::on(&cluster).await;
+    let set = format!("ALTER ROLE {} PASSWORD 'a long one'", world.role);
+    world.admin.batch_execute(&set).await.unwrap();
+    let hba = format!("local all {} scram-sha-256\nlocal all all peer map=ringfence\n", world.role);
+    std::fs::write(folder.join("data/pg_hba.conf"), hba).unwrap();
+    world.admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let with = async |password: Option<&str>| {
+        let password = password.map(|text| Secret::new(text.to_owned()));
+        let guard = world.guard_with(|settings| settings.server.password = password).await;
+        let client = connect(&world.through(&guard, &world.acme)).await.map_err(|error| sqlstate(&error))?;
+        Ok::<_, String>(ask(&client, "SELECT count(*) FROM accounts").await.unwrap())
     };
-    open("").await;
-    let _ = connect;
-    let (acme, globex) = (world.client(&guard, &world.acme).await, world.client(&guard, &world.globex).await);
-    for _ in 0..3 {
-        assert_eq!(ask(&acme, look).await.unwrap(), "UTC|postgres");
-        assert_eq!(ask(&globex, look).await.unwrap(), "UTC|postgres");
-    }
+    eventually(|| async { with(None).await.err() }).await;
+    assert_eq!(with(None).await, Err("57P03".to_owned()));
+    assert_eq!(with(Some("wrong")).await, Err("57P03".to_owned()));
+    assert_eq!(with(Some("a long one")).await, Ok("3".to_owned()));
+    cluster.stop().await.unwrap();
 }
 
 /// What a tenant does next.
