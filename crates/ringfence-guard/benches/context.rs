@@ -132,21 +132,35 @@ async fn bench(arguments: Vec<String>) -> f64 {
     tokio::task::spawn_blocking(run).await.unwrap()
 }
 
-async fn throughput(world: &World, guard: &Running) {
+/// Processor time of this process, which is the guard's: seconds (proc(5), clock ticks of 10 ms).
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<f64> =
+        stat.rsplit(") ").next().unwrap().split(' ').map(|field| field.parse().unwrap_or_default()).collect();
+    (fields[11] + fields[12]) / 100.0
+}
+
+async fn throughput(world: &World, guard: &Running, modes: &[&str]) {
     let script = std::env::temp_dir().join(format!("rf-test-{}-select.sql", std::process::id()));
     let select = "\\set id random(1, 3)\nSELECT owner FROM accounts WHERE tenant_id = 'acme' AND id = :id;\n";
     std::fs::write(&script, select).unwrap();
     let script = script.display().to_string();
     println!("\npgbench, one select a transaction, 16 clients: transactions per second (median of 3 rounds)");
-    for mode in ["simple", "prepared"] {
+    for mode in modes {
         let common = ["-n", "-M", mode, "-c", "16", "-j", "2", "-T", "3", "-f", &script].map(str::to_owned);
-        let (mut direct, mut guarded) = (vec![], vec![]);
+        let (mut direct, mut guarded, mut processor) = (vec![], vec![], vec![]);
         for _ in 0..3 {
             direct.push(bench([&common[..], &[superuser_uri(world)]].concat()).await);
-            guarded.push(bench([&common[..], &[uri(world, guard)]].concat()).await);
+            let before = processor_seconds();
+            let rate = bench([&common[..], &[uri(world, guard)]].concat()).await;
+            processor.push((processor_seconds() - before) * 1e6 / (rate * 3.0));
+            guarded.push(rate);
         }
-        let (direct, guarded) = (median(direct), median(guarded));
-        println!("  {mode:<10} direct {direct:8.0}   guard {guarded:8.0}   ratio {:.2}", guarded / direct);
+        let (direct, guarded, processor) = (median(direct), median(guarded), median(processor));
+        let ratio = guarded / direct;
+        println!(
+            "  {mode:<10} direct {direct:8.0}   guard {guarded:8.0}   ratio {ratio:.2}   guard's processor time {processor:.0} µs each"
+        );
     }
 }
 
@@ -178,10 +192,10 @@ async fn main() {
     let guard = world.guard().await;
     latency(&world, &guard).await;
     parts(&world).await;
-    throughput(&world, &guard).await;
+    throughput(&world, &guard, &["simple", "prepared"]).await;
     let pooled = world.guard_with(|settings| settings.connections = 4).await;
     println!("\nthe same with 4 server connections: they change hands");
-    throughput(&world, &pooled).await;
+    throughput(&world, &pooled, &["simple"]).await;
     let tables: String = (0..100)
         .map(|n| format!("CREATE TABLE t{n} (tenant_id text NOT NULL); SELECT ringfence.protect('t{n}');"))
         .collect();

@@ -58,9 +58,9 @@ pub(crate) struct Family {
     pub(crate) controls: &'static [Control],
 }
 
-/// `attack!("id", "title", Layer, Lane, a => outcome)`.
+/// `attack!("id", "title", Layer, Lane, |a| outcome)`.
 macro_rules! attack {
-    ($id:literal, $title:literal, $layer:ident, $lane:ident, $a:ident => $run:expr) => {
+    ($id:literal, $title:literal, $layer:ident, $lane:ident, |$a:ident| $run:expr) => {
         $crate::attack::Attack {
             id: $id,
             title: $title,
@@ -71,9 +71,9 @@ macro_rules! attack {
     };
 }
 
-/// `control!("title", a => Result<(), String>)`.
+/// `control!("title", |a| Result<(), String>)`.
 macro_rules! control {
-    ($title:literal, $a:ident => $run:expr) => {
+    ($title:literal, |$a:ident| $run:expr) => {
         $crate::attack::Control { title: $title, run: |$a| Box::pin(async move { $run }) }
     };
 }

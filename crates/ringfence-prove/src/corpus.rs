@@ -1,5 +1,7 @@
 //! The corpus: every family of attacks, one file each.
 
+#![allow(unused_braces, reason = "rustfmt puts the bodies of attacks in braces")]
+
 mod api;
 mod context;
 mod direct;

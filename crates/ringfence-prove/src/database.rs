@@ -16,15 +16,6 @@ impl Session {
         &self.client
     }
 
-    /// Runs statements one by one, each whatever came of the one before; answers with the last word of each.
-    pub(crate) async fn each(&self, statements: &[&str]) -> Vec<Outcome> {
-        let mut outcomes = Vec::new();
-        for statement in statements {
-            outcomes.push(self.one(statement).await);
-        }
-        outcomes
-    }
-
     /// Runs one string of statements.
     pub(crate) async fn one(&self, statement: &str) -> Outcome {
         match timeout(PATIENCE, self.client.simple_query(statement)).await {
@@ -109,24 +100,21 @@ impl Attacker {
         self.open(ATTACKER, token).await
     }
 
-    /// Runs statements in a session of his own; the attack ends as the last of them does.
-    pub(crate) async fn sql(&self, statements: &[&str]) -> Outcome {
-        match self.session().await {
-            Ok(session) => session.each(statements).await.pop().unwrap_or_default(),
-            Err(outcome) => outcome,
-        }
-    }
-
-    /// Runs statements in a session of his own; the attack ends as the one that came furthest.
-    pub(crate) async fn sql_any(&self, statements: &[&str]) -> Outcome {
+    /// Runs strings of statements in a session of his own, giving up the transaction that any of them begins; the
+    /// attack ends as the one that came furthest.
+    pub(crate) async fn sql_any(&self, tries: &[&str]) -> Outcome {
         let session = match self.session().await {
             Ok(session) => session,
             Err(outcome) => return outcome,
         };
-        let outcomes = session.each(statements).await;
-        // That a transaction can be given up says nothing about what was tried in it.
-        let tries = statements.iter().zip(outcomes).filter(|(statement, _)| **statement != "ROLLBACK");
-        Outcome::furthest(tries.map(|(_, outcome)| outcome))
+        let mut outcomes = Vec::new();
+        for statements in tries {
+            outcomes.push(session.one(statements).await);
+            if statements.starts_with("BEGIN") {
+                let _ = session.one("ROLLBACK").await;
+            }
+        }
+        Outcome::furthest(outcomes)
     }
 
     /// Runs a statement twice in sessions of his own, about an id of the victim's and one that nobody has: `{}` stands

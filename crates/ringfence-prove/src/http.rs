@@ -258,7 +258,9 @@ mod tests {
 
     #[test]
     fn answers_are_read_with_what_follows_them() {
-        let two = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\nHTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\n{}";
+        let two = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: \
+                    chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\nHTTP/1.1 403 \
+                    Forbidden\r\ncontent-length: 2\r\n\r\n{}";
         let answer = Answer::read(two);
         assert_eq!((answer.status(), answer.text().as_str()), (200, "abcde"));
         let following = answer.following();

@@ -196,7 +196,8 @@ impl Judge {
             WHERE oid IN (SELECT setrole FROM pg_db_role_setting WHERE setdatabase = 0)
             UNION ALL
             SELECT format('ALTER ROLE %I IN DATABASE %I RESET ALL;', r.rolname, d.datname)
-            FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole JOIN pg_database d ON d.oid = s.setdatabase";
+            FROM pg_db_role_setting s
+            JOIN pg_roles r ON r.oid = s.setrole JOIN pg_database d ON d.oid = s.setdatabase";
         for row in self.client.query(query, &[]).await? {
             self.client.batch_execute(row.try_get(0)?).await?;
         }

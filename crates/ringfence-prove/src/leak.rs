@@ -184,7 +184,8 @@ mod tests {
     fn what_differs_between_any_two_answers_is_no_oracle() {
         let told = |id: &str, reference: &str| {
             answer(&format!(
-                "HTTP/1.1 404 Not Found\r\nringfence-reference: {reference}\r\n\r\n{{\"reference\":\"{reference}\",\"id\":\"{id}\"}}"
+                "HTTP/1.1 404 Not Found\r\nringfence-reference: \
+                 {reference}\r\n\r\n{{\"reference\":\"{reference}\",\"id\":\"{id}\"}}"
             ))
         };
         assert_eq!(differing(&told("id-1", "r-1"), &told("id-2", "r-2"), (&["id-1"], &["id-2"])), None);

@@ -157,7 +157,8 @@ mod tests {
         let program = dir.path().join("range");
         let line = LINE.replace('\n', " ");
         let script = format!(
-            "#!/bin/sh\necho made >> $2/state\ntest $(wc -l < $2/state) -lt 3 && echo '{line}'\ncat >/dev/null\n"
+            "#!/bin/sh\necho made >> $2/state\ntest $(wc -l < $2/state) -lt 3 && echo '{line}'\ncat \
+             >/dev/null\n"
         );
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();

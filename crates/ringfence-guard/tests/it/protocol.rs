@@ -192,7 +192,8 @@ async fn cancels_reach_the_own_query_and_no_other() {
     };
     let code = tokio::select! { code = running => code, () = canceller => unreachable!() };
     assert_eq!(code, "57014");
-    assert_eq!(ask(&acme, "SELECT 1").await.unwrap(), "1");
+    // A cancel of its own may still be on its way.
+    assert_eq!(eventually(|| async { ask(&acme, "SELECT 1").await.ok() }).await, "1");
     // Acme's key while only globex runs something: nothing happens to it.
     let running = globex.query_one("SELECT pg_sleep(0.3), 7", &[]);
     let canceller = async {

@@ -14,112 +14,258 @@ const GUESS: &str =
 pub(super) const FAMILY: Family = Family {
     name: "SQL context forging",
     attacks: &[
-        attack!("context-set-config", "the context set by set_config, for the transaction and for the session", Database, Together, a => {
+        attack!(
+            "context-set-config",
+            "the context set by set_config, for the transaction and for the session",
+            Database,
+            Together,
+            |a| {
+                a.sql_any(&[
+                    &format!(
+                        "BEGIN; SELECT set_config('ringfence.context', '{GUESS}', true); SELECT * FROM \
+                         payments"
+                    ),
+                    "BEGIN; SELECT set_config('ringfence.context', 'globex', false); SELECT * FROM \
+                     payments",
+                    &format!("SET ringfence.context = '{GUESS}'; SELECT * FROM payments"),
+                    &format!("BEGIN; SET LOCAL ringfence.context TO '{GUESS}'; SELECT * FROM payments"),
+                ])
+                .await
+            }
+        ),
+        attack!("context-other-names", "settings by which others name the tenant", Database, Together, |a| {
             a.sql_any(&[
-                &format!("BEGIN; SELECT set_config('ringfence.context', '{GUESS}', true); SELECT * FROM payments"), "ROLLBACK",
-                "BEGIN; SELECT set_config('ringfence.context', 'globex', false); SELECT * FROM payments", "ROLLBACK",
-                &format!("SET ringfence.context = '{GUESS}'; SELECT * FROM payments"), "ROLLBACK",
-                &format!("BEGIN; SET LOCAL ringfence.context TO '{GUESS}'; SELECT * FROM payments"), "ROLLBACK",
-            ]).await
+                "BEGIN; SET LOCAL app.tenant_id = 'globex'; SELECT * FROM payments",
+                "BEGIN; SET LOCAL ringfence.tenant_id = 'globex'; SET LOCAL ringfence.tenant = 'globex'; \
+                 SELECT * FROM payments",
+                "BEGIN; SET LOCAL app.current_tenant = 'globex'; SET LOCAL rls.tenant_id = 'globex'; \
+                 SELECT * FROM payments",
+            ])
+            .await
         }),
-        attack!("context-other-names", "settings by which others name the tenant", Database, Together, a => {
-            a.sql_any(&[
-                "BEGIN; SET LOCAL app.tenant_id = 'globex'; SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; SET LOCAL ringfence.tenant_id = 'globex'; SET LOCAL ringfence.tenant = 'globex'; SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; SET LOCAL app.current_tenant = 'globex'; SET LOCAL rls.tenant_id = 'globex'; SELECT * FROM payments", "ROLLBACK",
-            ]).await
-        }),
-        attack!("context-mid-statement", "the setting changed while a scan is under way", Database, Together, a => {
-            a.sql_any(&[
-                &format!("SELECT * FROM payments WHERE set_config('ringfence.context', '{GUESS}', true) IS NOT NULL"),
-                &format!("SELECT set_config('ringfence.context', '{GUESS}', true), * FROM payments"),
-                &format!("SELECT * FROM payments ORDER BY set_config('ringfence.context', '{GUESS}', false)"),
-            ]).await
-        }),
-        attack!("context-union", "the setting changed in one branch and used in the next", Database, Together, a => {
-            a.sql_any(&[
-                &format!("SELECT set_config('ringfence.context', '{GUESS}', true) UNION ALL SELECT memo FROM payments"),
-                &format!("SELECT * FROM (SELECT set_config('ringfence.context', '{GUESS}', true) OFFSET 0) s, LATERAL (SELECT memo FROM payments WHERE s.set_config IS NOT NULL) p"),
-                &format!("WITH s AS MATERIALIZED (SELECT set_config('ringfence.context', '{GUESS}', true) AS x) SELECT p.* FROM s, payments p WHERE s.x IS NOT NULL"),
-            ]).await
-        }),
-        attack!("context-own-altered", "the own context with the tenant's name exchanged", Database, Together, a => {
-            a.sql_any(&[
-                "BEGIN; SELECT set_config('ringfence.context', replace(current_setting('ringfence.context'), 'acme', 'globex'), true); SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; SELECT set_config('ringfence.context', current_setting('ringfence.context') || '|globex', true); SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; SELECT set_config('ringfence.context', 'globex|' || current_setting('ringfence.context'), true); SELECT * FROM payments", "ROLLBACK",
-            ]).await
-        }),
-        attack!("context-replay-transaction", "the own context kept for a later transaction", Database, Together, a => {
-            match replayed(a, false).await { Ok(outcome) | Err(outcome) => outcome }
-        }),
-        attack!("context-replay-connection", "the own context used on another connection", Database, Together, a => {
-            match replayed(a, true).await { Ok(outcome) | Err(outcome) => outcome }
-        }),
-        attack!("context-function-guess", "ringfence.context_set called with guesses", Database, Together, a => {
-            a.sql_any(&[
-                "BEGIN; SELECT set_config('ringfence.context', '', true); SELECT ringfence.context_set('globex', 't-1', 9999999999, 9999999999999999, '\\x00'); SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; SELECT set_config('ringfence.context', '', true); SELECT ringfence.context_set('globex', 't-1', 9999999999, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 1000000, sha256('x')); SELECT * FROM payments", "ROLLBACK",
-                "SELECT ringfence.context_set('globex', NULL, NULL, NULL, NULL)", "SELECT ringfence.context_set(NULL, 't', 1, 1, NULL)",
-                "SELECT ringfence.context_set('', '', 0, 0, '')",
-            ]).await
-        }),
-        attack!("context-function-own-seal", "ringfence.context_set called with the own, genuine seal as a tag, for both tenants", Database, Together, a => {
-            let said = a.loot().database.as_deref().and_then(crate::forge::claims).unwrap_or_default();
-            let text = |name: &str| said.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-            let exp = said.get("exp").and_then(serde_json::Value::as_u64).unwrap_or(0);
-            let (jti, seal) = (text("jti"), text("seal").replace('-', "+").replace('_', "/"));
-            let call = |tenant: &str| format!("BEGIN; SELECT set_config('ringfence.context', '', true);
-                SELECT ringfence.context_set('{tenant}', '{jti}', {exp}, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 5000000, decode('{seal}=', 'base64'));
-                SELECT * FROM payments");
-            a.sql_any(&[&call("globex"), "ROLLBACK", &call(ATTACKER), "ROLLBACK"]).await
-        }),
-        attack!("context-none", "no context at all: cleared, and asked in odd states of a transaction", Database, Together, a => {
-            a.sql_any(&[
-                "BEGIN; SELECT set_config('ringfence.context', '', true); SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; RESET ringfence.context; SELECT * FROM payments", "ROLLBACK", "BEGIN; RESET ALL; SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; SAVEPOINT s; SELECT set_config('ringfence.context', 'globex', true); ROLLBACK TO s; SELECT * FROM payments", "ROLLBACK",
-            ]).await
-        }),
-        attack!("context-role", "other roles: SET ROLE, RESET ROLE, SET SESSION AUTHORIZATION", Database, Together, a => {
-            a.sql_any(&[
-                "BEGIN; SET LOCAL ROLE postgres; SELECT * FROM payments", "ROLLBACK", "BEGIN; RESET ROLE; SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; SET SESSION AUTHORIZATION DEFAULT; SELECT * FROM payments", "ROLLBACK", "BEGIN; SET SESSION AUTHORIZATION postgres; SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; SET ROLE NONE; SELECT * FROM payments", "ROLLBACK", "BEGIN; SET LOCAL ROLE ringfence; SELECT * FROM ringfence.tenant_key", "ROLLBACK",
-                "BEGIN; SET LOCAL ROLE pg_read_all_data; SELECT * FROM payments", "ROLLBACK",
-            ]).await
-        }),
-        attack!("context-row-security", "row_security off, and other settings that change what a policy does", Database, Together, a => {
-            a.sql_any(&[
-                "BEGIN; SET LOCAL row_security = off; SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; SET LOCAL search_path = pg_temp, public; SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; SET LOCAL session_replication_role = replica; SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; SET LOCAL transform_null_equals = on; SELECT * FROM payments WHERE tenant_id = NULL", "ROLLBACK",
-                "BEGIN; SET LOCAL debug_parallel_query = on; SET LOCAL parallel_setup_cost = 0; SET LOCAL min_parallel_table_scan_size = 0; SELECT * FROM payments", "ROLLBACK",
-            ]).await
-        }),
-        attack!("context-register", "the backend's own key renewed, and the functions behind the context called", Database, Together, a => {
-            a.sql_any(&[
-                "BEGIN; SELECT * FROM ringfence.backend_register(); SELECT * FROM payments", "ROLLBACK",
-                "SELECT ringfence.protect('payments')", "SELECT ringfence.statistics_forget('payments')",
-                "SELECT prosrc FROM pg_proc WHERE proname = 'context_set'",
-            ]).await
-        }),
-        attack!("context-shadow", "functions and tables of the same names put in front", Database, Together, a => {
-            a.sql_any(&[
-                "BEGIN; CREATE FUNCTION pg_temp.tenant_id() RETURNS text LANGUAGE sql AS 'SELECT ''globex''::text'; SET LOCAL search_path = pg_temp, ringfence, public; SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; CREATE SCHEMA ringfence2; SET LOCAL search_path = ringfence2; SELECT * FROM public.payments", "ROLLBACK",
-                "BEGIN; CREATE TEMP TABLE backend (pid int, started bigint, inner_pad bytea, outer_pad bytea); SELECT * FROM payments", "ROLLBACK",
-                "BEGIN; CREATE OPERATOR pg_temp.= (LEFTARG = text, RIGHTARG = text, FUNCTION = textne); SET LOCAL search_path = pg_temp, pg_catalog, public; SELECT * FROM payments", "ROLLBACK",
-            ]).await
-        }),
+        attack!(
+            "context-mid-statement",
+            "the setting changed while a scan is under way",
+            Database,
+            Together,
+            |a| {
+                a.sql_any(&[
+                    &format!(
+                        "SELECT * FROM payments WHERE set_config('ringfence.context', '{GUESS}', true) IS \
+                         NOT NULL"
+                    ),
+                    &format!("SELECT set_config('ringfence.context', '{GUESS}', true), * FROM payments"),
+                    &format!(
+                        "SELECT * FROM payments ORDER BY set_config('ringfence.context', '{GUESS}', false)"
+                    ),
+                ])
+                .await
+            }
+        ),
+        attack!(
+            "context-union",
+            "the setting changed in one branch and used in the next",
+            Database,
+            Together,
+            |a| {
+                a.sql_any(&[
+                    &format!(
+                        "SELECT set_config('ringfence.context', '{GUESS}', true) UNION ALL SELECT memo \
+                         FROM payments"
+                    ),
+                    &format!(
+                        "SELECT * FROM (SELECT set_config('ringfence.context', '{GUESS}', true) OFFSET 0) \
+                         s, LATERAL (SELECT memo FROM payments WHERE s.set_config IS NOT NULL) p"
+                    ),
+                    &format!(
+                        "WITH s AS MATERIALIZED (SELECT set_config('ringfence.context', '{GUESS}', true) \
+                         AS x) SELECT p.* FROM s, payments p WHERE s.x IS NOT NULL"
+                    ),
+                ])
+                .await
+            }
+        ),
+        attack!(
+            "context-own-altered",
+            "the own context with the tenant's name exchanged",
+            Database,
+            Together,
+            |a| {
+                a.sql_any(&[
+                    "BEGIN; SELECT set_config('ringfence.context', \
+                     replace(current_setting('ringfence.context'), 'acme', 'globex'), true); SELECT * \
+                     FROM payments",
+                    "BEGIN; SELECT set_config('ringfence.context', current_setting('ringfence.context') \
+                     || '|globex', true); SELECT * FROM payments",
+                    "BEGIN; SELECT set_config('ringfence.context', 'globex|' || \
+                     current_setting('ringfence.context'), true); SELECT * FROM payments",
+                ])
+                .await
+            }
+        ),
+        attack!(
+            "context-replay-transaction",
+            "the own context kept for a later transaction",
+            Database,
+            Together,
+            |a| {
+                match replayed(a, false).await {
+                    Ok(outcome) | Err(outcome) => outcome,
+                }
+            }
+        ),
+        attack!(
+            "context-replay-connection",
+            "the own context used on another connection",
+            Database,
+            Together,
+            |a| {
+                match replayed(a, true).await {
+                    Ok(outcome) | Err(outcome) => outcome,
+                }
+            }
+        ),
+        attack!(
+            "context-function-guess",
+            "ringfence.context_set called with guesses",
+            Database,
+            Together,
+            |a| {
+                a.sql_any(&[
+                    "BEGIN; SELECT set_config('ringfence.context', '', true); SELECT \
+                     ringfence.context_set('globex', 't-1', 9999999999, 9999999999999999, '\\x00'); \
+                     SELECT * FROM payments",
+                    "BEGIN; SELECT set_config('ringfence.context', '', true); SELECT \
+                     ringfence.context_set('globex', 't-1', 9999999999, (extract(epoch FROM \
+                     clock_timestamp()) * 1000000)::bigint + 1000000, sha256('x')); SELECT * FROM payments",
+                    "SELECT ringfence.context_set('globex', NULL, NULL, NULL, NULL)",
+                    "SELECT ringfence.context_set(NULL, 't', 1, 1, NULL)",
+                    "SELECT ringfence.context_set('', '', 0, 0, '')",
+                ])
+                .await
+            }
+        ),
+        attack!(
+            "context-function-own-seal",
+            "ringfence.context_set called with the own, genuine seal as a tag, for both tenants",
+            Database,
+            Together,
+            |a| {
+                let said = a.loot().database.as_deref().and_then(crate::forge::claims).unwrap_or_default();
+                let text = |name: &str| {
+                    said.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+                };
+                let exp = said.get("exp").and_then(serde_json::Value::as_u64).unwrap_or(0);
+                let (jti, seal) = (text("jti"), text("seal").replace('-', "+").replace('_', "/"));
+                let call = |tenant: &str| {
+                    format!(
+                        "BEGIN; SELECT set_config('ringfence.context', '', true);
+                         SELECT ringfence.context_set('{tenant}', '{jti}', {exp},
+                             (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 5000000,
+                             decode('{seal}=', 'base64'));
+                         SELECT * FROM payments"
+                    )
+                };
+                a.sql_any(&[&call("globex"), &call(ATTACKER)]).await
+            }
+        ),
+        attack!(
+            "context-none",
+            "no context at all: cleared, and asked in odd states of a transaction",
+            Database,
+            Together,
+            |a| {
+                a.sql_any(&[
+                    "BEGIN; SELECT set_config('ringfence.context', '', true); SELECT * FROM payments",
+                    "BEGIN; RESET ringfence.context; SELECT * FROM payments",
+                    "BEGIN; RESET ALL; SELECT * FROM payments",
+                    "BEGIN; SAVEPOINT s; SELECT set_config('ringfence.context', 'globex', true); ROLLBACK \
+                     TO s; SELECT * FROM payments",
+                ])
+                .await
+            }
+        ),
+        attack!(
+            "context-role",
+            "other roles: SET ROLE, RESET ROLE, SET SESSION AUTHORIZATION",
+            Database,
+            Together,
+            |a| {
+                a.sql_any(&[
+                    "BEGIN; SET LOCAL ROLE postgres; SELECT * FROM payments",
+                    "BEGIN; RESET ROLE; SELECT * FROM payments",
+                    "BEGIN; SET SESSION AUTHORIZATION DEFAULT; SELECT * FROM payments",
+                    "BEGIN; SET SESSION AUTHORIZATION postgres; SELECT * FROM payments",
+                    "BEGIN; SET ROLE NONE; SELECT * FROM payments",
+                    "BEGIN; SET LOCAL ROLE ringfence; SELECT * FROM ringfence.tenant_key",
+                    "BEGIN; SET LOCAL ROLE pg_read_all_data; SELECT * FROM payments",
+                ])
+                .await
+            }
+        ),
+        attack!(
+            "context-row-security",
+            "row_security off, and other settings that change what a policy does",
+            Database,
+            Together,
+            |a| {
+                a.sql_any(&[
+                    "BEGIN; SET LOCAL row_security = off; SELECT * FROM payments",
+                    "BEGIN; SET LOCAL search_path = pg_temp, public; SELECT * FROM payments",
+                    "BEGIN; SET LOCAL session_replication_role = replica; SELECT * FROM payments",
+                    "BEGIN; SET LOCAL transform_null_equals = on; SELECT * FROM payments WHERE tenant_id \
+                     = NULL",
+                    "BEGIN; SET LOCAL debug_parallel_query = on; SET LOCAL parallel_setup_cost = 0; SET \
+                     LOCAL min_parallel_table_scan_size = 0; SELECT * FROM payments",
+                ])
+                .await
+            }
+        ),
+        attack!(
+            "context-register",
+            "the backend's own key renewed, and the functions behind the context called",
+            Database,
+            Together,
+            |a| {
+                a.sql_any(&[
+                    "BEGIN; SELECT * FROM ringfence.backend_register(); SELECT * FROM payments",
+                    "SELECT ringfence.protect('payments')",
+                    "SELECT ringfence.statistics_forget('payments')",
+                    "SELECT prosrc FROM pg_proc WHERE proname = 'context_set'",
+                ])
+                .await
+            }
+        ),
+        attack!(
+            "context-shadow",
+            "functions and tables of the same names put in front",
+            Database,
+            Together,
+            |a| {
+                a.sql_any(&[
+                    "BEGIN; CREATE FUNCTION pg_temp.tenant_id() RETURNS text LANGUAGE sql AS 'SELECT \
+                     ''globex''::text'; SET LOCAL search_path = pg_temp, ringfence, public; SELECT * FROM \
+                     payments",
+                    "BEGIN; CREATE SCHEMA ringfence2; SET LOCAL search_path = ringfence2; SELECT * FROM \
+                     public.payments",
+                    "BEGIN; CREATE TEMP TABLE backend (pid int, started bigint, inner_pad bytea, \
+                     outer_pad bytea); SELECT * FROM payments",
+                    "BEGIN; CREATE OPERATOR pg_temp.= (LEFTARG = text, RIGHTARG = text, FUNCTION = \
+                     textne); SET LOCAL search_path = pg_temp, pg_catalog, public; SELECT * FROM payments",
+                ])
+                .await
+            }
+        ),
     ],
-    controls: &[control!("a transaction of several statements keeps the own tenant", a => {
+    controls: &[control!("a transaction of several statements keeps the own tenant", |a| {
         let session = a.session().await.map_err(|outcome| outcome.told())?;
         let _ = session.one("BEGIN").await;
         let tenant = session.value("SELECT ringfence.tenant_id()").await;
         let _ = session.one("COMMIT").await;
-        match tenant { Ok(Some(tenant)) if tenant == ATTACKER => Ok(()), other => Err(format!("{other:?}")) }
+        match tenant {
+            Ok(Some(tenant)) if tenant == ATTACKER => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     })],
 };
 

@@ -14,45 +14,150 @@ use crate::{
 pub(super) const FAMILY: Family = Family {
     name: "direct to backend",
     attacks: &[
-        attack!("direct-nothing", "no headers at all", Backend, Together, a => {
+        attack!("direct-nothing", "no headers at all", Backend, Together, |a| {
             let mut tries = Vec::new();
             for path in ["/payments", "/accounts", "/beneficiaries", "/reports/volume", "/"] {
                 tries.push(Outcome::of(&a.backend(Ask::get(path, &a.globex().host)).await));
             }
             Outcome::furthest(tries)
         }),
-        attack!("direct-invented", "X-Tenant-Id of the victim and words for tokens", Backend, Together, a => {
-            sent(a, &[("X-Tenant-Id", VICTIM), ("Txn-Token", "a.b.c"), ("Txn-Binding", "AAAA"), ("Authorization", "Bearer a.b.c"), ("Ringfence-Reference", "r-1")]).await
-        }),
-        attack!("direct-own-access", "the own access token with X-Tenant-Id of the victim", Backend, Together, a => {
-            sent(a, &[("X-Tenant-Id", VICTIM), ("Authorization", &bearer(a)), ("Txn-Token", &txn(a)), ("Txn-Binding", "AAAA"), ("Ringfence-Reference", "r-1")]).await
-        }),
-        attack!("direct-own-tokens-own-tenant", "both own tokens, a database session's Txn-Token, for the own tenant", Backend, Together, a => {
-            sent(a, &[("X-Tenant-Id", ATTACKER), ("Authorization", &bearer(a)), ("Txn-Token", &txn(a)), ("Txn-Binding", "AAAA"), ("Ringfence-Reference", "r-1")]).await
-        }),
-        attack!("direct-forged-access", "a real Txn-Token with an access token forged for the victim", Backend, Together, a => {
-            let forged = format!("Bearer {}", a.made(&a.claims(VICTIM, "admin")));
-            sent(a, &[("X-Tenant-Id", VICTIM), ("Authorization", &forged), ("Txn-Token", &txn(a)), ("Txn-Binding", "AAAA"), ("Ringfence-Reference", "r-1")]).await
-        }),
-        attack!("direct-forged-txn", "a Txn-Token forged with the stolen and with an unknown key", Backend, Together, a => {
-            let mut tries = Vec::new();
-            for key in [&a.camp().keys.signing, &a.camp().stranger] {
-                let access = a.made(&a.claims(VICTIM, "admin"));
-                let txn = forged_txn(a, &access, key);
-                let bearer = format!("Bearer {access}");
-                tries.push(sent(a, &[("X-Tenant-Id", VICTIM), ("Authorization", &bearer), ("Txn-Token", &txn), ("Txn-Binding", "AAAA"), ("Ringfence-Reference", "r-1")]).await);
+        attack!(
+            "direct-invented",
+            "X-Tenant-Id of the victim and words for tokens",
+            Backend,
+            Together,
+            |a| {
+                sent(
+                    a,
+                    &[
+                        ("X-Tenant-Id", VICTIM),
+                        ("Txn-Token", "a.b.c"),
+                        ("Txn-Binding", "AAAA"),
+                        ("Authorization", "Bearer a.b.c"),
+                        ("Ringfence-Reference", "r-1"),
+                    ],
+                )
+                .await
             }
-            Outcome::furthest(tries)
-        }),
-        attack!("direct-header-twice", "each of the gateway's headers twice", Backend, Together, a => {
+        ),
+        attack!(
+            "direct-own-access",
+            "the own access token with X-Tenant-Id of the victim",
+            Backend,
+            Together,
+            |a| {
+                sent(
+                    a,
+                    &[
+                        ("X-Tenant-Id", VICTIM),
+                        ("Authorization", &bearer(a)),
+                        ("Txn-Token", &txn(a)),
+                        ("Txn-Binding", "AAAA"),
+                        ("Ringfence-Reference", "r-1"),
+                    ],
+                )
+                .await
+            }
+        ),
+        attack!(
+            "direct-own-tokens-own-tenant",
+            "both own tokens, a database session's Txn-Token, for the own tenant",
+            Backend,
+            Together,
+            |a| {
+                sent(
+                    a,
+                    &[
+                        ("X-Tenant-Id", ATTACKER),
+                        ("Authorization", &bearer(a)),
+                        ("Txn-Token", &txn(a)),
+                        ("Txn-Binding", "AAAA"),
+                        ("Ringfence-Reference", "r-1"),
+                    ],
+                )
+                .await
+            }
+        ),
+        attack!(
+            "direct-forged-access",
+            "a real Txn-Token with an access token forged for the victim",
+            Backend,
+            Together,
+            |a| {
+                let forged = format!("Bearer {}", a.made(&a.claims(VICTIM, "admin")));
+                sent(
+                    a,
+                    &[
+                        ("X-Tenant-Id", VICTIM),
+                        ("Authorization", &forged),
+                        ("Txn-Token", &txn(a)),
+                        ("Txn-Binding", "AAAA"),
+                        ("Ringfence-Reference", "r-1"),
+                    ],
+                )
+                .await
+            }
+        ),
+        attack!(
+            "direct-forged-txn",
+            "a Txn-Token forged with the stolen and with an unknown key",
+            Backend,
+            Together,
+            |a| {
+                let mut tries = Vec::new();
+                for key in [&a.camp().keys.signing, &a.camp().stranger] {
+                    let access = a.made(&a.claims(VICTIM, "admin"));
+                    let txn = forged_txn(a, &access, key);
+                    let bearer = format!("Bearer {access}");
+                    tries.push(
+                        sent(
+                            a,
+                            &[
+                                ("X-Tenant-Id", VICTIM),
+                                ("Authorization", &bearer),
+                                ("Txn-Token", &txn),
+                                ("Txn-Binding", "AAAA"),
+                                ("Ringfence-Reference", "r-1"),
+                            ],
+                        )
+                        .await,
+                    );
+                }
+                Outcome::furthest(tries)
+            }
+        ),
+        attack!("direct-header-twice", "each of the gateway's headers twice", Backend, Together, |a| {
             let (bearer, txn) = (bearer(a), txn(a));
-            sent(a, &[("X-Tenant-Id", ATTACKER), ("X-Tenant-Id", VICTIM), ("Authorization", &bearer), ("Authorization", &bearer),
-                ("Txn-Token", &txn), ("Txn-Token", &txn), ("Txn-Binding", "AAAA"), ("Ringfence-Reference", "r-1")]).await
+            sent(
+                a,
+                &[
+                    ("X-Tenant-Id", ATTACKER),
+                    ("X-Tenant-Id", VICTIM),
+                    ("Authorization", &bearer),
+                    ("Authorization", &bearer),
+                    ("Txn-Token", &txn),
+                    ("Txn-Token", &txn),
+                    ("Txn-Binding", "AAAA"),
+                    ("Ringfence-Reference", "r-1"),
+                ],
+            )
+            .await
         }),
-        attack!("direct-write", "a refund and a payment straight at the backend", Backend, Alone, a => {
-            let headers = [("X-Tenant-Id", VICTIM), ("Authorization", &*bearer(a)), ("Txn-Token", &*txn(a)), ("Txn-Binding", "AAAA"), ("Ringfence-Reference", "r-1")];
+        attack!("direct-write", "a refund and a payment straight at the backend", Backend, Alone, |a| {
+            let headers = [
+                ("X-Tenant-Id", VICTIM),
+                ("Authorization", &*bearer(a)),
+                ("Txn-Token", &*txn(a)),
+                ("Txn-Binding", "AAAA"),
+                ("Ringfence-Reference", "r-1"),
+            ];
             let add = |ask: Ask| headers.iter().fold(ask, |ask, (name, value)| ask.header(name, value));
-            let payment = json!({ "account_id": a.target.account, "beneficiary_id": a.target.beneficiary, "amount": 1, "currency": "EUR" });
+            let payment = json!({
+                "account_id": a.target.account,
+                "beneficiary_id": a.target.beneficiary,
+                "amount": 1,
+                "currency": "EUR",
+            });
             let refund = format!("/payments/{}/refund", a.target.payment);
             let tries = [
                 a.backend(add(Ask::new("POST", &refund, &a.globex().host))).await,
@@ -60,18 +165,41 @@ pub(super) const FAMILY: Family = Family {
             ];
             Outcome::furthest(tries.iter().map(Outcome::of))
         }),
-        attack!("direct-spellings", "the gateway's headers in other spellings", Backend, Together, a => {
-            sent(a, &[("X_Tenant_Id", VICTIM), ("Txn_Token", &txn(a)), ("Txn_Binding", "AAAA"), ("Authorization", &bearer(a)), ("Ringfence_Reference", "r-1")]).await
+        attack!("direct-spellings", "the gateway's headers in other spellings", Backend, Together, |a| {
+            sent(
+                a,
+                &[
+                    ("X_Tenant_Id", VICTIM),
+                    ("Txn_Token", &txn(a)),
+                    ("Txn_Binding", "AAAA"),
+                    ("Authorization", &bearer(a)),
+                    ("Ringfence_Reference", "r-1"),
+                ],
+            )
+            .await
         }),
-        attack!("direct-oracle", "a payment of the victim's and none, straight at the backend", Backend, Together, a => {
-            let (bearer, txn) = (bearer(a), txn(a));
-            a.compare(&a.target.payment.to_string(), |id| {
-                a.backend(Ask::get(&format!("/payments/{id}"), "backend").header("X-Tenant-Id", ATTACKER)
-                    .header("Authorization", &bearer).header("Txn-Token", &txn).header("Txn-Binding", "AAAA").header("Ringfence-Reference", "r-1"))
-            }).await
-        }),
+        attack!(
+            "direct-oracle",
+            "a payment of the victim's and none, straight at the backend",
+            Backend,
+            Together,
+            |a| {
+                let (bearer, txn) = (bearer(a), txn(a));
+                a.compare(&a.target.payment.to_string(), |id| {
+                    a.backend(
+                        Ask::get(&format!("/payments/{id}"), "backend")
+                            .header("X-Tenant-Id", ATTACKER)
+                            .header("Authorization", &bearer)
+                            .header("Txn-Token", &txn)
+                            .header("Txn-Binding", "AAAA")
+                            .header("Ringfence-Reference", "r-1"),
+                    )
+                })
+                .await
+            }
+        ),
     ],
-    controls: &[control!("the backend is reached, and says itself that it refuses", a => {
+    controls: &[control!("the backend is reached, and says itself that it refuses", |a| {
         let answer = a.backend(Ask::get("/payments", "backend")).await;
         match answer.text_member("layer").as_deref() {
             Some("backend") => Ok(()),

@@ -14,79 +14,121 @@ use crate::{
 pub(super) const FAMILY: Family = Family {
     name: "object references",
     attacks: &[
-        attack!("idor-view", "the victim's payment viewed", Backend, Together, a => {
+        attack!("idor-view", "the victim's payment viewed", Backend, Together, |a| {
             Outcome::of(&a.send(a.mine("GET", &format!("/payments/{}", a.target.payment))).await)
         }),
-        attack!("idor-view-as-each", "the victim's payment viewed by every role the attacker has", Backend, Together, a => {
-            let path = format!("/payments/{}", a.target.payment);
-            let mut tries = Vec::new();
-            for role in ["viewer", "clerk", "approver", "admin", "service"] {
-                tries.push(Outcome::of(&a.send(a.mine("GET", &path).without("authorization").bearer(&a.token(role))).await));
+        attack!(
+            "idor-view-as-each",
+            "the victim's payment viewed by every role the attacker has",
+            Backend,
+            Together,
+            |a| {
+                let path = format!("/payments/{}", a.target.payment);
+                let mut tries = Vec::new();
+                for role in ["viewer", "clerk", "approver", "admin", "service"] {
+                    tries.push(Outcome::of(
+                        &a.send(a.mine("GET", &path).without("authorization").bearer(&a.token(role))).await,
+                    ));
+                }
+                Outcome::furthest(tries)
             }
-            Outcome::furthest(tries)
-        }),
-        attack!("idor-refund", "the victim's payment refunded", Backend, Alone, a => {
+        ),
+        attack!("idor-refund", "the victim's payment refunded", Backend, Alone, |a| {
             Outcome::of(&a.send(a.mine("POST", &format!("/payments/{}/refund", a.target.payment))).await)
         }),
-        attack!("idor-account", "a payment from the victim's account", Database, Alone, a => {
+        attack!("idor-account", "a payment from the victim's account", Database, Alone, |a| {
             Outcome::of(&pay(a, payment(a, "account_id", a.target.account.to_string().into())).await)
         }),
-        attack!("idor-beneficiary", "a payment to the victim's beneficiary", Database, Alone, a => {
+        attack!("idor-beneficiary", "a payment to the victim's beneficiary", Database, Alone, |a| {
             Outcome::of(&pay(a, payment(a, "beneficiary_id", a.target.beneficiary.to_string().into())).await)
         }),
-        attack!("idor-tenant-in-body", "tenant_id of the victim in the body, at every depth", Backend, Alone, a => {
-            let mut tries = Vec::new();
-            for name in ["tenant_id", "tenantId", "tenant", "__proto__"] {
-                tries.push(Outcome::of(&pay(a, payment(a, name, VICTIM.into())).await));
+        attack!(
+            "idor-tenant-in-body",
+            "tenant_id of the victim in the body, at every depth",
+            Backend,
+            Alone,
+            |a| {
+                let mut tries = Vec::new();
+                for name in ["tenant_id", "tenantId", "tenant", "__proto__"] {
+                    tries.push(Outcome::of(&pay(a, payment(a, name, VICTIM.into())).await));
+                }
+                let account = json!({ "name": "a", "currency": "EUR", "tenant_id": VICTIM });
+                tries.push(Outcome::of(&a.send(a.mine("POST", "/accounts").json(&account)).await));
+                Outcome::furthest(tries)
             }
-            let account = json!({ "name": "a", "currency": "EUR", "tenant_id": VICTIM });
-            tries.push(Outcome::of(&a.send(a.mine("POST", "/accounts").json(&account)).await));
-            Outcome::furthest(tries)
-        }),
-        attack!("idor-id-in-body", "an id of the victim's for a new object", Backend, Alone, a => {
+        ),
+        attack!("idor-id-in-body", "an id of the victim's for a new object", Backend, Alone, |a| {
             Outcome::of(&pay(a, payment(a, "id", a.target.payment.to_string().into())).await)
         }),
-        attack!("idor-batch", "a batch of own payments with one from the victim's account among them", Database, Alone, a => {
-            let theirs = payment(a, "account_id", a.target.account.to_string().into());
-            let batch = json!({ "payments": [own(a), theirs, own(a)] });
-            Outcome::of(&a.send(a.mine("POST", "/payments/batch").json(&batch)).await)
-        }),
-        attack!("idor-query", "the victim's ids and tenant in the query", Authorization, Together, a => {
+        attack!(
+            "idor-batch",
+            "a batch of own payments with one from the victim's account among them",
+            Database,
+            Alone,
+            |a| {
+                let theirs = payment(a, "account_id", a.target.account.to_string().into());
+                let batch = json!({ "payments": [own(a), theirs, own(a)] });
+                Outcome::of(&a.send(a.mine("POST", "/payments/batch").json(&batch)).await)
+            }
+        ),
+        attack!("idor-query", "the victim's ids and tenant in the query", Authorization, Together, |a| {
             let (payment, account) = (a.target.payment, a.target.account);
             let mut tries = Vec::new();
-            for query in [format!("id={payment}"), format!("account_id={account}&tenant_id={VICTIM}"), format!("filter=tenant_id%3D'{VICTIM}'"), "limit=100000&offset=0".to_owned(), format!("tenant[]={VICTIM}")] {
+            for query in [
+                format!("id={payment}"),
+                format!("account_id={account}&tenant_id={VICTIM}"),
+                format!("filter=tenant_id%3D'{VICTIM}'"),
+                "limit=100000&offset=0".to_owned(),
+                format!("tenant[]={VICTIM}"),
+            ] {
                 for path in ["/payments", "/accounts", "/beneficiaries", "/reports/volume"] {
                     tries.push(Outcome::of(&a.send(a.mine("GET", &format!("{path}?{query}"))).await));
                 }
             }
             Outcome::furthest(tries)
         }),
-        attack!("idor-duplicate-members", "a body that names account and amount twice", Routing, Alone, a => {
-            let text = own(a).to_string();
-            let twice = text.replacen('{', &format!("{{\"account_id\":\"{}\",\"amount\":1,", a.target.account), 1);
-            Outcome::of(&a.send(a.mine("POST", "/payments").body("application/json", twice)).await)
-        }),
-        attack!("idor-injection", "SQL in ids, names and memos", Backend, Alone, a => {
+        attack!(
+            "idor-duplicate-members",
+            "a body that names account and amount twice",
+            Routing,
+            Alone,
+            |a| {
+                let text = own(a).to_string();
+                let twice = text.replacen(
+                    '{',
+                    &format!("{{\"account_id\":\"{}\",\"amount\":1,", a.target.account),
+                    1,
+                );
+                Outcome::of(&a.send(a.mine("POST", "/payments").body("application/json", twice)).await)
+            }
+        ),
+        attack!("idor-injection", "SQL in ids, names and memos", Backend, Alone, |a| {
             let mut tries = Vec::new();
-            for text in ["' OR '1'='1", "x'); UPDATE payments SET memo = 'x'; --", "' UNION SELECT memo FROM payments --"] {
+            for text in [
+                "' OR '1'='1",
+                "x'); UPDATE payments SET memo = 'x'; --",
+                "' UNION SELECT memo FROM payments --",
+            ] {
                 tries.push(Outcome::of(&pay(a, payment(a, "memo", text.into())).await));
                 tries.push(Outcome::of(&pay(a, payment(a, "account_id", text.into())).await));
-                let encoded = url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
+                let encoded = url::form_urlencoded::byte_serialize(text.as_bytes())
+                    .collect::<String>()
+                    .replace('+', "%20");
                 tries.push(Outcome::of(&a.send(a.mine("GET", &format!("/payments/{encoded}"))).await));
             }
             Outcome::furthest(tries)
         }),
     ],
     controls: &[
-        control!("the own payment viewed", a => {
+        control!("the own payment viewed", |a| {
             expect(&a.send(a.mine("GET", &format!("/payments/{}", a.own.payment))).await, 200)
         }),
-        control!("an own payment made, alone and in a batch", a => {
+        control!("an own payment made, alone and in a batch", |a| {
             expect(&pay(a, own(a)).await, 201)?;
             let batch = json!({ "payments": [own(a), own(a)] });
             expect(&a.send(a.mine("POST", "/payments/batch").json(&batch)).await, 201)
         }),
-        control!("an own payment refunded", a => {
+        control!("an own payment refunded", |a| {
             expect(&a.send(a.mine("POST", &format!("/payments/{}/refund", a.own.payment))).await, 200)
         }),
     ],

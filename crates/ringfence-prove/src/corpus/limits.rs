@@ -24,41 +24,56 @@ const SESSIONS: usize = 60;
 pub(super) const FAMILY: Family = Family {
     name: "limits",
     attacks: &[
-        attack!("limit-requests", "the own rate used up: the victim is still served", Routing, Last, a => {
+        attack!("limit-requests", "the own rate used up: the victim is still served", Routing, Last, |a| {
             let before = served(a).await;
             // Counted before it is routed, so that it is the gateway that is flooded.
             let one = a.mine("GET", "/nowhere").without("connection").bytes();
             let last = a.mine("GET", "/nowhere").bytes();
             let (connections, each) = FLOOD;
             let burst = [one.repeat(each), last].concat();
-            let flood = join_all((0..connections).map(|_| exchange(a.camp().gateway, &burst, PATIENCE, &a.transcript)));
+            let flood = join_all(
+                (0..connections).map(|_| exchange(a.camp().gateway, &burst, PATIENCE, &a.transcript)),
+            );
             let (flooded, served) = futures_util::future::join(flood, served(a)).await;
             let slowed = flooded.iter().any(|answer| {
                 answer.status() == 429 || answer.following().iter().any(|next| next.status() == 429)
             });
-            let outcome = if slowed { Outcome::stopped(Layer::Routing, "429") } else { Outcome::answered("403") };
+            let outcome =
+                if slowed { Outcome::stopped(Layer::Routing, "429") } else { Outcome::answered("403") };
             outcome.leaking(starved(before, served))
         }),
-        attack!("limit-sign-in", "the own sign-in guessed at until it slows down: the victim's still answers", Identity, Last, a => {
-            let app = &a.acme().app;
-            let before = a.authorize(VICTIM, &a.globex().app, &[]).await.status();
-            let name = format!("u{}", a.nonce());
-            let hasty = a.hasty();
-            let guesses = join_all((0..12).map(|_| hasty.sign_in("acme", app, &name, "wrong"))).await;
-            let theirs = a.authorize(VICTIM, &a.globex().app, &[]).await.status();
-            let status = guesses.iter().map(crate::http::Answer::status).max().unwrap_or(0);
-            Outcome::stopped(Layer::Identity, status.to_string()).leaking(starved(before, theirs))
-        }),
-        attack!("limit-sessions", "as many database sessions as the guard gives: the victim is still served", Guard, Last, a => {
-            let before = served(a).await;
-            let sessions = join_all((0..SESSIONS).map(|_| a.session())).await;
-            let held = sessions.iter().filter(|session| session.is_ok()).count();
-            let served = served(a).await;
-            drop(sessions);
-            Outcome::answered(format!("{held} sessions")).leaking(starved(before, served))
-        }),
+        attack!(
+            "limit-sign-in",
+            "the own sign-in guessed at until it slows down: the victim's still answers",
+            Identity,
+            Last,
+            |a| {
+                let app = &a.acme().app;
+                let before = a.authorize(VICTIM, &a.globex().app, &[]).await.status();
+                let name = format!("u{}", a.nonce());
+                let hasty = a.hasty();
+                let guesses = join_all((0..12).map(|_| hasty.sign_in("acme", app, &name, "wrong"))).await;
+                let theirs = a.authorize(VICTIM, &a.globex().app, &[]).await.status();
+                let status = guesses.iter().map(crate::http::Answer::status).max().unwrap_or(0);
+                Outcome::stopped(Layer::Identity, status.to_string()).leaking(starved(before, theirs))
+            }
+        ),
+        attack!(
+            "limit-sessions",
+            "as many database sessions as the guard gives: the victim is still served",
+            Guard,
+            Last,
+            |a| {
+                let before = served(a).await;
+                let sessions = join_all((0..SESSIONS).map(|_| a.session())).await;
+                let held = sessions.iter().filter(|session| session.is_ok()).count();
+                let served = served(a).await;
+                drop(sessions);
+                Outcome::answered(format!("{held} sessions")).leaking(starved(before, served))
+            }
+        ),
     ],
-    controls: &[control!("the victim is served when nobody is noisy", a => match served(a).await {
+    controls: &[control!("the victim is served when nobody is noisy", |a| match served(a).await {
         200 => Ok(()),
         status => Err(format!("{status}")),
     })],

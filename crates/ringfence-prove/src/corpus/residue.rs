@@ -12,85 +12,224 @@ use crate::{
 pub(super) const FAMILY: Family = Family {
     name: "SQL residue and side doors",
     attacks: &[
-        attack!("residue-hold-cursor", "a cursor held past its transaction", Database, Together, a => {
-            a.sql_any(&["BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT * FROM payments; COMMIT", "FETCH ALL FROM c", "SELECT * FROM pg_cursors"]).await
-        }),
-        attack!("residue-temp-table", "temporary tables that shadow the real, for whoever comes next", Database, Together, a => {
-            left_behind(a, "CREATE TEMP TABLE payments AS SELECT 'residue'::text AS memo", "SELECT count(*)::text FROM pg_class WHERE relpersistence = 't' AND relname = 'payments'", "0").await
-        }),
-        attack!("residue-settings", "settings of a session, for whoever comes next", Guard, Together, a => {
-            left_behind(a, "SET search_path = pg_temp; SET application_name = 'residue'; SET work_mem = '65kB'", "SELECT current_setting('work_mem') = '65kB' OR current_setting('search_path') = 'pg_temp'", "f").await
-        }),
-        attack!("residue-prepared", "statements prepared, for whoever comes next", Guard, Together, a => {
-            left_behind(a, "PREPARE residue AS SELECT * FROM payments", "SELECT count(*)::text FROM pg_prepared_statements WHERE name = 'residue'", "0").await
-        }),
-        attack!("residue-plan", "a plan made before the context changed", Database, Together, a => {
+        attack!("residue-hold-cursor", "a cursor held past its transaction", Database, Together, |a| {
             a.sql_any(&[
-                "PREPARE p AS SELECT * FROM payments; EXECUTE p", "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; EXECUTE p; SELECT set_config('ringfence.context', 'globex|9999999999999999|00', true); EXECUTE p", "ROLLBACK",
-                "BEGIN; PREPARE q AS SELECT * FROM payments; SELECT set_config('ringfence.context', '', true); EXECUTE q", "ROLLBACK",
-            ]).await
+                "BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT * FROM payments; COMMIT",
+                "FETCH ALL FROM c",
+                "SELECT * FROM pg_cursors",
+            ])
+            .await
         }),
-        attack!("residue-context", "the context itself, for the next transaction", Database, Together, a => {
-            left_behind(a, "BEGIN; SELECT set_config('ringfence.context', 'globex', false); COMMIT", "SELECT split_part(current_setting('ringfence.context', true), '|', 1)", "acme").await
+        attack!(
+            "residue-temp-table",
+            "temporary tables that shadow the real, for whoever comes next",
+            Database,
+            Together,
+            |a| {
+                left_behind(
+                    a,
+                    "CREATE TEMP TABLE payments AS SELECT 'residue'::text AS memo",
+                    "SELECT count(*)::text FROM pg_class WHERE relpersistence = 't' AND relname = \
+                     'payments'",
+                    "0",
+                )
+                .await
+            }
+        ),
+        attack!("residue-settings", "settings of a session, for whoever comes next", Guard, Together, |a| {
+            left_behind(
+                a,
+                "SET search_path = pg_temp; SET application_name = 'residue'; SET work_mem = '65kB'",
+                "SELECT current_setting('work_mem') = '65kB' OR current_setting('search_path') = 'pg_temp'",
+                "f",
+            )
+            .await
         }),
-        attack!("residue-advisory-locks", "advisory locks: one space of numbers for all tenants", Database, Together, a => {
-            a.sql_any(&["SELECT pg_advisory_lock(1)", "SELECT pg_try_advisory_xact_lock(1)", "SELECT * FROM pg_locks WHERE locktype = 'advisory'"]).await
+        attack!("residue-prepared", "statements prepared, for whoever comes next", Guard, Together, |a| {
+            left_behind(
+                a,
+                "PREPARE residue AS SELECT * FROM payments",
+                "SELECT count(*)::text FROM pg_prepared_statements WHERE name = 'residue'",
+                "0",
+            )
+            .await
         }),
-        attack!("residue-notify", "notifications: a channel between tenants", Database, Together, a => {
-            a.sql_any(&["LISTEN globex", "NOTIFY globex, 'x'", "SELECT pg_notify('globex', 'x')", "SELECT pg_listening_channels()"]).await
-        }),
-        attack!("residue-activity", "what other sessions do: statements, locks, progress", Database, Together, a => {
+        attack!("residue-plan", "a plan made before the context changed", Database, Together, |a| {
             a.sql_any(&[
-                "SELECT * FROM pg_stat_activity", "SELECT pg_stat_get_backend_activity(s) FROM generate_series(1, 50) s", "SELECT * FROM pg_locks",
-                "SELECT * FROM pg_stat_statements", "SELECT * FROM pg_prepared_xacts", "SELECT * FROM pg_stat_get_activity(NULL)",
-            ]).await
+                "PREPARE p AS SELECT * FROM payments; EXECUTE p",
+                "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; EXECUTE p; SELECT \
+                 set_config('ringfence.context', 'globex|9999999999999999|00', true); EXECUTE p",
+                "BEGIN; PREPARE q AS SELECT * FROM payments; SELECT set_config('ringfence.context', '', \
+                 true); EXECUTE q",
+            ])
+            .await
         }),
-        attack!("residue-large-objects", "large objects, which all tenants would own", Database, Alone, a => {
-            a.sql_any(&["SELECT lo_create(0)", "SELECT lo_from_bytea(0, 'x')", "SELECT * FROM pg_largeobject", "SELECT lo_import('/etc/passwd')", "SELECT lo_get(oid) FROM pg_largeobject_metadata"]).await
+        attack!("residue-context", "the context itself, for the next transaction", Database, Together, |a| {
+            left_behind(
+                a,
+                "BEGIN; SELECT set_config('ringfence.context', 'globex', false); COMMIT",
+                "SELECT split_part(current_setting('ringfence.context', true), '|', 1)",
+                "acme",
+            )
+            .await
         }),
-        attack!("residue-files", "files and programs of the server", Database, Together, a => {
+        attack!(
+            "residue-advisory-locks",
+            "advisory locks: one space of numbers for all tenants",
+            Database,
+            Together,
+            |a| {
+                a.sql_any(&[
+                    "SELECT pg_advisory_lock(1)",
+                    "SELECT pg_try_advisory_xact_lock(1)",
+                    "SELECT * FROM pg_locks WHERE locktype = 'advisory'",
+                ])
+                .await
+            }
+        ),
+        attack!("residue-notify", "notifications: a channel between tenants", Database, Together, |a| {
             a.sql_any(&[
-                "COPY payments TO PROGRAM 'cat'", "COPY accounts FROM PROGRAM 'echo'", "SELECT pg_read_file('postgresql.conf')", "SELECT pg_ls_dir('.')",
-                "COPY payments TO '/tmp/residue'", "SELECT pg_read_binary_file(pg_relation_filepath('payments'))", "LOAD 'plpgsql'",
-            ]).await
+                "LISTEN globex",
+                "NOTIFY globex, 'x'",
+                "SELECT pg_notify('globex', 'x')",
+                "SELECT pg_listening_channels()",
+            ])
+            .await
         }),
-        attack!("residue-functions", "functions, blocks and languages of one's own", Database, Alone, a => {
+        attack!(
+            "residue-activity",
+            "what other sessions do: statements, locks, progress",
+            Database,
+            Together,
+            |a| {
+                a.sql_any(&[
+                    "SELECT * FROM pg_stat_activity",
+                    "SELECT pg_stat_get_backend_activity(s) FROM generate_series(1, 50) s",
+                    "SELECT * FROM pg_locks",
+                    "SELECT * FROM pg_stat_statements",
+                    "SELECT * FROM pg_prepared_xacts",
+                    "SELECT * FROM pg_stat_get_activity(NULL)",
+                ])
+                .await
+            }
+        ),
+        attack!(
+            "residue-large-objects",
+            "large objects, which all tenants would own",
+            Database,
+            Alone,
+            |a| {
+                a.sql_any(&[
+                    "SELECT lo_create(0)",
+                    "SELECT lo_from_bytea(0, 'x')",
+                    "SELECT * FROM pg_largeobject",
+                    "SELECT lo_import('/etc/passwd')",
+                    "SELECT lo_get(oid) FROM pg_largeobject_metadata",
+                ])
+                .await
+            }
+        ),
+        attack!("residue-files", "files and programs of the server", Database, Together, |a| {
             a.sql_any(&[
-                "CREATE FUNCTION public.f() RETURNS SETOF payments LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM payments'; SELECT * FROM public.f()",
-                "DO 'BEGIN PERFORM 1; END'", "CREATE LANGUAGE plperlu", "CREATE EXTENSION dblink", "CREATE EXTENSION postgres_fdw", "CREATE VIEW public.v AS SELECT * FROM payments",
-                "CREATE TABLE public.t AS SELECT * FROM payments", "CREATE SCHEMA s", "CREATE AGGREGATE public.leak(text) (SFUNC = textcat, STYPE = text)",
-            ]).await
+                "COPY payments TO PROGRAM 'cat'",
+                "COPY accounts FROM PROGRAM 'echo'",
+                "SELECT pg_read_file('postgresql.conf')",
+                "SELECT pg_ls_dir('.')",
+                "COPY payments TO '/tmp/residue'",
+                "SELECT pg_read_binary_file(pg_relation_filepath('payments'))",
+                "LOAD 'plpgsql'",
+            ])
+            .await
         }),
-        attack!("residue-dblink", "a way round the guard, from inside", Database, Together, a => {
+        attack!("residue-functions", "functions, blocks and languages of one's own", Database, Alone, |a| {
             a.sql_any(&[
-                "SELECT * FROM dblink('dbname=ledger', 'SELECT memo FROM payments') AS t(memo text)", "CREATE SUBSCRIPTION s CONNECTION 'dbname=ledger' PUBLICATION p",
-                "SELECT pg_create_logical_replication_slot('s', 'test_decoding')", "CREATE PUBLICATION p FOR ALL TABLES", "CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw",
-            ]).await
+                "CREATE FUNCTION public.f() RETURNS SETOF payments LANGUAGE sql SECURITY DEFINER AS \
+                 'SELECT * FROM payments'; SELECT * FROM public.f()",
+                "DO 'BEGIN PERFORM 1; END'",
+                "CREATE LANGUAGE plperlu",
+                "CREATE EXTENSION dblink",
+                "CREATE EXTENSION postgres_fdw",
+                "CREATE VIEW public.v AS SELECT * FROM payments",
+                "CREATE TABLE public.t AS SELECT * FROM payments",
+                "CREATE SCHEMA s",
+                "CREATE AGGREGATE public.leak(text) (SFUNC = textcat, STYPE = text)",
+            ])
+            .await
         }),
-        attack!("residue-signals", "other sessions ended or held up", Database, Together, a => {
+        attack!("residue-dblink", "a way round the guard, from inside", Database, Together, |a| {
             a.sql_any(&[
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()", "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
-                "SELECT pg_reload_conf()", "SELECT pg_rotate_logfile()", "CHECKPOINT", "ALTER SYSTEM SET row_security = off", "VACUUM FULL payments",
-            ]).await
+                "SELECT * FROM dblink('dbname=ledger', 'SELECT memo FROM payments') AS t(memo text)",
+                "CREATE SUBSCRIPTION s CONNECTION 'dbname=ledger' PUBLICATION p",
+                "SELECT pg_create_logical_replication_slot('s', 'test_decoding')",
+                "CREATE PUBLICATION p FOR ALL TABLES",
+                "CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw",
+            ])
+            .await
         }),
-        attack!("residue-listen-deferred", "work left for commit: deferred constraints, two-phase commit, snapshots", Database, Alone, a => {
-            a.sql_any(&["BEGIN; SET CONSTRAINTS ALL DEFERRED; UPDATE payments SET memo = 'x' WHERE tenant_id = 'globex'; COMMIT", "ROLLBACK", "BEGIN; PREPARE TRANSACTION 'x'", "ROLLBACK", "BEGIN; SELECT pg_export_snapshot()", "ROLLBACK"]).await
+        attack!("residue-signals", "other sessions ended or held up", Database, Together, |a| {
+            a.sql_any(&[
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
+                "SELECT pg_reload_conf()",
+                "SELECT pg_rotate_logfile()",
+                "CHECKPOINT",
+                "ALTER SYSTEM SET row_security = off",
+                "VACUUM FULL payments",
+            ])
+            .await
         }),
-        attack!("residue-alter-role", "settings and a password stored for the role all tenants share", Database, Last, a => {
-            let stored = a.sql_any(&["ALTER ROLE CURRENT_USER SET search_path = pg_temp", "ALTER ROLE CURRENT_USER IN DATABASE ledger SET default_transaction_read_only = on", "ALTER ROLE CURRENT_USER PASSWORD 'x'", "ALTER ROLE CURRENT_USER SUPERUSER"]).await;
-            // Any role may store settings for itself: what counts is that no session of anyone takes them over.
-            match a.session().await {
-                Err(refused) => refused,
-                Ok(session) => {
-                    let taken = session.value("SELECT current_setting('search_path') = 'pg_temp' OR current_setting('default_transaction_read_only') = 'on'").await;
-                    let leak = (taken == Ok(Some("t".to_owned()))).then(|| Leak::oracle("a setting stored by one tenant is in force in a new session".to_owned()));
-                    stored.leaking(leak)
+        attack!(
+            "residue-listen-deferred",
+            "work left for commit: deferred constraints, two-phase commit, snapshots",
+            Database,
+            Alone,
+            |a| {
+                a.sql_any(&[
+                    "BEGIN; SET CONSTRAINTS ALL DEFERRED; UPDATE payments SET memo = 'x' WHERE tenant_id \
+                     = 'globex'; COMMIT",
+                    "BEGIN; PREPARE TRANSACTION 'x'",
+                    "BEGIN; SELECT pg_export_snapshot()",
+                ])
+                .await
+            }
+        ),
+        attack!(
+            "residue-alter-role",
+            "settings and a password stored for the role all tenants share",
+            Database,
+            Last,
+            |a| {
+                let stored = a
+                    .sql_any(&[
+                        "ALTER ROLE CURRENT_USER SET search_path = pg_temp",
+                        "ALTER ROLE CURRENT_USER IN DATABASE ledger SET default_transaction_read_only = on",
+                        "ALTER ROLE CURRENT_USER PASSWORD 'x'",
+                        "ALTER ROLE CURRENT_USER SUPERUSER",
+                    ])
+                    .await;
+                // Any role may store settings for itself: what counts is that no session of anyone takes them over.
+                match a.session().await {
+                    Err(refused) => refused,
+                    Ok(session) => {
+                        let taken = session
+                            .value(
+                                "SELECT current_setting('search_path') = 'pg_temp' OR \
+                                 current_setting('default_transaction_read_only') = 'on'",
+                            )
+                            .await;
+                        let leak = (taken == Ok(Some("t".to_owned()))).then(|| {
+                            Leak::oracle(
+                                "a setting stored by one tenant is in force in a new session".to_owned(),
+                            )
+                        });
+                        stored.leaking(leak)
+                    }
                 }
             }
-        }),
+        ),
     ],
     controls: &[
-        control!("what a session sets is seen in it", a => {
+        control!("what a session sets is seen in it", |a| {
             let session = a.session().await.map_err(|outcome| outcome.told())?;
             let _ = session.one("BEGIN; SET LOCAL work_mem = '65kB'").await;
             match session.value("SELECT current_setting('work_mem')").await {
@@ -98,10 +237,13 @@ pub(super) const FAMILY: Family = Family {
                 other => Err(format!("{other:?}")),
             }
         }),
-        control!("a cursor is read in its transaction", a => {
+        control!("a cursor is read in its transaction", |a| {
             let session = a.session().await.map_err(|outcome| outcome.told())?;
             let _ = session.one("BEGIN; DECLARE c CURSOR FOR SELECT id FROM payments").await;
-            match session.value("FETCH 1 FROM c").await { Ok(Some(_)) => Ok(()), other => Err(format!("{other:?}")) }
+            match session.value("FETCH 1 FROM c").await {
+                Ok(Some(_)) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
         }),
     ],
 };

@@ -171,17 +171,31 @@ fn a_reset_must_be_answered_as_a_reset() {
         assert_eq!(step.is_ok() && exchange.is_quiet(), good, "{replies:?}");
         assert!(to_client.is_empty());
     };
-    let prepared: [(u8, &[u8]); 3] = [(b'3', b""), (b'1', b""), (b'Z', b"I")];
-    check(&[&[(b'C', &b"DISCARD ALL\0"[..]), (b'Z', b"I")], &prepared[..]].concat(), true);
-    check(
-        &[&[(b'S', &b"TimeZone\0UTC\0"[..]), (b'C', b"DISCARD ALL\0"), (b'Z', b"I")], &prepared[..]].concat(),
-        true,
-    );
-    check(&[&[(b'Z', &b"I"[..]), (b'C', b"DISCARD ALL\0"), (b'Z', b"I")], &prepared[..]].concat(), false);
-    check(&[&[(b'C', &b"SELECT 1\0"[..]), (b'Z', b"I")], &prepared[..]].concat(), false);
-    check(&[&[(b'C', &b"DISCARD ALL\0"[..]), (b'Z', b"T")], &prepared[..]].concat(), false);
-    check(&[(b'E', b"no")], false);
-    check(&[(b'C', b"DISCARD ALL\0")], false);
+    let reset: [(u8, &[u8]); 14] = [
+        (b'C', b"RESET\0"),
+        (b'C', b"RESET\0"),
+        (b'C', b"DEALLOCATE ALL\0"),
+        (b'C', b"CLOSE CURSOR ALL\0"),
+        (b'C', b"UNLISTEN\0"),
+        (b'T', b""),
+        (b'D', b""),
+        (b'C', b"SELECT 1\0"),
+        (b'C', b"DISCARD TEMP\0"),
+        (b'C', b"DISCARD SEQUENCES\0"),
+        (b'Z', b"I"),
+        (b'3', b""),
+        (b'1', b""),
+        (b'Z', b"I"),
+    ];
+    check(&reset, true);
+    check(&[&[(b'S', &b"TimeZone\0UTC\0"[..])], &reset[..]].concat(), true);
+    // Any reply missing, doubled, or another's.
+    for at in 0..reset.len() {
+        check(&[&reset[..at], &reset[at + 1..]].concat(), false);
+        check(&[&reset[..at], &[(b'E', &b"no"[..])], &reset[at + 1..]].concat(), false);
+        check(&[&reset[..at], &[(b'Z', &b"T"[..])], &reset[at + 1..]].concat(), false);
+    }
+    check(&[&[(b'Z', &b"I"[..])], &reset[..]].concat(), false);
 }
 
 #[test]
