@@ -76,7 +76,7 @@ struct Snapshot {
 }
 
 enum Entry {
-    Pool(PublicPool),
+    Pool(Box<PublicPool>),
     /// Its records do not authenticate: refused, and nobody else with it.
     Refused(Refusal),
 }
@@ -256,7 +256,7 @@ impl Directory {
     /// What is known of a tenant now; nothing where it has no pool.
     async fn read(&self, tenant: &TenantId, now: UnixTime) -> Result<Option<Entry>, IdentityError> {
         match self.read_pool(tenant, now).await {
-            Ok(pool) => Ok(Some(Entry::Pool(pool))),
+            Ok(pool) => Ok(Some(Entry::Pool(Box::new(pool)))),
             Err(IdentityError::Missing(_) | IdentityError::Store(StoreError::TenantUnknown)) => Ok(None),
             Err(
                 error @ (IdentityError::Store(StoreError::Tampered { .. } | StoreError::Unreadable { .. })

@@ -150,6 +150,10 @@ pub(crate) struct Registry {
 }
 
 impl Issuers for Registry {
+    fn revision(&self) -> u64 {
+        0
+    }
+
     fn issuer(&self, url: &str) -> Result<Arc<IssuerKeys>, Refusal> {
         let unknown = Refusal::new(Layer::Token, Reason::TokenInvalid, "no such issuer");
         self.issuers.get(url).cloned().ok_or(unknown)
