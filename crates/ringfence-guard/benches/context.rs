@@ -141,7 +141,7 @@ fn processor_seconds() -> f64 {
 }
 
 async fn throughput(world: &World, guard: &Running, modes: &[&str]) {
-    let script = std::env::temp_dir().join(format!("rf-test-{}-select.sql", std::process::id()));
+    let script = fixture::scratch("script").join("select.sql");
     let select = "\\set id random(1, 3)\nSELECT owner FROM accounts WHERE tenant_id = 'acme' AND id = :id;\n";
     std::fs::write(&script, select).unwrap();
     let script = script.display().to_string();

@@ -1,7 +1,7 @@
 //! Server connections, handed from client to client.
 //!
 //! A connection goes back to the session that had it last as it is, if that asks first: its statements stay planned. To
-//! anyone else it goes only after `DISCARD ALL`, whose reply is waited for before anything is passed on.
+//! anyone else it goes only after a reset, whose replies are waited for before anything is passed on.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -7,7 +7,7 @@ use std::{
 
 use ringfence_guard::Binaries;
 
-use crate::fixture::{CANARY, Running, Tenant, World};
+use crate::fixture::{CANARY, Running, Tenant, World, scratch};
 
 async fn run(
     world: &World,
@@ -73,7 +73,7 @@ async fn psql_reads_why_it_is_turned_away() {
 async fn pgbench_runs_in_every_query_mode() {
     let world = World::new().await;
     let guard = world.guard_with(|settings| settings.connections = 4).await;
-    let script = std::env::temp_dir().join(format!("rf-test-{}-bench.sql", std::process::id()));
+    let script = scratch("script").join("bench.sql");
     std::fs::write(&script, "\\set id random(1, 3)\nSELECT owner FROM accounts WHERE id = :id;\n").unwrap();
     let script = script.display().to_string();
     for mode in ["simple", "extended", "prepared"] {
