@@ -1,1 +1,36 @@
-fn main() {}
+//! `cargo xtask`: what a newcomer and the machine that checks changes run. No dependencies, so that it builds at once.
+
+mod demo;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask <setup | demo | test | tidy>
+
+  setup   install what is missing: Postgres from the distribution, a linker
+  demo    setup, build, and run `ringfence up --demo`; flags after it are passed on
+  test    setup, and run every check; --only <step> runs one of:
+          format, clippy, tidy, unit, range, prove
+  tidy    check sizes, arrows between crates, and that ARCHITECTURE.md names real tests";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (task, rest) = arguments.split_first().map_or(("", &[][..]), |(task, rest)| (task.as_str(), rest));
+    let outcome = match task {
+        "setup" => setup::setup(),
+        "demo" => demo::demo(rest),
+        "test" => test::test(rest),
+        "tidy" => tidy::tidy(),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}

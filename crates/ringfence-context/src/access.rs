@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     database::Seal,
     id::{ClientId, Role, Subject, TenantId, TokenId},
-    key::PublicKey,
+    key::{MacKey, PublicKey},
     limits,
     refusal::{Layer, Reason, Refusal},
     time::UnixTime,
@@ -193,6 +193,25 @@ impl TenantContext {
         UnixTime::from_seconds(self.claims.exp)
     }
 
+    /// Checks the seal: a second proof of the issuer, by another primitive, another key and other code than the
+    /// signature. For parts that hold tenants' own keys anyway; the gateway, the guard and backends do not. `key` is the
+    /// database key of the tenant this context names.
+    ///
+    /// # Errors
+    /// [`Reason::TokenInvalid`].
+    pub fn check_seal(&self, key: &MacKey) -> Result<(), Refusal> {
+        let AccessClaims { seal, tenant_id, jti, exp, .. } = &self.claims;
+        if seal.is_of(key, tenant_id, jti, *exp) {
+            Ok(())
+        } else {
+            Err(Refusal::new(
+                Layer::Identity,
+                Reason::TokenInvalid,
+                "the seal is not of this tenant's issuer",
+            ))
+        }
+    }
+
     pub(crate) fn seal(&self) -> &Seal {
         &self.claims.seal
     }
@@ -258,7 +277,7 @@ const fn mismatch(detail: &'static str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{MacKey, SigningKey, base64url};
+    use crate::key::{SigningKey, base64url};
 
     const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000);
 
@@ -344,6 +363,29 @@ mod tests {
         let verified = AccessVerifier.verify(&raw, &acme.keys, NOW).unwrap();
         let at_globex = AccessVerifier.bind(verified, &globex.keys.tenant).unwrap_err();
         assert_eq!(at_globex.reason, Reason::TenantMismatch);
+    }
+
+    #[test]
+    fn x16_a_seal_is_of_one_tenant_one_token_and_one_expiry() {
+        let (acme, globex) = (issuer("acme"), issuer("globex"));
+        let prove = |claims: &AccessClaims| {
+            let raw = RawToken::new(&acme.key.sign(TYP, claims).unwrap()).unwrap();
+            let verified = AccessVerifier.verify(&raw, &acme.keys, NOW).unwrap();
+            AccessVerifier.bind(verified, &acme.keys.tenant).unwrap()
+        };
+        let own = claims(&acme);
+        assert!(prove(&own).check_seal(&acme.seal).is_ok());
+        assert!(prove(&own).check_seal(&globex.seal).is_err());
+        for other in [
+            AccessClaims { jti: TokenId::new("t-2").unwrap(), ..own.clone() },
+            AccessClaims { exp: own.exp + 1, ..own.clone() },
+            AccessClaims {
+                seal: Seal::issue(&acme.seal, &globex.keys.tenant, &own.jti, own.exp),
+                ..own.clone()
+            },
+        ] {
+            assert!(prove(&other).check_seal(&acme.seal).is_err());
+        }
     }
 
     #[test]

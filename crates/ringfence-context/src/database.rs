@@ -30,6 +30,11 @@ impl Seal {
         Self(key.tag_plain(Self::message(tenant, token, exp).as_bytes()))
     }
 
+    /// Whether this is the seal of such a token. Compared in constant time.
+    pub(crate) fn is_of(&self, key: &MacKey, tenant: &TenantId, token: &TokenId, exp: u64) -> bool {
+        key.verifies_plain(Self::message(tenant, token, exp).as_bytes(), &self.0)
+    }
+
     /// What is authenticated; the SQL in `ringfence-guard` builds the same text. `|` occurs in no identifier.
     fn message(tenant: &TenantId, token: &TokenId, exp: u64) -> String {
         format!("ringfence-seal-v1|{tenant}|{token}|{exp}")

@@ -260,6 +260,11 @@ impl MacKey {
         out
     }
 
+    /// Whether `tag` is the plain tag over `message`, compared in constant time.
+    pub fn verifies_plain(&self, message: &[u8], tag: &[u8]) -> bool {
+        hmac::verify(&self.key, message, tag).is_ok()
+    }
+
     /// The key XORed with HMAC's inner and outer pads (RFC 2104 section 2), 64 bytes each: with them, SQL that knows
     /// only SHA-256 computes `HMAC(key, m)` as `sha256(outer || sha256(inner || m))`.
     pub fn pads(&self) -> (Secret<Vec<u8>>, Secret<Vec<u8>>) {

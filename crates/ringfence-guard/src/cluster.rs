@@ -44,7 +44,7 @@ pub enum Durability {
     /// Yes.
     #[default]
     Full,
-    /// No: for tests and the range, whose data lives for minutes.
+    /// No, only the death of a process: for tests and the range, whose data lives for minutes.
     Test,
 }
 

@@ -16,7 +16,7 @@ use std::{
 use arc_swap::ArcSwap;
 use ringfence_context::{
     Clock, IssuerKeys, Issuers, Layer, Reason, Refusal, TenantContext, TenantId, TokenId, UnixTime,
-    id::Subject,
+    id::Subject, key::MacKey,
 };
 use ringfence_store::{Kind, RecordKey, Records, Revision, Scope, StoreError, TENANT_KEY};
 use serde::de::DeserializeOwned;
@@ -76,7 +76,7 @@ struct Snapshot {
 }
 
 enum Entry {
-    Pool(PublicPool),
+    Pool(Box<PublicPool>),
     /// Its records do not authenticate: refused, and nobody else with it.
     Refused(Refusal),
 }
@@ -89,6 +89,7 @@ pub struct PublicPool {
     /// Its issuer.
     pub issuer: Arc<IssuerKeys>,
     active: bool,
+    database_key: MacKey,
     revoked_tokens: HashSet<TokenId>,
     revoked_subjects: HashSet<Subject>,
     /// When a replaced key stops being believed, in seconds since the epoch: then the pool is read again.
@@ -150,6 +151,14 @@ impl Directory {
     /// [`Reason::NotServed`] where there is none or it is suspended: they look the same.
     pub fn pool(&self, tenant: &TenantId) -> Result<Arc<IssuerKeys>, Refusal> {
         self.with_active(tenant, |pool| pool.issuer.clone())
+    }
+
+    /// Checks the seal of a proved token under the key of the tenant it names: see [`TenantContext::check_seal`].
+    ///
+    /// # Errors
+    /// [`Reason::TokenInvalid`], or as [`Directory::pool`].
+    pub fn check_seal(&self, context: &TenantContext) -> Result<(), Refusal> {
+        self.with_active(context.tenant(), |pool| context.check_seal(&pool.database_key))?
     }
 
     /// The display name of an active tenant.
@@ -247,7 +256,7 @@ impl Directory {
     /// What is known of a tenant now; nothing where it has no pool.
     async fn read(&self, tenant: &TenantId, now: UnixTime) -> Result<Option<Entry>, IdentityError> {
         match self.read_pool(tenant, now).await {
-            Ok(pool) => Ok(Some(Entry::Pool(pool))),
+            Ok(pool) => Ok(Some(Entry::Pool(Box::new(pool)))),
             Err(IdentityError::Missing(_) | IdentityError::Store(StoreError::TenantUnknown)) => Ok(None),
             Err(
                 error @ (IdentityError::Store(StoreError::Tampered { .. } | StoreError::Unreadable { .. })
@@ -277,6 +286,7 @@ impl Directory {
                 keys: pool.public_keys(now)?,
             }),
             active: pool.active,
+            database_key: pool.database_key(),
             until: pool.first_key_end(now),
             display_name: pool.display_name,
             revoked_tokens: live.filter_map(|(id, _)| TokenId::new(id).ok()).collect(),

@@ -44,6 +44,7 @@ pub fn tenant(api: &Api, headers: &HeaderMap, at: &TenantId) -> Result<TenantCon
     let verified = api.access.verify(&raw, &issuer, api.clock.now())?;
     let context = api.access.bind(verified, at)?;
     api.issuers.check_live(&context)?;
+    api.workflow.directory.check_seal(&context)?;
     Ok(context)
 }
 

@@ -43,7 +43,7 @@ lc_messages = 'C'
 "
     );
     if durability == Durability::Test {
-        text.push_str("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n");
+        text.push_str("fsync = off\nfull_page_writes = off\n");
     }
     text
 }

@@ -4,6 +4,9 @@
 //! more of the client is passed on until `ReadyForQuery`, so that every transaction begins with a context. Frames pass
 //! as they are and in pieces; of those only the first bytes are looked at.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::{Buf, BytesMut};
 use ringfence_context::limits;
 
@@ -274,7 +277,7 @@ impl Exchange {
         if matches!(head.tag, b'S' | b'N' | b'A') {
             return Ok(Rest::Drop(head.len));
         }
-        if head.tag == b'E' && self.expected.at_context() {
+        if head.tag == b'E' && matches!(self.expected.peek(), Some(Reply::Context(_))) {
             // Postgres did not accept the context. That is its client's answer, and everything up to a Sync is skipped.
             self.expected.clear();
             self.refused = true;
@@ -284,16 +287,13 @@ impl Exchange {
             return Ok(Rest::Pass(head.len));
         }
         let fits = match self.expected.next() {
-            Some(Reply::Tag(tag) | Reply::Context(tag)) => head.tag == tag,
+            Some(Reply::Setting(_)) if head.tag == b'E' => return Err(Broken::Settings),
+            Some(Reply::Tag(tag) | Reply::Setting(tag) | Reply::Context(tag)) => head.tag == tag,
             Some(Reply::Complete(text)) => head.tag == b'C' && command_tag(body) == text,
             Some(Reply::Idle) => head.tag == b'Z' && status(body)? == Status::Idle,
             None => false,
         };
-        match (fits, head.tag) {
-            (true, _) => Ok(Rest::Drop(head.len)),
-            (false, b'E') => Err(Broken::Settings),
-            (false, _) => Err(Broken::Server),
-        }
+        if fits { Ok(Rest::Drop(head.len)) } else { Err(Broken::Server) }
     }
 
     /// Postgres skips a Query too after an error in the extended protocol, and says nothing until a Sync.

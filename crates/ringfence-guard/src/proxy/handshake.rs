@@ -89,8 +89,6 @@ async fn admit(
         Some(reference) => reference,
         None => new_reference().map_err(|_| Turned::Gone)?,
     };
-    let away =
-        |refusal: &Refusal, code| Turned::Away(Failure::refusal(Severity::Fatal, code, refusal, &reference));
     let token = std::str::from_utf8(&password)
         .map_err(|_| Refusal::new(Layer::Guard, Reason::TokenMalformed, "not text"))
         .and_then(|text| DatabaseToken::new(text).map_err(|refusal| refusal.at(Layer::Guard)));
@@ -102,12 +100,13 @@ async fn admit(
     });
     let permit = permit.map_err(|refusal| {
         shared.record_for(user.as_ref(), &reference, Some(&refusal));
-        away(&refusal, sqlstate::INVALID_AUTHORIZATION)
+        Turned::Away(Failure::turned_away(&refusal, &reference))
     })?;
     if startup.database != shared.settings.server.database.as_str() {
         let refusal = Refusal::new(Layer::Guard, Reason::NotServed, "another database");
         shared.record_for(user.as_ref(), &reference, Some(&refusal));
-        return Err(away(&refusal, sqlstate::INVALID_DATABASE));
+        let failure = Failure::refusal(Severity::Fatal, sqlstate::INVALID_DATABASE, &refusal, &reference);
+        return Err(Turned::Away(failure));
     }
     if startup.refused_parameter {
         return Err(Turned::Away(Failure::fatal(

@@ -34,6 +34,8 @@ pub(super) enum Reply {
     Tag(u8),
     /// `ReadyForQuery` outside a transaction.
     Idle,
+    /// Like `Tag`, for the part whose failure is about what the client asked for at start-up.
+    Setting(u8),
     /// Like `Tag`, for the part whose failure is about the client's context and not about the connection.
     Context(u8),
 }
@@ -48,24 +50,47 @@ impl Expected {
         self.replies.pop_front()
     }
 
-    /// Whether what is expected next is an answer to the context.
-    pub(super) fn at_context(&self) -> bool {
-        matches!(self.replies.front(), Some(Reply::Context(_)))
+    /// What is expected next.
+    pub(super) fn peek(&self) -> Option<Reply> {
+        self.replies.front().copied()
     }
 
     pub(super) fn clear(&mut self) {
         self.replies.clear();
     }
 
-    fn expect(&mut self, replies: impl IntoIterator<Item = Reply>) {
+    pub(super) fn expect(&mut self, replies: impl IntoIterator<Item = Reply>) {
         self.replies.extend(replies);
     }
 }
 
+/// What `DISCARD ALL` is documented to be equivalent to, without `DISCARD PLANS`: plans hold no tenant's data (a policy's
+/// tenant is looked up anew in each query), and planning `context_set` again would cost more than all the rest.
+const CLEAN: &[(&str, &[Reply])] = &[
+    ("RESET SESSION AUTHORIZATION", &[Reply::Complete("RESET")]),
+    ("RESET ALL", &[Reply::Complete("RESET")]),
+    ("DEALLOCATE ALL", &[Reply::Complete("DEALLOCATE ALL")]),
+    ("CLOSE ALL", &[Reply::Complete("CLOSE CURSOR ALL")]),
+    ("UNLISTEN *", &[Reply::Complete("UNLISTEN")]),
+    (
+        "SELECT pg_catalog.pg_advisory_unlock_all()",
+        &[Reply::Tag(b'T'), Reply::Tag(b'D'), Reply::Complete("SELECT 1")],
+    ),
+    ("DISCARD TEMP", &[Reply::Complete("DISCARD TEMP")]),
+    ("DISCARD SEQUENCES", &[Reply::Complete("DISCARD SEQUENCES")]),
+];
+
 /// Resets everything a session of Postgres keeps, and prepares our statement again.
 pub(super) fn clean(out: &mut BytesMut, expected: &mut Expected) {
-    query(out, "DISCARD ALL");
-    expected.expect([Reply::Complete("DISCARD ALL"), Reply::Idle]);
+    message(out, b'Q', |body| {
+        for (sql, replies) in CLEAN {
+            body.extend_from_slice(sql.as_bytes());
+            body.put_u8(b';');
+            expected.expect(replies.iter().copied());
+        }
+        body.put_u8(0);
+    });
+    expected.expect([Reply::Idle]);
     prepare(out);
     sync(out);
     expected.expect([Reply::Tag(b'3'), Reply::Tag(b'1'), Reply::Idle]);
@@ -80,7 +105,7 @@ pub(super) fn settings(out: &mut BytesMut, expected: &mut Expected, settings: &[
         parse(out, "", "SELECT pg_catalog.set_config($1, $2, false)", &[25, 25]);
         bind(out, "", &[name.as_bytes(), value.as_bytes()], 0);
         execute(out);
-        expected.expect([Reply::Tag(b'1'), Reply::Tag(b'2'), Reply::Tag(b'D'), Reply::Complete("SELECT 1")]);
+        expected.expect([b'1', b'2', b'D', b'C'].map(Reply::Setting));
     }
     sync(out);
     expected.expect([Reply::Idle]);

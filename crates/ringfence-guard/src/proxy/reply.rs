@@ -2,7 +2,7 @@
 //! Fields"). Its errors are refusals: fixed texts, the layer and a reference.
 
 use bytes::{BufMut, BytesMut};
-use ringfence_context::{Reference, Refusal};
+use ringfence_context::{Reference, Refusal, refusal::Fault};
 
 /// SQLSTATEs the guard answers with (Postgres documentation, "PostgreSQL Error Codes").
 pub(super) mod sqlstate {
@@ -37,6 +37,15 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn fatal(sqlstate: &'static str, message: &'static str, hint: &'static str) -> Self {
         Self { severity: Severity::Fatal, sqlstate, message, hint, detail: None }
+    }
+
+    /// The end of a session: the client's to change, or the plane's.
+    pub(super) fn turned_away(refusal: &Refusal, reference: &Reference) -> Self {
+        let sqlstate = match refusal.reason.fault() {
+            Fault::Client => sqlstate::INVALID_AUTHORIZATION,
+            Fault::Server => sqlstate::CANNOT_CONNECT_NOW,
+        };
+        Self::refusal(Severity::Fatal, sqlstate, refusal, reference)
     }
 
     /// A refusal in the words every layer uses.

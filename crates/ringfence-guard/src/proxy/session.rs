@@ -162,8 +162,8 @@ impl Session {
         }
         *self.cancel.target.lock().await = Some(server.cancel_key);
         let result = self.relay(server, Exchange::new(expected)).await;
-        if let Err(Stop::Client) = result {
-            // Nobody wants the answer any more.
+        if result.is_err() {
+            // Nobody waits for the answer any more, and what still runs holds its locks.
             self.shared.cancels.cancel(self.cancel.key, &self.shared.settings.server.endpoint).await;
         }
         // Waits for a cancel request under way: it is for this client's statement, not the next one's.
@@ -182,6 +182,7 @@ impl Session {
             let heard = exchange.server(&mut peer.inbound, &mut self.client.outbound, &mut peer.outbound);
             if let Step::Ready(status) = heard.map_err(|broken| self.broken(broken))? {
                 answered = true;
+                server.prepared &= !exchange.take_unprepared();
                 if status == Status::Idle {
                     exchange.next_transaction();
                 }
@@ -192,9 +193,6 @@ impl Session {
             }
             match exchange.client(&mut self.client.inbound, &mut peer.outbound) {
                 Ok(Step::Context) => {
-                    if exchange.take_unprepared() {
-                        server.prepared = false;
-                    }
                     self.open_transaction(server, &mut exchange)?;
                     continue;
                 }
@@ -244,7 +242,7 @@ impl Session {
             .and_then(|()| self.shared.contexts.context(self.permit.as_ref(), server.backend, now))
             .map_err(|refusal| {
                 self.shared.record(self.permit.as_ref(), &self.reference, Some(&refusal));
-                Stop::Failure(self.refusal(Severity::Fatal, sqlstate::INVALID_AUTHORIZATION, &refusal))
+                Stop::Failure(Failure::turned_away(&refusal, &self.reference))
             })?;
         let expected = exchange.context_given();
         if let Some(context) = context {

@@ -39,15 +39,19 @@ END
 $body$;
 
 -- Protected tables that are not as protect() left them. A dropped table has no rows to leak. Other permissive policies
--- can't widen what a restrictive one narrows, so only this one is looked at.
+-- can't widen what a restrictive one narrows, so only this one is looked at. Scalar subqueries, so that Postgres looks
+-- each table up by its oid: as a join it reads all of pg_class, in every transaction. A policy is the recorded one if it
+-- is the very same version of the very same row (any change writes another), or else if it reads the same.
 CREATE OR REPLACE VIEW ringfence.unsound AS
-    SELECT c.oid::regclass AS relation
-      FROM ringfence.protected p JOIN pg_catalog.pg_class c ON c.oid = p.relation
-     WHERE NOT c.relrowsecurity OR NOT c.relforcerowsecurity OR NOT EXISTS (
-        SELECT FROM pg_catalog.pg_policy q
-         WHERE q.polrelid = p.relation AND q.polname = 'ringfence_tenant' AND NOT q.polpermissive
-           AND q.polcmd = '*' AND q.polroles = '{0}'
-           AND q.polqual::text = p.qual AND q.polwithcheck::text = p.with_check);
+    SELECT p.relation::regclass AS relation
+      FROM ringfence.protected p
+     WHERE (SELECT NOT (c.relrowsecurity AND c.relforcerowsecurity AND coalesce((
+                SELECT CASE WHEN q.xmin = p.policy_xmin AND q.ctid = p.policy_ctid THEN true
+                            ELSE NOT q.polpermissive AND q.polcmd = '*' AND q.polroles = '{0}'
+                             AND q.polqual::text = p.qual AND q.polwithcheck::text = p.with_check END
+                  FROM pg_catalog.pg_policy q
+                 WHERE q.polrelid = p.relation AND q.polname = 'ringfence_tenant'), false))
+              FROM pg_catalog.pg_class c WHERE c.oid = p.relation);
 ALTER VIEW ringfence.unsound OWNER TO {owner};
 REVOKE ALL ON ringfence.unsound FROM PUBLIC, {app};
 

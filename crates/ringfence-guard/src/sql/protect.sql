@@ -66,10 +66,12 @@ BEGIN
     IF NOT keep_statistics THEN
         PERFORM ringfence.statistics_forget(relation);
     END IF;
-    INSERT INTO ringfence.protected AS p (relation, qual, with_check)
-        SELECT q.polrelid, q.polqual::text, q.polwithcheck::text
+    INSERT INTO ringfence.protected AS p (relation, policy_xmin, policy_ctid, qual, with_check)
+        SELECT q.polrelid, q.xmin, q.ctid, q.polqual::text, q.polwithcheck::text
           FROM pg_policy q WHERE q.polrelid = protect.relation AND q.polname = 'ringfence_tenant'
-    ON CONFLICT ON CONSTRAINT protected_pkey DO UPDATE SET qual = excluded.qual, with_check = excluded.with_check;
+    ON CONFLICT ON CONSTRAINT protected_pkey DO UPDATE SET
+        policy_xmin = excluded.policy_xmin, policy_ctid = excluded.policy_ctid,
+        qual = excluded.qual, with_check = excluded.with_check;
 END
 $body$;
 

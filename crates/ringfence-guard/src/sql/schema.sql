@@ -36,9 +36,11 @@ CREATE UNLOGGED TABLE IF NOT EXISTS ringfence.backend (
 
 -- Each protected table with its restrictive policy as it was when protect() made it.
 CREATE TABLE IF NOT EXISTS ringfence.protected (
-    relation   oid PRIMARY KEY,
-    qual       text COLLATE "C" NOT NULL,
-    with_check text COLLATE "C" NOT NULL
+    relation    oid PRIMARY KEY,
+    policy_xmin xid NOT NULL,
+    policy_ctid tid NOT NULL,
+    qual        text COLLATE "C" NOT NULL,
+    with_check  text COLLATE "C" NOT NULL
 );
 
 ALTER TABLE ringfence.installed OWNER TO {owner};

@@ -10,7 +10,13 @@ const COUNT: &str = "SELECT count(*) FROM accounts";
 async fn cv23_no_context_no_rows() {
     let world = World::new().await;
     let (client, backend) = world.direct().await;
-    for sql in ["SELECT * FROM accounts", COUNT, "TABLE payments", "DELETE FROM accounts", "SELECT ringfence.tenant_id()"] {
+    for sql in [
+        "SELECT * FROM accounts",
+        COUNT,
+        "TABLE payments",
+        "DELETE FROM accounts",
+        "SELECT ringfence.tenant_id()",
+    ] {
         assert_eq!(fails(&client, sql).await, "RF001", "{sql}");
     }
     let insert = "INSERT INTO accounts VALUES ('acme', 9, '', 0)";
@@ -32,7 +38,14 @@ async fn a_backend_that_has_not_registered_takes_no_context() {
 }
 
 /// A tag as the guard would make it, over a seal with any key: to sign what only the guard's key allows to sign.
-fn tag(seal_key: &MacKey, guard: &MacKey, named: &str, sealed: &str, backend: Backend, context: &Arguments) -> Vec<u8> {
+fn tag(
+    seal_key: &MacKey,
+    guard: &MacKey,
+    named: &str,
+    sealed: &str,
+    backend: Backend,
+    context: &Arguments,
+) -> Vec<u8> {
     let Arguments { token, token_exp, valid_until, .. } = context;
     let seal = seal_key.tag_plain(format!("ringfence-seal-v1|{sealed}|{token}|{token_exp}").as_bytes());
     let Backend { pid, started } = backend;
@@ -52,15 +65,26 @@ async fn x16_key_and_claim_must_name_one_tenant() {
         client.batch_execute("ROLLBACK").await.unwrap();
         assert_eq!(result, if accepted { Ok(()) } else { Err("RF002".to_owned()) }, "{name}");
     };
-    let forge = |key: &MacKey, guard: &MacKey, named: &str, sealed: &str| tag(key, guard, named, sealed, backend, &genuine);
+    let forge = |key: &MacKey, guard: &MacKey, named: &str, sealed: &str| {
+        tag(key, guard, named, sealed, backend, &genuine)
+    };
     check("the forger is right", "acme", forge(&acme.seal, guard, "acme", "acme"), true).await;
     check("tag of acme, name of globex", "globex", genuine.tag.clone(), false).await;
-    check("key of acme, claim globex: issuer ≠ claim", "globex", forge(&acme.seal, guard, "globex", "globex"), false).await;
-    check("seal of acme, context of globex", "globex", forge(&acme.seal, guard, "globex", "acme"), false).await;
-    check("seal of globex, context of acme", "acme", forge(&globex.seal, guard, "acme", "globex"), false).await;
+    check(
+        "key of acme, claim globex: issuer ≠ claim",
+        "globex",
+        forge(&acme.seal, guard, "globex", "globex"),
+        false,
+    )
+    .await;
+    check("seal of acme, context of globex", "globex", forge(&acme.seal, guard, "globex", "acme"), false)
+        .await;
+    check("seal of globex, context of acme", "acme", forge(&globex.seal, guard, "acme", "globex"), false)
+        .await;
     let invented = MacKey::generate().unwrap();
     check("no guard's key", "globex", forge(&globex.seal, &invented, "globex", "globex"), false).await;
-    check("no tenant's key: a stolen guard", "globex", forge(&invented, guard, "globex", "globex"), false).await;
+    check("no tenant's key: a stolen guard", "globex", forge(&invented, guard, "globex", "globex"), false)
+        .await;
     check("unknown tenant", "initech", forge(&invented, guard, "initech", "initech"), false).await;
     check("empty tag", "acme", vec![], false).await;
     check("short tag", "acme", genuine.tag[..31].to_vec(), false).await;
@@ -97,10 +121,19 @@ async fn any_other_token_expiry_or_moment_is_refused() {
     let cases = [
         ("another token", Arguments { token: "t-other".to_owned(), ..genuine.clone() }),
         ("a longer life of the token", Arguments { token_exp: genuine.token_exp + 1, ..genuine.clone() }),
-        ("a longer life of the context", Arguments { valid_until: genuine.valid_until + 1, ..genuine.clone() }),
+        (
+            "a longer life of the context",
+            Arguments { valid_until: genuine.valid_until + 1, ..genuine.clone() },
+        ),
         ("past, rightly signed", resigned(Arguments { valid_until: micros - 1, ..genuine.clone() })),
-        ("far ahead, rightly signed", resigned(Arguments { valid_until: micros + 120_000_000, ..genuine.clone() })),
-        ("beyond the token, rightly signed", resigned(Arguments { token_exp: micros / 1_000_000 + 5, ..genuine.clone() })),
+        (
+            "far ahead, rightly signed",
+            resigned(Arguments { valid_until: micros + 120_000_000, ..genuine.clone() }),
+        ),
+        (
+            "beyond the token, rightly signed",
+            resigned(Arguments { token_exp: micros / 1_000_000 + 5, ..genuine.clone() }),
+        ),
     ];
     for (name, context) in cases {
         assert_eq!(context.set(&client).await, Err("RF002".to_owned()), "{name}");
@@ -154,9 +187,13 @@ async fn cv23_set_config_forges_nothing_in_any_place_of_a_query() {
         format!("SELECT * FROM accounts WHERE {forged} IS NOT NULL"),
         format!("SELECT {forged}; SELECT * FROM accounts"),
         format!("SELECT {forged} UNION ALL SELECT owner FROM accounts"),
-        format!("SELECT a.* FROM (SELECT {forged} OFFSET 0) s, LATERAL (SELECT * FROM accounts WHERE s IS NOT NULL) a"),
+        format!(
+            "SELECT a.* FROM (SELECT {forged} OFFSET 0) s, LATERAL (SELECT * FROM accounts WHERE s IS NOT NULL) a"
+        ),
         format!("WITH s AS MATERIALIZED (SELECT {forged}) SELECT a.* FROM s, accounts a"),
-        format!("SELECT (SELECT owner FROM accounts LIMIT 1), {forged}, (SELECT owner FROM accounts OFFSET 1 LIMIT 1)"),
+        format!(
+            "SELECT (SELECT owner FROM accounts LIMIT 1), {forged}, (SELECT owner FROM accounts OFFSET 1 LIMIT 1)"
+        ),
         format!("SELECT owner FROM accounts ORDER BY {forged}"),
         format!("SET LOCAL ringfence.context = 'globex|{far}|{}'; SELECT * FROM accounts", "00".repeat(32)),
         "SET LOCAL ringfence.context = ''; SELECT * FROM accounts".to_owned(),
@@ -202,7 +239,10 @@ async fn cv23_a_context_expires_on_a_warm_backend() {
     context.tag = tag(seal, &world.guard_key, "acme", "acme", backend, &context);
     client.batch_execute("BEGIN").await.unwrap();
     context.set(&client).await.unwrap();
-    let until = format!("SELECT pg_sleep(greatest(0, ({} / 1e6) - extract(epoch FROM clock_timestamp()))::float8)", context.valid_until);
+    let until = format!(
+        "SELECT pg_sleep(greatest(0, ({} / 1e6) - extract(epoch FROM clock_timestamp()))::float8)",
+        context.valid_until
+    );
     ask(&client, &until).await.unwrap();
     assert_eq!(fails(&client, COUNT).await, "RF002");
 }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use ringfence_context::{
-    AccessClaims, AccessVerifier, Clock, DatabaseContext, IssuerKeys, Issuers, Layer, Permit, RawToken, Reason,
-    Reference, Refusal, Seal, StoreAnswer, TenantContext, TenantId, TokenId, UnixTime, VerifyAccess,
+    AccessClaims, AccessVerifier, Clock, DatabaseContext, IssuerKeys, Issuers, Layer, Permit, RawToken,
+    Reason, Reference, Refusal, Seal, StoreAnswer, TenantContext, TenantId, TokenId, UnixTime, VerifyAccess,
     database::Backend,
     id::{ClientId, Role, StoreId, Subject},
     key::{MacKey, SigningKey},
@@ -29,14 +29,14 @@ use tokio::sync::{OnceCell, oneshot};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 /// What no one but globex may ever see.
-pub const CANARY: &str = "CANARY-7c2f";
+pub(crate) const CANARY: &str = "CANARY-7c2f";
 
 const ROLES: usize = 96;
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-pub struct SystemClock;
+pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the tests are a program: here time comes in")]
@@ -46,16 +46,18 @@ impl Clock for SystemClock {
     }
 }
 
-pub fn now() -> UnixTime {
+pub(crate) fn now() -> UnixTime {
     SystemClock.now()
 }
 
 /// A folder for one run, after removing those whose run is over.
-pub fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     let parent = std::env::temp_dir();
     for entry in fs::read_dir(&parent).unwrap().filter_map(Result::ok) {
         let file_name = entry.file_name().to_string_lossy().into_owned();
-        let Some(pid) = file_name.strip_prefix("rf-test-").and_then(|rest| rest.split('-').next()) else { continue };
+        let Some(pid) = file_name.strip_prefix("rf-test-").and_then(|rest| rest.split('-').next()) else {
+            continue;
+        };
         if !PathBuf::from(format!("/proc/{pid}")).exists() {
             // Another run may be removing it too.
             let _ = fs::remove_dir_all(entry.path());
@@ -66,21 +68,21 @@ pub fn scratch(name: &str) -> PathBuf {
     folder
 }
 
-pub fn cluster_settings(folder: PathBuf) -> ClusterSettings {
+pub(crate) fn cluster_settings(folder: PathBuf) -> ClusterSettings {
     let roles = (0..ROLES).map(|n| RoleName::new(&format!("app_{n}")).unwrap()).collect();
     ClusterSettings { folder, binaries: Binaries::find(None).unwrap(), roles, durability: Durability::Test }
 }
 
 /// A tenant as its issuer knows it.
-pub struct Tenant {
-    pub id: TenantId,
-    pub signing: SigningKey,
-    pub seal: MacKey,
-    pub issuer: Arc<IssuerKeys>,
+pub(crate) struct Tenant {
+    pub(crate) id: TenantId,
+    pub(crate) signing: SigningKey,
+    pub(crate) seal: MacKey,
+    pub(crate) issuer: Arc<IssuerKeys>,
 }
 
 impl Tenant {
-    pub fn new(id: &str) -> Self {
+    pub(crate) fn new(id: &str) -> Self {
         let (signing, _) = SigningKey::generate().unwrap();
         let id = TenantId::new(id).unwrap();
         let issuer = Arc::new(IssuerKeys {
@@ -93,7 +95,7 @@ impl Tenant {
     }
 
     /// An access token with `life` seconds left; `change` is what a forger would change.
-    pub fn access_with(&self, life: u64, change: impl FnOnce(&mut AccessClaims)) -> String {
+    pub(crate) fn access_with(&self, life: u64, change: impl FnOnce(&mut AccessClaims)) -> String {
         static TOKENS: AtomicUsize = AtomicUsize::new(0);
         let jti = TokenId::new(&format!("t-{}", TOKENS.fetch_add(1, Ordering::Relaxed))).unwrap();
         let iat = now().seconds();
@@ -114,21 +116,21 @@ impl Tenant {
         self.signing.sign(ringfence_context::access::TYP, &claims).unwrap()
     }
 
-    pub fn access(&self) -> String {
+    pub(crate) fn access(&self) -> String {
         self.access_with(300, |_| ())
     }
 
-    pub fn context(&self, access: &str) -> TenantContext {
+    pub(crate) fn context(&self, access: &str) -> TenantContext {
         let raw = RawToken::new(access).unwrap();
         let verified = AccessVerifier.verify(&raw, &self.issuer, now()).unwrap();
         AccessVerifier.bind(verified, &self.id).unwrap()
     }
 
-    pub fn permit(&self) -> Permit {
+    pub(crate) fn permit(&self) -> Permit {
         self.permit_of(&self.access())
     }
 
-    pub fn permit_of(&self, access: &str) -> Permit {
+    pub(crate) fn permit_of(&self, access: &str) -> Permit {
         let answer = StoreAnswer {
             store: StoreId::new("s-1").unwrap(),
             store_tenant: self.id.clone(),
@@ -142,12 +144,16 @@ impl Tenant {
 }
 
 /// Issuers and what became of their tenants.
-pub struct Registry {
+pub(crate) struct Registry {
     issuers: HashMap<String, Arc<IssuerKeys>>,
-    pub suspended: Mutex<Vec<TenantId>>,
+    pub(crate) suspended: Mutex<Vec<TenantId>>,
 }
 
 impl Issuers for Registry {
+    fn revision(&self) -> u64 {
+        0
+    }
+
     fn issuer(&self, url: &str) -> Result<Arc<IssuerKeys>, Refusal> {
         let unknown = Refusal::new(Layer::Token, Reason::TokenInvalid, "no such issuer");
         self.issuers.get(url).cloned().ok_or(unknown)
@@ -162,7 +168,7 @@ impl Issuers for Registry {
 }
 
 #[derive(Default)]
-pub struct Verdicts(pub Mutex<Vec<Verdict>>);
+pub(crate) struct Verdicts(pub(crate) Mutex<Vec<Verdict>>);
 
 impl Record for Verdicts {
     fn record(&self, verdict: Verdict) {
@@ -171,19 +177,19 @@ impl Record for Verdicts {
 }
 
 /// A database with two tenants' rows, protected.
-pub struct World {
-    pub database: RoleName,
-    pub role: RoleName,
-    pub guard_key: MacKey,
-    pub acme: Tenant,
-    pub globex: Tenant,
-    pub registry: Arc<Registry>,
-    pub signer: TxnSigner,
-    pub verdicts: Arc<Verdicts>,
-    pub admin: Client,
+pub(crate) struct World {
+    pub(crate) database: RoleName,
+    pub(crate) role: RoleName,
+    pub(crate) guard_key: MacKey,
+    pub(crate) acme: Tenant,
+    pub(crate) globex: Tenant,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) signer: TxnSigner,
+    pub(crate) verdicts: Arc<Verdicts>,
+    pub(crate) admin: Client,
     socket: PathBuf,
-    host: PathBuf,
-    port: u16,
+    pub(crate) host: PathBuf,
+    pub(crate) port: u16,
 }
 
 const TABLES: &str = "
@@ -195,15 +201,16 @@ const TABLES: &str = "
     INSERT INTO accounts SELECT 'acme', n, 'acme-' || n, n * 100 FROM generate_series(1, 3) n;
     INSERT INTO accounts SELECT 'globex', n, 'CANARY-7c2f-' || n, 666 FROM generate_series(1, 5) n;
     INSERT INTO payments SELECT tenant_id, id, id, balance, owner FROM accounts;
-    SELECT ringfence.protect('accounts'), ringfence.protect('payments');";
+    SELECT ringfence.protect('accounts'), ringfence.protect('payments');
+    CREATE TABLE staging (tenant_id text, id int, owner text, balance bigint);";
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let start = || async { Cluster::start(cluster_settings(scratch("shared"))).await.unwrap() };
         Self::on(CLUSTER.get_or_init(start).await).await
     }
 
-    pub async fn on(cluster: &Cluster) -> Self {
+    pub(crate) async fn on(cluster: &Cluster) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let database = RoleName::new(&format!("world_{number}")).unwrap();
         let role = RoleName::new(&format!("app_{number}")).unwrap();
@@ -213,12 +220,15 @@ impl World {
         // Roles belong to the whole cluster: a run that makes the same one twice at once would fail, not wait.
         let owner = RoleName::new(&format!("owner_{number}")).unwrap();
         Install::new(role.clone(), owner).run(&mut admin).await.unwrap();
-        let (guard_key, acme, globex) = (MacKey::generate().unwrap(), Tenant::new("acme"), Tenant::new("globex"));
+        let (guard_key, acme, globex) =
+            (MacKey::generate().unwrap(), Tenant::new("acme"), Tenant::new("globex"));
         install::guard_key_put(&admin, &guard_key).await.unwrap();
         for tenant in [&acme, &globex] {
             install::tenant_key_put(&admin, &tenant.id, &tenant.seal).await.unwrap();
         }
         admin.batch_execute(TABLES).await.unwrap();
+        // Shared by all tenants on purpose, for what row security does not allow: COPY FROM.
+        admin.batch_execute(&format!("GRANT SELECT, INSERT ON staging TO {role}")).await.unwrap();
         let issuers = [&acme, &globex].map(|t| (t.issuer.issuer.clone(), Arc::clone(&t.issuer))).into();
         let registry = Arc::new(Registry { issuers, suspended: Mutex::default() });
         let (key, _) = SigningKey::generate().unwrap();
@@ -226,10 +236,23 @@ impl World {
         let (host, port) = cluster.host_and_port();
         let (socket, host) = (cluster.socket(), host.to_owned());
         let verdicts = Arc::default();
-        Self { database, role, guard_key, acme, globex, registry, signer, verdicts, admin, socket, host, port }
+        Self {
+            database,
+            role,
+            guard_key,
+            acme,
+            globex,
+            registry,
+            signer,
+            verdicts,
+            admin,
+            socket,
+            host,
+            port,
+        }
     }
 
-    pub fn server(&self) -> ServerSettings {
+    pub(crate) fn server(&self) -> ServerSettings {
         ServerSettings {
             endpoint: Endpoint::Unix(self.socket.clone()),
             database: self.database.clone(),
@@ -239,27 +262,28 @@ impl World {
         }
     }
 
-    pub fn direct_config(&self) -> Config {
+    pub(crate) fn direct_config(&self) -> Config {
         let mut config = Config::new();
         config.host_path(&self.host).port(self.port).user(self.role.as_str()).dbname(self.database.as_str());
         config
     }
 
     /// A connection straight to Postgres as the application's role, registered: what an attacker past the guard has.
-    pub async fn direct(&self) -> (Client, Backend) {
+    pub(crate) async fn direct(&self) -> (Client, Backend) {
         let client = connect(&self.direct_config()).await.unwrap();
-        let row = client.query_one("SELECT pid, started FROM ringfence.backend_register()", &[]).await.unwrap();
+        let row =
+            client.query_one("SELECT pid, started FROM ringfence.backend_register()", &[]).await.unwrap();
         let backend = Backend { pid: row.get(0), started: u64::try_from(row.get::<_, i64>(1)).unwrap() };
         (client, backend)
     }
 
     /// The genuine context of a tenant.
-    pub fn mint(&self, tenant: &Tenant, backend: Backend) -> Arguments {
+    pub(crate) fn mint(&self, tenant: &Tenant, backend: Backend) -> Arguments {
         Arguments::of(&DatabaseContext::mint(&tenant.permit(), &self.guard_key, backend, now()).unwrap())
     }
 
     /// A connection straight to Postgres, in a transaction of acme's.
-    pub async fn as_acme(&self) -> (Client, Backend) {
+    pub(crate) async fn as_acme(&self) -> (Client, Backend) {
         let (client, backend) = self.direct().await;
         client.batch_execute("BEGIN").await.unwrap();
         self.mint(&self.acme, backend).set(&client).await.unwrap();
@@ -267,7 +291,7 @@ impl World {
     }
 
     /// A hash over everything globex has.
-    pub async fn globex_hash(&self) -> String {
+    pub(crate) async fn globex_hash(&self) -> String {
         let sql = "SELECT md5(string_agg(r, '|' ORDER BY r)) FROM (
             SELECT a::text r FROM accounts a WHERE tenant_id = 'globex'
             UNION ALL SELECT p::text FROM payments p WHERE tenant_id = 'globex') x";
@@ -275,21 +299,21 @@ impl World {
     }
 
     /// The password of a database session.
-    pub fn token(&self, tenant: &Tenant) -> String {
+    pub(crate) fn token(&self, tenant: &Tenant) -> String {
         self.token_of(tenant, &tenant.access())
     }
 
-    pub fn token_of(&self, tenant: &Tenant, access: &str) -> String {
+    pub(crate) fn token_of(&self, tenant: &Tenant, access: &str) -> String {
         let txn = Reference::new("txn-1").unwrap();
         let permit = tenant.permit_of(access);
         format!("{access}~{}", self.signer.mint(&permit, Purpose::Database, "-", txn, now()).unwrap())
     }
 
-    pub async fn guard(&self) -> Running {
+    pub(crate) async fn guard(&self) -> Running {
         self.guard_with(|_| ()).await
     }
 
-    pub async fn guard_with(&self, change: impl FnOnce(&mut GuardSettings)) -> Running {
+    pub(crate) async fn guard_with(&self, change: impl FnOnce(&mut GuardSettings)) -> Running {
         let mut settings = GuardSettings::new(self.server());
         change(&mut settings);
         let admission = Admission {
@@ -303,31 +327,37 @@ impl World {
         };
         let contexts = MintContexts::new(self.guard_key.clone());
         let verdicts = Arc::clone(&self.verdicts) as Arc<dyn Record>;
-        Running::start(Guard::new(settings, Arc::new(admission), Arc::new(contexts), Arc::new(SystemClock), verdicts))
-            .await
+        Running::start(Guard::new(
+            settings,
+            Arc::new(admission),
+            Arc::new(contexts),
+            Arc::new(SystemClock),
+            verdicts,
+        ))
+        .await
     }
 
-    pub fn through(&self, running: &Running, tenant: &Tenant) -> Config {
+    pub(crate) fn through(&self, running: &Running, tenant: &Tenant) -> Config {
         let mut config = Config::new();
         config.host("127.0.0.1").port(running.port).dbname(self.database.as_str());
         config.user(tenant.id.as_str()).password(self.token(tenant));
         config
     }
 
-    pub async fn client(&self, running: &Running, tenant: &Tenant) -> Client {
+    pub(crate) async fn client(&self, running: &Running, tenant: &Tenant) -> Client {
         connect(&self.through(running, tenant)).await.unwrap()
     }
 }
 
 /// A guard that serves until it is dropped.
-pub struct Running {
-    pub port: u16,
+pub(crate) struct Running {
+    pub(crate) port: u16,
     stop: Option<oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
-    pub async fn start(guard: Guard) -> Self {
+    pub(crate) async fn start(guard: Guard) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -342,7 +372,7 @@ impl Running {
         Self { port, stop: Some(stop), task }
     }
 
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
         self.task.await.unwrap();
     }
@@ -350,16 +380,16 @@ impl Running {
 
 /// The arguments of `context_set`, open to tampering.
 #[derive(Clone)]
-pub struct Arguments {
-    pub tenant: String,
-    pub token: String,
-    pub token_exp: i64,
-    pub valid_until: i64,
-    pub tag: Vec<u8>,
+pub(crate) struct Arguments {
+    pub(crate) tenant: String,
+    pub(crate) token: String,
+    pub(crate) token_exp: i64,
+    pub(crate) valid_until: i64,
+    pub(crate) tag: Vec<u8>,
 }
 
 impl Arguments {
-    pub fn of(context: &DatabaseContext) -> Self {
+    pub(crate) fn of(context: &DatabaseContext) -> Self {
         let (tenant, token, token_exp, valid_until, tag) = context.arguments();
         Self {
             tenant: tenant.to_owned(),
@@ -370,17 +400,20 @@ impl Arguments {
         }
     }
 
-    pub async fn set(&self, client: &Client) -> Result<(), String> {
+    pub(crate) async fn set(&self, client: &Client) -> Result<(), String> {
         let Self { tenant, token, token_exp, valid_until, tag } = self;
         client
-            .execute("SELECT ringfence.context_set($1, $2, $3, $4, $5)", &[tenant, token, token_exp, valid_until, tag])
+            .execute(
+                "SELECT ringfence.context_set($1, $2, $3, $4, $5)",
+                &[tenant, token, token_exp, valid_until, tag],
+            )
             .await
             .map(|_| ())
             .map_err(|error| sqlstate(&error))
     }
 }
 
-pub async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
+pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(async move {
         // The client sees the same error.
@@ -389,16 +422,15 @@ pub async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
     Ok(client)
 }
 
-pub fn sqlstate(error: &tokio_postgres::Error) -> String {
+pub(crate) fn sqlstate(error: &tokio_postgres::Error) -> String {
     error.code().map_or_else(|| format!("closed: {error}"), |code| code.code().to_owned())
 }
 
 /// All a simple query answers, values joined by `|`, rows by newlines; or the SQLSTATE and message.
-pub async fn ask(client: &Client, sql: &str) -> Result<String, (String, String)> {
-    let messages = client
-        .simple_query(sql)
-        .await
-        .map_err(|error| (sqlstate(&error), error.as_db_error().map_or(String::new(), |db| format!("{db:?}"))))?;
+pub(crate) async fn ask(client: &Client, sql: &str) -> Result<String, (String, String)> {
+    let messages = client.simple_query(sql).await.map_err(|error| {
+        (sqlstate(&error), error.as_db_error().map_or(String::new(), |db| format!("{db:?}")))
+    })?;
     let rows = messages.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => {
             Some((0..row.len()).map(|n| row.get(n).unwrap_or("NULL")).collect::<Vec<_>>().join("|"))
@@ -409,7 +441,7 @@ pub async fn ask(client: &Client, sql: &str) -> Result<String, (String, String)>
 }
 
 /// The SQLSTATE of a query that must fail.
-pub async fn fails(client: &Client, sql: &str) -> String {
+pub(crate) async fn fails(client: &Client, sql: &str) -> String {
     match ask(client, sql).await {
         Ok(rows) => panic!("{sql}: answered {rows:?}"),
         Err((code, _)) => code,
@@ -417,7 +449,7 @@ pub async fn fails(client: &Client, sql: &str) -> String {
 }
 
 /// Waits for something that happens outside, for at most ten seconds.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(mut check: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(mut check: impl FnMut() -> F) -> T {
     let attempts = async {
         loop {
             if let Some(value) = check().await {

@@ -94,6 +94,7 @@ impl Identity {
         let verified = self.verify.verify(raw, &issuer, self.clock.now())?;
         let context = self.verify.bind(verified, at)?;
         self.directory.check_live(&context)?;
+        self.directory.check_seal(&context)?;
         Ok(context)
     }
 

@@ -5,6 +5,7 @@ mod explain;
 mod init;
 pub(crate) use init::write_new;
 mod policy;
+mod prove;
 mod tenant;
 mod token;
 mod up;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Token(token::Token),
     /// Show every layer's verdict on one request
     Explain(explain::Explain),
+    /// Attack a private copy of the chain: whole, with each layer broken, with each pair broken
+    Prove(prove::Prove),
 }
 
 impl Command {
@@ -51,6 +54,7 @@ impl Command {
             Self::Policy(command) => command.run().await,
             Self::Token(command) => command.run().await,
             Self::Explain(command) => command.run().await,
+            Self::Prove(command) => command.run().await,
         }
     }
 }

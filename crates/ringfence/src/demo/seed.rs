@@ -11,26 +11,35 @@ use crate::{
     sign_in::Issuer,
 };
 
-/// Tenants: id, name, currency, and users with their role. Names repeat across tenants on purpose: pools are apart.
-const TENANTS: &[(&str, &str, &str, &[(&str, &str)])] = &[
-    (
-        "acme",
-        "Acme Corporation",
-        "USD",
-        &[("alice", "admin"), ("adam", "approver"), ("carla", "clerk"), ("victor", "viewer")],
-    ),
-    (
-        "globex",
-        "Globex",
-        "EUR",
-        &[("grace", "admin"), ("gus", "approver"), ("carla", "clerk"), ("vera", "viewer")],
-    ),
-    (
-        "initech",
-        "Initech",
-        "GBP",
-        &[("ines", "admin"), ("ivan", "approver"), ("cleo", "clerk"), ("victor", "viewer")],
-    ),
+/// A tenant to be made.
+struct NewTenant {
+    id: &'static str,
+    name: &'static str,
+    currency: &'static str,
+    /// User names, each with its role.
+    users: [(&'static str, &'static str); 4],
+}
+
+/// Names repeat across tenants on purpose: pools are apart.
+const TENANTS: &[NewTenant] = &[
+    NewTenant {
+        id: "acme",
+        name: "Acme Corporation",
+        currency: "USD",
+        users: [("alice", "admin"), ("adam", "approver"), ("carla", "clerk"), ("victor", "viewer")],
+    },
+    NewTenant {
+        id: "globex",
+        name: "Globex",
+        currency: "EUR",
+        users: [("grace", "admin"), ("gus", "approver"), ("carla", "clerk"), ("vera", "viewer")],
+    },
+    NewTenant {
+        id: "initech",
+        name: "Initech",
+        currency: "GBP",
+        users: [("ines", "admin"), ("ivan", "approver"), ("cleo", "clerk"), ("victor", "viewer")],
+    },
 ];
 
 const MACHINE: &str = "billing-service";
@@ -45,8 +54,8 @@ pub(super) struct Seed<'a> {
 impl Seed<'_> {
     pub(super) async fn all(&self) -> Result<Demo> {
         let mut tenants = Vec::new();
-        for (id, name, currency, users) in TENANTS {
-            tenants.push(self.tenant(id, name, currency, users).await?);
+        for new in TENANTS {
+            tenants.push(self.tenant(new).await?);
         }
         Ok(Demo {
             gateway: self.running.base_url.clone(),
@@ -57,13 +66,8 @@ impl Seed<'_> {
         })
     }
 
-    async fn tenant(
-        &self,
-        id: &str,
-        name: &str,
-        currency: &str,
-        users: &[(&str, &str)],
-    ) -> Result<DemoTenant> {
+    async fn tenant(&self, new: &NewTenant) -> Result<DemoTenant> {
+        let NewTenant { id, name, currency, users } = new;
         let body = json!({ "id": id, "display_name": name, "tier": "standard" });
         let made = self.api(Method::POST, "/v1/tenants", body).await?;
         let text = |name: &str| made.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -84,7 +88,7 @@ impl Seed<'_> {
         let host = text("host");
         let payment = self.rows(id, &host, &secret, currency).await?;
         let client = DemoClient { client_id: MACHINE.to_owned(), client_secret: secret };
-        Ok(DemoTenant { id: id.to_owned(), issuer: text("issuer"), host, users: people, client, payment })
+        Ok(DemoTenant { id: (*id).to_owned(), issuer: text("issuer"), host, users: people, client, payment })
     }
 
     /// Books through the gateway, as the tenant's machine client; says one payment's id.

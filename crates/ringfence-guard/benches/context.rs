@@ -1,0 +1,205 @@
+//! What the database context costs: `cargo bench -p ringfence-guard`.
+//!
+//! Medians of interleaved rounds, and ratios within one run: on a shared machine only those travel.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    dead_code,
+    reason = "a benchmark measures time, prints it, and fails by panicking; it shares the tests' fixture"
+)]
+
+#[path = "../tests/it/fixture.rs"]
+mod fixture;
+
+use std::{process::Command, time::Instant};
+
+use fixture::{Running, World, connect, now};
+use ringfence_context::{DatabaseContext, Permit, database::Backend};
+use ringfence_guard::{Binaries, cluster::SUPERUSER};
+use tokio_postgres::{Client, Statement};
+
+const ROUNDS: usize = 9;
+const TRANSACTIONS: u32 = 400;
+
+/// The superuser, whom row security does not bind: the baseline.
+fn superuser(world: &World) -> tokio_postgres::Config {
+    let mut config = world.direct_config();
+    config.user(SUPERUSER);
+    config
+}
+
+/// The same, for libpq.
+fn superuser_uri(world: &World) -> String {
+    let World { host, port, database, .. } = world;
+    format!("host={} port={port} user={SUPERUSER} dbname={database}", host.display())
+}
+
+/// The guard, for libpq.
+fn uri(world: &World, guard: &Running) -> String {
+    let (token, tenant, database) = (world.token(&world.acme), &world.acme.id, &world.database);
+    format!("host=127.0.0.1 port={} user={tenant} password={token} dbname={database}", guard.port)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A connection with the statement everyone runs.
+struct Subject {
+    client: Client,
+    select: Statement,
+    context: Option<(Statement, Backend, Permit)>,
+}
+
+impl Subject {
+    async fn new(client: Client) -> Self {
+        let select =
+            client.prepare("SELECT owner FROM accounts WHERE tenant_id = 'acme' AND id = $1").await.unwrap();
+        Self { client, select, context: None }
+    }
+
+    /// Microseconds for one `BEGIN; SELECT; COMMIT`, all in one flush, the context among them if there is one.
+    async fn transactions(&self, world: &World) -> f64 {
+        let start = Instant::now();
+        for _ in 0..TRANSACTIONS {
+            let begin = self.client.batch_execute("BEGIN");
+            let context = async {
+                if let Some((statement, backend, permit)) = &self.context {
+                    let minted = DatabaseContext::mint(permit, &world.guard_key, *backend, now()).unwrap();
+                    let a = fixture::Arguments::of(&minted);
+                    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+                        [&a.tenant, &a.token, &a.token_exp, &a.valid_until, &a.tag];
+                    self.client.execute(statement, &values).await.unwrap();
+                }
+            };
+            let select = self.client.query_one(&self.select, &[&1_i32]);
+            let commit = self.client.batch_execute("COMMIT");
+            let (begun, (), row, done) = tokio::join!(begin, context, select, commit);
+            begun.unwrap();
+            assert_eq!(row.unwrap().get::<_, &str>(0), "acme-1");
+            done.unwrap();
+        }
+        start.elapsed().as_secs_f64() * 1e6 / f64::from(TRANSACTIONS)
+    }
+}
+
+async fn latency(world: &World, guard: &Running) {
+    let direct = Subject::new(connect(&superuser(world)).await.unwrap()).await;
+    let (client, backend) = world.direct().await;
+    let mut pinned = Subject::new(client).await;
+    let statement = pinned.client.prepare("SELECT ringfence.context_set($1, $2, $3, $4, $5)").await.unwrap();
+    pinned.context = Some((statement, backend, world.acme.permit()));
+    let guarded = Subject::new(world.client(guard, &world.acme).await).await;
+    let subjects = [
+        ("direct, no row security", direct),
+        ("direct, context and row security", pinned),
+        ("through the guard", guarded),
+    ];
+    let mut times = [vec![], vec![], vec![]];
+    for _ in 0..ROUNDS {
+        for ((_, subject), times) in subjects.iter().zip(&mut times) {
+            times.push(subject.transactions(world).await);
+        }
+    }
+    let medians = times.map(median);
+    println!(
+        "\nBEGIN; SELECT by key; COMMIT in one flush, one client: µs per transaction (median of {ROUNDS} rounds)"
+    );
+    for ((name, _), value) in subjects.iter().zip(medians) {
+        println!(
+            "  {name:<34} {value:7.1} µs   {:+6.1} µs   ratio {:.2}",
+            value - medians[0],
+            medians[0] / value
+        );
+    }
+}
+
+async fn bench(arguments: Vec<String>) -> f64 {
+    let run = move || {
+        let program = Binaries::find(None).unwrap().program("pgbench");
+        let output = Command::new(program).args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        let line =
+            text.lines().find(|line| line.starts_with("tps")).unwrap_or_else(|| panic!("{text}{error}"));
+        line.split_whitespace().nth(2).unwrap().parse().unwrap()
+    };
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+/// Processor time of this process, which is the guard's: seconds (proc(5), clock ticks of 10 ms).
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<f64> =
+        stat.rsplit(") ").next().unwrap().split(' ').map(|field| field.parse().unwrap_or_default()).collect();
+    (fields[11] + fields[12]) / 100.0
+}
+
+async fn throughput(world: &World, guard: &Running, modes: &[&str]) {
+    let script = std::env::temp_dir().join(format!("rf-test-{}-select.sql", std::process::id()));
+    let select = "\\set id random(1, 3)\nSELECT owner FROM accounts WHERE tenant_id = 'acme' AND id = :id;\n";
+    std::fs::write(&script, select).unwrap();
+    let script = script.display().to_string();
+    println!("\npgbench, one select a transaction, 16 clients: transactions per second (median of 3 rounds)");
+    for mode in modes {
+        let common = ["-n", "-M", mode, "-c", "16", "-j", "2", "-T", "3", "-f", &script].map(str::to_owned);
+        let (mut direct, mut guarded, mut processor) = (vec![], vec![], vec![]);
+        for _ in 0..3 {
+            direct.push(bench([&common[..], &[superuser_uri(world)]].concat()).await);
+            let before = processor_seconds();
+            let rate = bench([&common[..], &[uri(world, guard)]].concat()).await;
+            processor.push((processor_seconds() - before) * 1e6 / (rate * 3.0));
+            guarded.push(rate);
+        }
+        let (direct, guarded, processor) = (median(direct), median(guarded), median(processor));
+        let ratio = guarded / direct;
+        println!(
+            "  {mode:<10} direct {direct:8.0}   guard {guarded:8.0}   ratio {ratio:.2}   guard's processor time {processor:.0} µs each"
+        );
+    }
+}
+
+async fn parts(world: &World) {
+    let (client, _) = world.as_acme().await;
+    println!(
+        "\nparts, µs each (median of {ROUNDS} rounds, one query a round trip; the first line is the round trip)"
+    );
+    let set = "SELECT count(*) FROM (SELECT set_config('ringfence.context', '', true)) x";
+    for (name, sql) in
+        [("SELECT 1", "SELECT 1"), ("tenant_id()", "SELECT ringfence.tenant_id()"), ("set_config", set)]
+    {
+        let statement = client.prepare(sql).await.unwrap();
+        let mut times = vec![];
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            for _ in 0..TRANSACTIONS {
+                client.query(&statement, &[]).await.unwrap();
+            }
+            times.push(start.elapsed().as_secs_f64() * 1e6 / f64::from(TRANSACTIONS));
+        }
+        println!("  {name:<34} {:7.1} µs", median(times));
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    latency(&world, &guard).await;
+    parts(&world).await;
+    throughput(&world, &guard, &["simple", "prepared"]).await;
+    let pooled = world.guard_with(|settings| settings.connections = 4).await;
+    println!("\nthe same with 4 server connections: they change hands");
+    throughput(&world, &pooled, &["simple"]).await;
+    let tables: String = (0..100)
+        .map(|n| format!("CREATE TABLE t{n} (tenant_id text NOT NULL); SELECT ringfence.protect('t{n}');"))
+        .collect();
+    world.admin.batch_execute(&tables).await.unwrap();
+    println!("\nthe same with 102 protected tables: the posture is checked in each transaction");
+    latency(&world, &guard).await;
+}

@@ -1,0 +1,169 @@
+//! Attacks through what one database role shares beside rows.
+
+use std::sync::{Arc, Mutex};
+
+use tokio_postgres::{AsyncMessage, NoTls};
+
+use crate::fixture::{World, ask, eventually, fails};
+
+/// Each is closed to the application's role.
+const CLOSED: &[&str] = &[
+    "SELECT * FROM pg_stat_activity",
+    "SELECT * FROM pg_stat_get_activity(NULL)",
+    "SELECT * FROM pg_stat_all_tables",
+    "SELECT * FROM pg_stat_user_tables",
+    "SELECT * FROM pg_statio_all_tables",
+    "SELECT * FROM pg_stat_database",
+    "SELECT * FROM pg_stat_xact_all_tables",
+    "SELECT * FROM pg_stat_get_backend_idset()",
+    "SELECT pg_stat_get_live_tuples('accounts'::regclass)",
+    "SELECT pg_stat_reset()",
+    "SELECT pg_stat_get_backend_activity(1)",
+    "SELECT * FROM pg_locks",
+    "SELECT * FROM pg_prepared_xacts",
+    "SELECT pg_blocking_pids(1)",
+    "SELECT pg_cancel_backend(1)",
+    "SELECT pg_terminate_backend(1)",
+    "SELECT pg_log_backend_memory_contexts(1)",
+    "SELECT pg_export_snapshot()",
+    "SELECT pg_notify('c', 'x')",
+    "SELECT pg_notification_queue_usage()",
+    "SELECT pg_advisory_lock(1)",
+    "SELECT pg_try_advisory_lock(1)",
+    "SELECT pg_advisory_xact_lock(1)",
+    "SELECT pg_try_advisory_lock_shared(1, 2)",
+    "SELECT lo_create(0)",
+    "SELECT lo_creat(-1)",
+    "SELECT lo_from_bytea(0, 'x')",
+    "SELECT lo_open(1, 262144)",
+    "SELECT lo_get(1)",
+    "SELECT lo_put(1, 0, 'x')",
+    "SELECT lo_unlink(1)",
+    "SELECT loread(0, 1)",
+    "SELECT lowrite(0, 'x')",
+    "SELECT pg_relation_size('accounts')",
+    "SELECT pg_total_relation_size('accounts')",
+    "SELECT pg_table_size('accounts')",
+    "SELECT pg_database_size(current_database())",
+    "SELECT pg_current_wal_lsn()",
+    "SELECT pg_logical_emit_message(false, 'x', 'y')",
+    "SELECT pg_read_file('PG_VERSION')",
+    "SELECT pg_reload_conf()",
+    "CREATE TEMP TABLE accounts (id int)",
+    "CREATE TEMP VIEW v AS SELECT 1",
+    "DO 'BEGIN NULL; END'",
+];
+
+#[tokio::test]
+async fn cv23_what_one_role_shares_is_closed() {
+    let world = World::new().await;
+    let (client, _) = world.as_acme().await;
+    let mut open = vec![];
+    for sql in CLOSED {
+        client.batch_execute("SAVEPOINT s").await.unwrap();
+        let answer = ask(&client, sql).await;
+        if !matches!(&answer, Err((code, _)) if code == "42501") {
+            open.push(format!("{sql}: {answer:?}"));
+        }
+        client.batch_execute("ROLLBACK TO s").await.unwrap();
+    }
+    assert!(open.is_empty(), "{open:#?}");
+}
+
+#[tokio::test]
+async fn cv23_notifications_reach_nobody() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let config = world.through(&guard, &world.acme);
+    let (acme, mut connection) = config.connect(NoTls).await.unwrap();
+    let heard = Arc::new(Mutex::new(vec![]));
+    let log = Arc::clone(&heard);
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+            if let AsyncMessage::Notification(notification) = message {
+                log.lock().unwrap().push(notification.payload().to_owned());
+            }
+        }
+    });
+    ask(&acme, "LISTEN c").await.unwrap();
+    let globex = world.client(&guard, &world.globex).await;
+    ask(&globex, "NOTIFY c, 'CANARY'").await.unwrap();
+    // Even one's own, on the connection that would have had to deliver it before this answer.
+    ask(&acme, "NOTIFY c, 'own'; SELECT 1").await.unwrap();
+    ask(&acme, "SELECT 1").await.unwrap();
+    assert_eq!(*heard.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn cv23_settings_stored_for_the_shared_role_harm_no_one() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let acme = world.client(&guard, &world.acme).await;
+    let poison = format!(
+        "ALTER ROLE CURRENT_USER SET standard_conforming_strings = off;
+         ALTER ROLE CURRENT_USER IN DATABASE {} SET statement_timeout = '1min';
+         ALTER ROLE CURRENT_USER SET enable_seqscan = off",
+        world.database
+    );
+    ask(&acme, &poison).await.unwrap();
+    // A database that is asked directly refuses the poisoned connection a name.
+    let direct = crate::fixture::connect(&world.direct_config()).await.unwrap();
+    assert_eq!(fails(&direct, "SELECT ringfence.backend_register()").await, "RF004");
+    // A new server connection is made; the guard finds the settings, removes them, and serves as if nothing were.
+    disconnect(&world).await;
+    let globex = world.client(&guard, &world.globex).await;
+    let sql = "SELECT current_setting('standard_conforming_strings'), current_setting('statement_timeout'),
+        current_setting('enable_seqscan'), count(*) FROM accounts";
+    assert_eq!(ask(&globex, sql).await.unwrap(), "on|0|on|5");
+    let stored: i64 = world
+        .admin
+        .query_one(
+            "SELECT count(*) FROM pg_db_role_setting d JOIN pg_roles r ON r.oid = setrole WHERE rolname = $1",
+            &[&world.role.as_str()],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(stored, 0);
+}
+
+#[tokio::test]
+async fn cv23_a_password_for_the_shared_role_opens_and_shuts_nothing() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let acme = world.client(&guard, &world.acme).await;
+    ask(&acme, "ALTER ROLE CURRENT_USER PASSWORD 'mine'").await.unwrap();
+    disconnect(&world).await;
+    let globex = world.client(&guard, &world.globex).await;
+    assert_eq!(ask(&globex, "SELECT count(*) FROM accounts").await.unwrap(), "5");
+}
+
+#[tokio::test]
+async fn cv23_the_log_holds_no_literal() {
+    let folder = crate::fixture::scratch("log");
+    let cluster =
+        ringfence_guard::Cluster::start(crate::fixture::cluster_settings(folder.clone())).await.unwrap();
+    let world = World::on(&cluster).await;
+    let guard = world.guard().await;
+    let client = world.client(&guard, &world.acme).await;
+    for sql in
+        ["SELECT 'SECRET-LITERAL'::int", "SELECT 'SECRET-LITERAL' FROM nowhere", "SYNTAX 'SECRET-LITERAL'"]
+    {
+        fails(&client, sql).await;
+    }
+    client.query("SELECT $1::text::int", &[&"SECRET-LITERAL"]).await.unwrap_err();
+    cluster.stop().await.unwrap();
+    let log = eventually(|| async { std::fs::read_to_string(folder.join("postgres.log")).ok() }).await;
+    assert!(log.contains("ready to accept connections"), "{log}");
+    assert!(!log.contains("SECRET-LITERAL"), "{log}");
+}
+
+/// Ends every connection of the application's role, so that the guard must make new ones.
+async fn disconnect(world: &World) {
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1";
+    eventually(|| async {
+        let left = world.admin.query(kill, &[&world.role.as_str()]).await.unwrap().len();
+        (left == 0).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,390 @@
+//! The protocol as real clients speak it: both query protocols, pipelines, copies, errors, cancels.
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt, future::join_all, pin_mut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_postgres::NoTls;
+
+use crate::fixture::{CANARY, Running, Tenant, World, ask, eventually, fails, sqlstate};
+
+#[tokio::test]
+async fn simple_and_extended_queries_transactions_and_errors() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let mut client = world.client(&guard, &world.acme).await;
+    assert_eq!(ask(&client, "SELECT 1; SELECT 2").await.unwrap(), "1\n2");
+    assert_eq!(ask(&client, "").await.unwrap(), "");
+    assert_eq!(fails(&client, "SELECT 1/0").await, "22012");
+    assert_eq!(ask(&client, "SELECT 3").await.unwrap(), "3");
+    let transaction = client.transaction().await.unwrap();
+    transaction.execute("UPDATE accounts SET balance = 1 WHERE id = $1", &[&1]).await.unwrap();
+    let error = transaction.query("SELECT 1 / $1::int", &[&0]).await.unwrap_err();
+    assert_eq!(sqlstate(&error), "22012");
+    assert_eq!(sqlstate(&transaction.query("SELECT 1", &[]).await.unwrap_err()), "25P02");
+    transaction.rollback().await.unwrap();
+    assert_eq!(ask(&client, "SELECT balance FROM accounts WHERE id = 1").await.unwrap(), "100");
+    let statement = client.prepare("SELECT owner FROM accounts WHERE id = $1").await.unwrap();
+    for id in [1, 2, 3] {
+        let row = client.query_one(&statement, &[&id]).await.unwrap();
+        assert_eq!(row.get::<_, String>(0), format!("acme-{id}"));
+    }
+}
+
+#[tokio::test]
+async fn isolation_levels_are_set_before_the_context_is() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let mut client = world.client(&guard, &world.acme).await;
+    let level = "SELECT current_setting('transaction_isolation'), count(*) FROM accounts";
+    for begin in ["BEGIN ISOLATION LEVEL SERIALIZABLE", "start transaction isolation level serializable;"] {
+        ask(&client, begin).await.unwrap();
+        assert_eq!(ask(&client, level).await.unwrap(), "serializable|3");
+        ask(&client, "COMMIT").await.unwrap();
+    }
+    ask(&client, "BEGIN").await.unwrap();
+    ask(&client, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    assert_eq!(ask(&client, level).await.unwrap(), "repeatable read|3");
+    ask(&client, "ROLLBACK").await.unwrap();
+    let builder = client.build_transaction().isolation_level(tokio_postgres::IsolationLevel::Serializable);
+    let transaction = builder.read_only(true).start().await.unwrap();
+    assert_eq!(transaction.query_one(level, &[]).await.unwrap().get::<_, i64>(1), 3);
+}
+
+#[tokio::test]
+async fn statements_after_a_commit_in_one_string_have_no_context() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let client = world.client(&guard, &world.acme).await;
+    for sql in [
+        "COMMIT; SELECT count(*) FROM accounts",
+        "BEGIN; COMMIT; SELECT count(*) FROM accounts",
+        "BEGIN; COMMIT; BEGIN; SELECT count(*) FROM accounts",
+        "ROLLBACK; SELECT count(*) FROM accounts",
+        "BEGIN; COMMIT AND CHAIN; SELECT count(*) FROM accounts",
+    ] {
+        assert_eq!(fails(&client, sql).await, "RF001", "{sql}");
+        ask(&client, "ROLLBACK").await.unwrap();
+    }
+    assert_eq!(ask(&client, "BEGIN; SELECT count(*) FROM accounts; COMMIT").await.unwrap(), "3");
+}
+
+#[tokio::test]
+async fn reset_and_deallocate_do_not_leave_a_session_without_context() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let client = world.client(&guard, &world.acme).await;
+    for sql in [
+        "DISCARD ALL",
+        "DEALLOCATE ALL",
+        "RESET ALL",
+        "SET work_mem = '1MB'",
+        "DEALLOCATE \"ringfence.context\"",
+    ] {
+        // The last fails where a client of its own lease has dropped it before; either way the next one works.
+        let _ = ask(&client, sql).await;
+        assert_eq!(ask(&client, "SELECT count(*) FROM accounts").await.unwrap(), "3", "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_our_statements_name_gets_no_further() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let acme = world.client(&guard, &world.acme).await;
+    let hijack = "DEALLOCATE \"ringfence.context\"";
+    ask(&acme, hijack).await.unwrap();
+    let mine = "PREPARE \"ringfence.context\" (text, text, bigint, bigint, bytea) AS SELECT set_config('x.tag', $5::text, false)";
+    // The guard has prepared its own again before this runs, so the name is taken.
+    assert_eq!(fails(&acme, mine).await, "42P05");
+    ask(&acme, &format!("{hijack}; {mine}")).await.unwrap();
+    // Without its statement there is no context; another client has it again.
+    let answer = ask(&acme, "SELECT count(*) FROM accounts").await;
+    assert!(answer.is_err() || answer == Ok("3".to_owned()), "{answer:?}");
+    drop(acme);
+    let globex = world.client(&guard, &world.globex).await;
+    assert_eq!(
+        ask(&globex, "SELECT count(*), coalesce(current_setting('x.tag', true), '') FROM accounts")
+            .await
+            .unwrap(),
+        "5|"
+    );
+}
+
+#[tokio::test]
+async fn pipelines_run_in_order() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let client = world.client(&guard, &world.acme).await;
+    let answers = join_all((0..200).map(|n| {
+        let client = &client;
+        async move {
+            client.query_one("SELECT $1::int, count(*) FROM accounts", &[&n]).await.unwrap().get::<_, i32>(0)
+        }
+    }))
+    .await;
+    assert_eq!(answers, (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn large_results_and_large_values_stream() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let client = world.client(&guard, &world.acme).await;
+    let rows =
+        client.query("SELECT n, repeat('x', 200) FROM generate_series(1, 50000) n", &[]).await.unwrap();
+    assert_eq!(rows.len(), 50_000);
+    let value = "y".repeat(8 * 1024 * 1024);
+    let row = client.query_one("SELECT length($1::text), $1::text", &[&value]).await.unwrap();
+    assert_eq!((row.get::<_, i32>(0), row.get::<_, String>(1).len()), (8 * 1024 * 1024, 8 * 1024 * 1024));
+}
+
+#[tokio::test]
+async fn reject_pg_message_bytes() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let client = world.client(&guard, &world.acme).await;
+    let value = "y".repeat(ringfence_context::limits::PG_MESSAGE_BYTES + 1);
+    assert_eq!(sqlstate(&client.query("SELECT $1::text", &[&value]).await.unwrap_err()), "08P01");
+    assert!(client.query("SELECT 1", &[]).await.is_err());
+}
+
+#[tokio::test]
+async fn copies_in_both_directions_fail_and_recover() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let client = world.client(&guard, &world.acme).await;
+    let block = Bytes::from((0..20_000).map(|n| format!("acme\t{}\tn\t1\n", n + 1000)).collect::<String>());
+    let sink = client.copy_in("COPY staging FROM STDIN").await.unwrap();
+    pin_mut!(sink);
+    sink.send(block.clone()).await.unwrap();
+    assert_eq!(sink.finish().await.unwrap(), 20_000);
+    let out = client.copy_out("COPY staging TO STDOUT").await.unwrap();
+    let bytes: usize = out.map(|part| part.unwrap().len()).fold(0, |sum, len| async move { sum + len }).await;
+    assert_eq!(bytes, block.len());
+    // A copy that fails at its first row, while the client goes on sending.
+    let sink = client.copy_in("COPY staging FROM STDIN").await.unwrap();
+    pin_mut!(sink);
+    let mut failed = false;
+    for _ in 0..50 {
+        failed |= sink.feed(Bytes::from_static(b"acme\tnot a number\t\t\n")).await.is_err();
+    }
+    assert!(sink.finish().await.is_err() || failed);
+    assert_eq!(ask(&client, "SELECT count(*) FROM staging").await.unwrap(), "20000");
+    drop(client);
+    let globex = world.client(&guard, &world.globex).await;
+    assert_eq!(ask(&globex, "SELECT count(*) FROM accounts").await.unwrap(), "5");
+}
+
+#[tokio::test]
+async fn cancels_reach_the_own_query_and_no_other() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let (acme, globex) = (world.client(&guard, &world.acme).await, world.client(&guard, &world.globex).await);
+    let slow = "SELECT pg_sleep(60)";
+    let cancel = acme.cancel_token();
+    let running = async { sqlstate(&acme.query(slow, &[]).await.unwrap_err()) };
+    let canceller = async {
+        // Until it takes effect: the first may come before the query is running, and then does nothing.
+        loop {
+            cancel.cancel_query(NoTls).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let code = tokio::select! { code = running => code, () = canceller => unreachable!() };
+    assert_eq!(code, "57014");
+    // A cancel of its own may still be on its way.
+    assert_eq!(eventually(|| async { ask(&acme, "SELECT 1").await.ok() }).await, "1");
+    // Acme's key while only globex runs something: nothing happens to it.
+    let running = globex.query_one("SELECT pg_sleep(0.3), 7", &[]);
+    let canceller = async {
+        for _ in 0..20 {
+            cancel.cancel_query(NoTls).await.unwrap();
+        }
+    };
+    let (row, ()) = tokio::join!(running, canceller);
+    assert_eq!(row.unwrap().get::<_, i32>(1), 7);
+}
+
+/// A client that speaks frames by hand.
+struct Raw(tokio::net::TcpStream);
+
+impl Raw {
+    async fn open(world: &World, guard: &Running, tenant: &Tenant) -> Self {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", guard.port)).await.unwrap();
+        let pairs = format!("user\0{}\0database\0{}\0\0", tenant.id, world.database);
+        let body = [&[0, 3, 0, 0], pairs.as_bytes()].concat();
+        let head = i32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        stream.write_all(&[&head[..], &body].concat()).await.unwrap();
+        let mut raw = Self(stream);
+        raw.send(&[frame(b'p', format!("{}\0", world.token(tenant)).as_bytes())]).await;
+        raw.until(b'Z').await;
+        raw
+    }
+
+    async fn send(&mut self, frames: &[Vec<u8>]) {
+        self.0.write_all(&frames.concat()).await.unwrap();
+    }
+
+    /// Types and bodies up to and with the next message of this type.
+    async fn until(&mut self, last: u8) -> Vec<(u8, Vec<u8>)> {
+        let mut seen = vec![];
+        loop {
+            let tag = self.0.read_u8().await.unwrap();
+            let len = usize::try_from(self.0.read_i32().await.unwrap()).unwrap() - 4;
+            let mut body = vec![0; len];
+            self.0.read_exact(&mut body).await.unwrap();
+            seen.push((tag, body));
+            if tag == last {
+                return seen;
+            }
+        }
+    }
+
+    /// Only the types.
+    async fn tags(&mut self, last: u8) -> String {
+        self.until(last).await.into_iter().map(|(tag, _)| char::from(tag)).collect()
+    }
+}
+
+fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
+    [&[tag][..], &i32::try_from(body.len() + 4).unwrap().to_be_bytes(), body].concat()
+}
+
+fn query(sql: &str) -> Vec<u8> {
+    frame(b'Q', format!("{sql}\0").as_bytes())
+}
+
+fn parse(sql: &str) -> Vec<u8> {
+    frame(b'P', format!("\0{sql}\0\0\0").as_bytes())
+}
+
+fn bind() -> Vec<u8> {
+    frame(b'B', &[0; 8])
+}
+
+fn execute() -> Vec<u8> {
+    frame(b'E', &[0; 5])
+}
+
+fn sync() -> Vec<u8> {
+    frame(b'S', &[])
+}
+
+fn flush() -> Vec<u8> {
+    frame(b'H', &[])
+}
+
+#[tokio::test]
+async fn frames_by_hand() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let mut raw = Raw::open(&world, &guard, &world.acme).await;
+    // Nothing of our own shows.
+    raw.send(&[query("SELECT 1")]).await;
+    assert_eq!(raw.tags(b'Z').await, "TDCZ");
+    raw.send(&[sync(), flush(), sync()]).await;
+    assert_eq!(raw.tags(b'Z').await + &raw.tags(b'Z').await, "ZZ");
+    // A describe in one batch and the execution in the next keep their unnamed statement.
+    raw.send(&[parse("SELECT count(*) FROM accounts"), frame(b'D', b"S\0"), sync()]).await;
+    assert_eq!(raw.tags(b'Z').await, "1tTZ");
+    raw.send(&[bind(), execute(), sync()]).await;
+    assert_eq!(raw.tags(b'Z').await, "2DCZ");
+    // Flush brings answers without a Sync.
+    raw.send(&[parse("SELECT 1"), flush()]).await;
+    assert_eq!(raw.tags(b'1').await, "1");
+    raw.send(&[bind(), execute(), flush()]).await;
+    assert_eq!(raw.tags(b'C').await, "2DC");
+    raw.send(&[sync()]).await;
+    assert_eq!(raw.tags(b'Z').await, "Z");
+    // An error skips to the Sync.
+    raw.send(&[parse("SELECT nothing"), bind(), execute(), parse("SELECT 1"), sync(), query("SELECT 2")])
+        .await;
+    assert_eq!(raw.tags(b'Z').await, "EZ");
+    assert_eq!(raw.tags(b'Z').await, "TDCZ");
+    // Several batches at once; each is a transaction with a context of its own.
+    let batch = [parse("SELECT count(*) FROM accounts"), bind(), execute(), sync()].concat();
+    raw.send(&[batch.clone(), batch.clone(), query("SELECT count(*) FROM accounts"), batch]).await;
+    for expected in ["12DCZ", "12DCZ", "TDCZ", "12DCZ"] {
+        assert_eq!(raw.tags(b'Z').await, expected);
+    }
+    // COPY in the extended protocol with the Sync libpq sends at once, and the one it sends after the data.
+    raw.send(&[parse("COPY staging FROM STDIN"), bind(), execute(), sync()]).await;
+    assert_eq!(raw.tags(b'G').await, "12G");
+    raw.send(&[frame(b'd', b"acme\t50\tx\t1\n"), frame(b'c', &[]), sync()]).await;
+    assert_eq!(raw.tags(b'Z').await, "CZ");
+    // The same, failing; what comes late is ignored.
+    raw.send(&[query("COPY staging FROM STDIN")]).await;
+    assert_eq!(raw.tags(b'G').await, "G");
+    raw.send(&[
+        frame(b'd', b"acme\tx\n"),
+        frame(b'd', b"acme\t51\tx\t1\n"),
+        frame(b'c', &[]),
+        query("SELECT 3"),
+    ])
+    .await;
+    assert_eq!(raw.tags(b'Z').await, "EZ");
+    assert_eq!(raw.tags(b'Z').await, "TDCZ");
+    // Given up by the client.
+    raw.send(&[query("COPY staging FROM STDIN"), frame(b'f', b"no\0")]).await;
+    assert_eq!(raw.tags(b'Z').await, "GEZ");
+    // A message nobody knows ends it.
+    raw.send(&[frame(b'!', b"")]).await;
+    let (_, error) = raw.until(b'E').await.pop().unwrap();
+    assert!(String::from_utf8_lossy(&error).contains("08P01"));
+}
+
+#[tokio::test]
+async fn a_refused_context_answers_as_an_error_in_either_protocol() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let mut raw = Raw::open(&world, &guard, &world.acme).await;
+    world.admin.batch_execute("ALTER TABLE accounts DISABLE ROW LEVEL SECURITY").await.unwrap();
+    let batch = [parse("SELECT * FROM accounts"), bind(), execute(), sync()].concat();
+    raw.send(&[
+        query("SELECT * FROM accounts"),
+        batch.clone(),
+        query("BEGIN"),
+        query("SELECT * FROM accounts"),
+    ])
+    .await;
+    assert_eq!(raw.tags(b'Z').await, "EZ");
+    assert_eq!(raw.tags(b'Z').await, "EZ");
+    assert_eq!(raw.tags(b'Z').await, "CZ");
+    let failed = raw.until(b'Z').await;
+    assert_eq!(failed.last().unwrap().1, b"E");
+    raw.send(&[query("SELECT * FROM accounts"), query("ROLLBACK")]).await;
+    assert_eq!(raw.tags(b'Z').await, "EZ");
+    assert_eq!(raw.tags(b'Z').await, "CZ");
+    world.admin.batch_execute("ALTER TABLE accounts ENABLE ROW LEVEL SECURITY").await.unwrap();
+    raw.send(&[batch]).await;
+    assert_eq!(raw.tags(b'Z').await, "12DDDCZ");
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_in_a_transaction_leaves_nothing() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let mut raw = Raw::open(&world, &guard, &world.globex).await;
+    raw.send(&[query("BEGIN; UPDATE accounts SET owner = 'gone'; SELECT owner FROM accounts")]).await;
+    raw.tags(b'Z').await;
+    drop(raw);
+    let acme = world.client(&guard, &world.acme).await;
+    assert_eq!(ask(&acme, "SELECT count(*) FROM accounts").await.unwrap(), "3");
+    let globex = world.client(&guard, &world.globex).await;
+    assert!(ask(&globex, "SELECT owner FROM accounts").await.unwrap().contains(CANARY));
+    // In the middle of a query: it is cancelled, and its connection is free again long before it would have ended.
+    let mut raw = Raw::open(&world, &guard, &world.globex).await;
+    raw.send(&[query("SELECT pg_sleep(600)")]).await;
+    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND wait_event = 'PgSleep'";
+    let sleepers = async |expected: i64| {
+        eventually(|| async {
+            let count: i64 = world.admin.query_one(sleeping, &[&world.role.as_str()]).await.unwrap().get(0);
+            (count == expected).then_some(())
+        })
+        .await;
+    };
+    sleepers(1).await;
+    drop(raw);
+    sleepers(0).await;
+    assert_eq!(ask(&acme, "SELECT count(*) FROM accounts").await.unwrap(), "3");
+}

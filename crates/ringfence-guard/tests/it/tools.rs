@@ -1,0 +1,106 @@
+//! The tools everyone has: psql and pgbench, through the guard.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use ringfence_guard::Binaries;
+
+use crate::fixture::{CANARY, Running, Tenant, World};
+
+async fn run(
+    world: &World,
+    guard: &Running,
+    tenant: &Tenant,
+    program: &str,
+    arguments: &[&str],
+    input: &str,
+    environment: &[(&str, &str)],
+) -> Output {
+    let mut command = Command::new(Binaries::find(None).unwrap().program(program));
+    command.env("PGPASSWORD", world.token(tenant)).env("PGAPPNAME", "ringfence:psql-1");
+    command.env("PGHOST", "127.0.0.1").env("PGPORT", guard.port.to_string());
+    command.env("PGUSER", tenant.id.as_str()).env("PGDATABASE", world.database.as_str());
+    command.envs(environment.iter().copied());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let input = input.to_owned();
+    let work = move || {
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psql_sees_its_tenant_and_copies_both_ways() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let script = "
+        \\d accounts
+        SELECT owner FROM accounts;
+        \\copy staging FROM stdin
+acme\t60\tcopied\t1
+\\.
+        \\copy (SELECT 'out of ' || owner FROM staging WHERE id = 60) TO pstdout
+        BEGIN; SELECT ringfence.tenant_id(); SAVEPOINT s; SELECT 1/0; ROLLBACK TO s; SELECT 'after'; COMMIT;
+        SELECT count(*) + 100 FROM accounts;";
+    let output = run(&world, &guard, &world.acme, "psql", &["-X", "-A", "-t", "-f", "-"], script, &[]).await;
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    for part in ["acme-1", "COPY 1\n", "out of copied\n", "\nacme\n", "after\n", "103\n"] {
+        assert!(out.contains(part), "{part}: {out}\n{err}");
+    }
+    assert!(!out.contains(CANARY) && err.contains("division by zero"), "{out}\n{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psql_reads_why_it_is_turned_away() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let mut impostor = Tenant::new("acme");
+    impostor.id = world.globex.id.clone();
+    let output = run(&world, &guard, &Tenant::new("initech"), "psql", &["-c", "SELECT 1"], "", &[]).await;
+    let err = String::from_utf8_lossy(&output.stderr);
+    for part in
+        ["FATAL", "The token does not verify.", "layer=guard reason=token_invalid reference=psql-1", "HINT"]
+    {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pgbench_runs_in_every_query_mode() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 4).await;
+    let script = std::env::temp_dir().join(format!("rf-test-{}-bench.sql", std::process::id()));
+    std::fs::write(&script, "\\set id random(1, 3)\nSELECT owner FROM accounts WHERE id = :id;\n").unwrap();
+    let script = script.display().to_string();
+    for mode in ["simple", "extended", "prepared"] {
+        let arguments = ["-n", "-M", mode, "-c", "4", "-t", "50", "-f", &script];
+        let output = run(&world, &guard, &world.acme, "pgbench", &arguments, "", &[]).await;
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("200/200"), "{mode}: {text}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_given_at_start_up_follow_their_client() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let show = async |zone: &'static str| {
+        let environment = [("PGTZ", zone), ("PGDATESTYLE", "German")];
+        let sql = "SELECT current_setting('TimeZone'), date '2001-02-03'";
+        let output =
+            run(&world, &guard, &world.acme, "psql", &["-X", "-A", "-t", "-c", sql], "", &environment).await;
+        let both = [output.stdout, output.stderr].concat();
+        String::from_utf8(both).unwrap().trim().to_owned()
+    };
+    let other = world.client(&guard, &world.globex).await;
+    for zone in ["Asia/Tokyo", "Europe/Paris"] {
+        assert_eq!(show(zone).await, format!("{zone}|03.02.2001"));
+        assert_eq!(crate::fixture::ask(&other, "SHOW TimeZone").await.unwrap(), "UTC");
+    }
+    let refused = show("Nowhere").await;
+    assert!(refused.contains("did not accept a start-up parameter"), "{refused}");
+}
