@@ -36,8 +36,10 @@ pub(crate) struct Loot {
     pub(crate) exchange: Outcome,
     /// The audience of access tokens.
     pub(crate) audience: String,
-    /// An access token of the victim's machine: for controls only.
+    /// An access token of the victim's machine: the victim's own part in an attack, never the attacker's.
     pub(crate) victims: Option<String>,
+    /// A database token of the victim's machine, likewise.
+    pub(crate) victims_database: Option<String>,
 }
 
 /// What does not change during a run.
@@ -111,6 +113,11 @@ impl Attacker {
             own: pick(&camp.ground.own),
             waits: SLOWED.1,
         }
+    }
+
+    /// The victim's hands: what they receive is the victim's to see.
+    pub(crate) fn victim(&self) -> Self {
+        Self { transcript: Transcript::default(), ..self.clone() }
     }
 
     /// The same hands, without waiting when slowed down.

@@ -3,7 +3,13 @@
 use tokio::{net::TcpStream, time::timeout};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
-use crate::{attacker::Attacker, http::PATIENCE, outcome::Outcome, scene::ATTACKER, tap::Tap};
+use crate::{
+    attacker::Attacker,
+    http::PATIENCE,
+    outcome::Outcome,
+    scene::{ATTACKER, VICTIM},
+    tap::Tap,
+};
 
 /// An open session.
 pub(crate) struct Session {
@@ -98,6 +104,15 @@ impl Attacker {
     pub(crate) async fn session(&self) -> Result<Session, Outcome> {
         let token = self.loot().database.as_ref().ok_or_else(|| self.loot().exchange.clone())?;
         self.open(ATTACKER, token).await
+    }
+
+    /// Opens a session of the victim's, in the victim's hands.
+    ///
+    /// # Errors
+    /// What refused it.
+    pub(crate) async fn victims_session(&self) -> Result<Session, Outcome> {
+        let token = self.loot().victims_database.clone().unwrap_or_default();
+        self.victim().open(VICTIM, &token).await
     }
 
     /// Runs strings of statements in a session of his own, giving up the transaction that any of them begins; the

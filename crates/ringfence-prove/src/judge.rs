@@ -44,6 +44,8 @@ pub(crate) struct Ground {
     pub(crate) own: Vec<Target>,
     /// What must not be seen.
     pub(crate) canaries: Canaries,
+    /// The text in all the victim's rows: one of the canaries, for the victim to say.
+    pub(crate) tag: String,
 }
 
 /// The judge.
@@ -81,7 +83,7 @@ impl Judge {
     ) -> Result<Ground, ProveError> {
         let common = (100, "EUR".to_owned());
         let mut canaries = Canaries::default();
-        let mut aimed_at = Vec::new();
+        let (mut aimed_at, mut said) = (Vec::new(), String::new());
         for (tenant, letter) in VICTIMS.into_iter().zip('A'..) {
             // Everything the victim had before is nobody's business either.
             for table in TABLES {
@@ -104,6 +106,7 @@ impl Judge {
                 }
             }
             if tenant == VICTIM {
+                said.clone_from(&tag);
                 aimed_at = self.rows(tenant, &tag, &common, targets, dice).await?;
             }
             let known = scene.tenant(tenant)?;
@@ -114,7 +117,7 @@ impl Judge {
         }
         let owned = self.rows(ATTACKER, "the attacker's own", &common, own, dice).await?;
         self.keep().await?;
-        Ok(Ground { targets: aimed_at, own: owned, canaries })
+        Ok(Ground { targets: aimed_at, own: owned, canaries, tag: said })
     }
 
     /// `count` payments of this amount, each with its own account and beneficiary.

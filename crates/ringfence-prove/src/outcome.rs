@@ -50,6 +50,8 @@ impl Outcome {
     pub(crate) fn of_database(error: &tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             None => Self::stopped(Layer::Guard, "closed"),
+            // What ends a session comes from who keeps it.
+            Some(told) if told.severity() == "FATAL" => Self::stopped(Layer::Guard, told.code().code()),
             Some(told) => Self::of_sqlstate(told.code().code()),
         }
     }

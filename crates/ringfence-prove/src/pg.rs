@@ -92,14 +92,22 @@ impl Said {
 
     /// The SQLSTATE of the last error.
     pub(crate) fn sqlstate(&self) -> Option<String> {
+        self.error_field(b'C')
+    }
+
+    /// A field of the last error.
+    fn error_field(&self, kind: u8) -> Option<String> {
         let (_, body) = self.messages.iter().rfind(|(kind, _)| *kind == b'E')?;
-        let field = body.split(|byte| *byte == 0).find(|field| field.first() == Some(&b'C'))?;
+        let field = body.split(|byte| *byte == 0).find(|field| field.first() == Some(&kind))?;
         Some(String::from_utf8_lossy(field.get(1..)?).into_owned())
     }
 
     /// What came of it.
     pub(crate) fn outcome(&self) -> Outcome {
         match self.sqlstate() {
+            Some(code) if self.error_field(b'S').as_deref() == Some("FATAL") => {
+                Outcome::stopped(ringfence_context::Layer::Guard, code)
+            }
             Some(code) => Outcome::of_sqlstate(&code),
             None if self.messages.is_empty() => Outcome::stopped(ringfence_context::Layer::Guard, "closed"),
             None => Outcome::answered("ok"),

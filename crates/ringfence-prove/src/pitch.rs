@@ -15,6 +15,9 @@ use crate::{
 /// Roles the attacker has a user of.
 const ROLES: [&str; 4] = ["admin", "approver", "clerk", "viewer"];
 
+/// A password in the form of a database token.
+const NO_TOKEN: &str = "no~token";
+
 /// Signs in as everybody he can. What is broken may keep him from it: then he has less.
 pub(crate) async fn loot(camp: &Arc<Camp>) -> Loot {
     let bare = Attacker::new(camp, &Arc::default(), 0);
@@ -39,7 +42,25 @@ pub(crate) async fn loot(camp: &Arc<Camp>) -> Loot {
 
     let entitled = Attacker::new(camp, &Arc::new(loot.clone()), 0);
     let exchanged = entitled.exchange_token(ATTACKER, &entitled.token("admin")).await;
-    Loot { database: exchanged.text_member("access_token"), exchange: Outcome::of(&exchanged), ..loot }
+    let victims = bare.exchange_token(VICTIM, loot.victims.as_deref().unwrap_or_default()).await;
+    Loot {
+        database: door(&entitled, exchanged.text_member("access_token")).await,
+        exchange: Outcome::of(&exchanged),
+        victims_database: victims.text_member("access_token"),
+        ..loot
+    }
+}
+
+/// The password that opens a session with rows to see: his own database token where it does, and no token at all where
+/// that is the better one.
+async fn door(a: &Attacker, own: Option<String>) -> Option<String> {
+    for password in own.iter().map(String::as_str).chain([NO_TOKEN]) {
+        let seen = a.query_as(ATTACKER, password, "SELECT FROM payments").await;
+        if seen.stopped_by.is_none() {
+            return Some(password.to_owned());
+        }
+    }
+    own
 }
 
 async fn granted(a: &Attacker, role: &str) -> Answer {

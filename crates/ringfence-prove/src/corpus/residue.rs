@@ -9,6 +9,9 @@ use crate::{
     outcome::Outcome,
 };
 
+/// Transactions held open at once: more than a guard keeps connections for idle, fewer than it gives at most.
+const HELD: usize = 18;
+
 pub(super) const FAMILY: Family = Family {
     name: "SQL residue and side doors",
     attacks: &[
@@ -194,36 +197,29 @@ pub(super) const FAMILY: Family = Family {
             }
         ),
         attack!(
+            "residue-of-the-victim",
+            "what a session of the victim's leaves: settings, cursors, statements, temporary tables",
+            Guard,
+            Together,
+            |a| {
+                match victims_residue(a).await {
+                    Ok(outcome) | Err(outcome) => outcome,
+                }
+            }
+        ),
+        attack!("residue-overheard", "the victim's notifications, listened to", Guard, Together, |a| {
+            match overheard(a).await {
+                Ok(outcome) | Err(outcome) => outcome,
+            }
+        }),
+        attack!(
             "residue-alter-role",
             "settings and a password stored for the role all tenants share",
             Database,
             Last,
             |a| {
-                let stored = a
-                    .sql_any(&[
-                        "ALTER ROLE CURRENT_USER SET search_path = pg_temp",
-                        "ALTER ROLE CURRENT_USER IN DATABASE ledger SET default_transaction_read_only = on",
-                        "ALTER ROLE CURRENT_USER PASSWORD 'x'",
-                        "ALTER ROLE CURRENT_USER SUPERUSER",
-                    ])
-                    .await;
-                // Any role may store settings for itself: what counts is that no session of anyone takes them over.
-                match a.session().await {
-                    Err(refused) => refused,
-                    Ok(session) => {
-                        let taken = session
-                            .value(
-                                "SELECT current_setting('search_path') = 'pg_temp' OR \
-                                 current_setting('default_transaction_read_only') = 'on'",
-                            )
-                            .await;
-                        let leak = (taken == Ok(Some("t".to_owned()))).then(|| {
-                            Leak::oracle(
-                                "a setting stored by one tenant is in force in a new session".to_owned(),
-                            )
-                        });
-                        stored.leaking(leak)
-                    }
+                match stored_for_role(a).await {
+                    Ok(outcome) | Err(outcome) => outcome,
                 }
             }
         ),
@@ -247,6 +243,84 @@ pub(super) const FAMILY: Family = Family {
         }),
     ],
 };
+
+/// The victim leaves what a session can leave, with a canary in each; the attacker looks for it in sessions that may
+/// be given the same server connection.
+async fn victims_residue(a: &Attacker) -> Result<Outcome, Outcome> {
+    let tag = &a.camp().ground.tag;
+    let theirs = a.victims_session().await?;
+    for leave in [
+        format!("SET victims.word = '{tag}'"),
+        format!("SELECT set_config('victims.word', '{tag}', false)"),
+        format!("PREPARE victims AS SELECT '{tag}'::text"),
+        format!("BEGIN; DECLARE victims CURSOR WITH HOLD FOR SELECT '{tag}'::text; COMMIT"),
+        format!("CREATE TEMP TABLE victims AS SELECT '{tag}'::text AS word"),
+    ] {
+        let _ = theirs.one(&leave).await;
+    }
+    drop(theirs);
+    let mut tries = Vec::new();
+    for _ in 0..3 {
+        tries.push(
+            a.sql_any(&[
+                "SELECT current_setting('victims.word', true)",
+                "SELECT * FROM pg_prepared_statements",
+                "EXECUTE victims",
+                "SELECT * FROM pg_cursors",
+                "FETCH ALL FROM victims",
+                "SELECT * FROM pg_temp.victims",
+            ])
+            .await,
+        );
+    }
+    Ok(Outcome::furthest(tries))
+}
+
+/// The attacker listens, the victim notifies.
+async fn overheard(a: &Attacker) -> Result<Outcome, Outcome> {
+    let listening = a.session().await?;
+    let outcome = listening.one("LISTEN victims").await;
+    let theirs = a.victims_session().await?;
+    let _ = theirs.one(&format!("NOTIFY victims, '{}'", a.camp().ground.tag)).await;
+    for _ in 0..3 {
+        let _ = listening.one("SELECT 1").await;
+    }
+    Ok(outcome)
+}
+
+/// Any role may store settings for itself: what counts is that no session takes them over, and that none of the
+/// victim's is refused for them.
+async fn stored_for_role(a: &Attacker) -> Result<Outcome, Outcome> {
+    let before = a.victims_session().await?.one("SELECT 1").await;
+    let stored = a
+        .sql_any(&[
+            "ALTER ROLE CURRENT_USER SET search_path = pg_temp",
+            "ALTER ROLE CURRENT_USER IN DATABASE ledger SET default_transaction_read_only = on",
+            "ALTER ROLE CURRENT_USER PASSWORD 'x'",
+            "ALTER ROLE CURRENT_USER SUPERUSER",
+        ])
+        .await;
+    // Several transactions at once, so that the guard has to open new connections.
+    let mut held = Vec::new();
+    for _ in 0..HELD {
+        let session = a.victims_session().await?;
+        let taken = "SELECT current_setting('search_path') = 'pg_temp'
+            OR current_setting('default_transaction_read_only') = 'on'";
+        let _ = session.one("BEGIN").await;
+        match session.value(taken).await {
+            Ok(Some(value)) if value == "t" => {
+                let told = "a setting stored by one tenant is in force in another's session";
+                return Ok(stored.leaking(Some(Leak::oracle(told.to_owned()))));
+            }
+            Err(refused) if before.stopped_by.is_none() => {
+                let told = format!("the victim is refused for what was stored: {}", refused.told());
+                return Ok(stored.leaking(Some(Leak::oracle(told))));
+            }
+            _ => held.push(session),
+        }
+    }
+    Ok(stored)
+}
 
 /// Leaves something behind in one session, ends it, and looks for it in sessions that follow, which the guard may give
 /// the same server connection: what they find, another tenant would.
