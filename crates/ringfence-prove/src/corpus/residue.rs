@@ -334,7 +334,7 @@ async fn left_behind(a: &Attacker, leave: &str, look: &str, clean: &str) -> Outc
         match a.session().await {
             Err(refused) => return refused,
             Ok(session) => match session.value(look).await {
-                Ok(Some(value)) if value != clean => found = Some(value),
+                Ok(Some(value)) if !value.is_empty() && value != clean => found = Some(value),
                 Ok(_) | Err(_) => {}
             },
         }
