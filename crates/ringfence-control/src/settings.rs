@@ -185,8 +185,7 @@ impl Settings {
         let bundle = |(name, tier): (&String, &TierSettings)| {
             let schema = read(&self.folder.join(&tier.schema))?;
             let path = self.folder.join(&tier.policies);
-            let bundle =
-                PolicyBundle { namespace: tier.namespace.clone(), schema, policies: read(&path)? };
+            let bundle = PolicyBundle { namespace: tier.namespace.clone(), schema, policies: read(&path)? };
             bundle_check(&bundle).map_err(|what| {
                 let what = format!("with {} in [tiers.{name}]: {what}", tier.schema.display());
                 SettingsError::Form { path, what }

@@ -99,7 +99,11 @@ fn cv22_a_mismatch_at_the_decision_api_is_refused_and_on_record() {
         for (what, at, headers) in [
             ("another tenant's address", "cv22-api-other", whole.clone()),
             ("another tenant's Txn-Token", "cv22-api", with(&whole, "txn-token", &other["txn-token"])),
-            ("another tenant's access token", "cv22-api", with(&whole, "authorization", &other["authorization"])),
+            (
+                "another tenant's access token",
+                "cv22-api",
+                with(&whole, "authorization", &other["authorization"]),
+            ),
         ] {
             let reference = ringfence_context::Reference::new(&format!("r-{}", what.len())).unwrap();
             let named = with(&headers, "ringfence-reference", &reference.as_str().parse().unwrap());

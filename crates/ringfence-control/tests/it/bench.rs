@@ -25,11 +25,7 @@ use ringfence_control::{
 };
 use ringfence_guard::cluster::Durability;
 use serde_json::Value;
-use tokio::{
-    net::TcpListener,
-    runtime::Runtime,
-    sync::OnceCell,
-};
+use tokio::{net::TcpListener, runtime::Runtime, sync::OnceCell};
 
 use crate::counting::{Call, Counted, Counts};
 
@@ -140,8 +136,12 @@ impl Bench {
     pub async fn token(&self, tenant: &str, role: &str) -> String {
         let client = ClientId::new(&format!("{role}-job")).unwrap();
         let roles = vec![Role::new(role).unwrap()];
-        let secret = self.workflow.pools.client_create_machine(&id(tenant), &client, role, roles).await.unwrap();
-        self.grant(tenant, client.as_str(), secret.reveal()).await.json()["access_token"].as_str().unwrap().to_owned()
+        let secret =
+            self.workflow.pools.client_create_machine(&id(tenant), &client, role, roles).await.unwrap();
+        self.grant(tenant, client.as_str(), secret.reveal()).await.json()["access_token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// The answer to a client credentials grant.
@@ -193,11 +193,7 @@ impl Bench {
         let mut request = Request::builder().method(method).uri(uri).body(body).unwrap();
         *request.headers_mut() = headers;
         let (head, body) = self.client.request(request).await.unwrap().into_parts();
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            body: body.collect().await.unwrap().to_bytes(),
-        }
+        Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
     }
 
     /// Writes one policy of a tenant, as the API does.

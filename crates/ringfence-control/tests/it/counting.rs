@@ -8,8 +8,8 @@ use std::{
 use http::HeaderMap;
 use ringfence_authorization::{Decide, Question};
 use ringfence_context::{
-    IssuerKeys, RawToken, Refusal, StoreAnswer, TenantContext, TenantId, UnixTime, VerifiedToken, VerifyAccess,
-    id::Subject,
+    IssuerKeys, RawToken, Refusal, StoreAnswer, TenantContext, TenantId, UnixTime, VerifiedToken,
+    VerifyAccess, id::Subject,
 };
 use ringfence_identity::{PreTokenHook, hook::HookAnswer};
 
@@ -45,7 +45,8 @@ impl Counts {
     }
 
     pub fn arrived(&self, headers: &HeaderMap) {
-        let tenant = headers.get("x-tenant-id").and_then(|value| value.to_str().ok()).unwrap_or("-").to_owned();
+        let tenant =
+            headers.get("x-tenant-id").and_then(|value| value.to_str().ok()).unwrap_or("-").to_owned();
         self.add(&tenant, Call::Application);
         self.heads.lock().unwrap().insert(tenant, headers.clone());
     }

@@ -37,7 +37,9 @@ fn cv15_a_remembered_decision_asks_no_hook_no_engine_and_no_issuer() {
     with_bench(async |bench| {
         bench.tenant("cv15").await;
         let token = bench.token("cv15", "viewer").await;
-        let made = || [Call::Hook, Call::Verification, Call::GatewayDecision].map(|call| bench.counts.of("cv15", call));
+        let made = || {
+            [Call::Hook, Call::Verification, Call::GatewayDecision].map(|call| bench.counts.of("cv15", call))
+        };
         assert_eq!(bench.get("cv15", &token, "/payments").await.status, StatusCode::OK);
         let first = made();
         assert_eq!(first[1..], [1, 1], "one verification, one decision");
@@ -64,11 +66,15 @@ fn cv18_a_machines_token_serves_many_requests_and_says_how_long() {
         }
         assert_eq!(bench.counts.of("cv18", Call::Verification), 1);
         let client = ringfence_context::id::ClientId::new("another").unwrap();
-        let made = bench.workflow.pools.client_create_machine(&crate::bench::id("cv18"), &client, "x", vec![]);
+        let made =
+            bench.workflow.pools.client_create_machine(&crate::bench::id("cv18"), &client, "x", vec![]);
         let secret = made.await.unwrap();
         let granted = bench.grant("cv18", "another", secret.reveal()).await;
         assert!(granted.json()["expires_in"].as_u64().unwrap() >= 60, "worth keeping: {granted:?}");
-        assert!(granted.headers["cache-control"].to_str().unwrap().contains("no-store"), "by the client alone");
+        assert!(
+            granted.headers["cache-control"].to_str().unwrap().contains("no-store"),
+            "by the client alone"
+        );
     });
 }
 
@@ -87,7 +93,8 @@ fn cv19_role_and_amount_of_the_request_reach_the_policies() {
         let (clerk, approver) = (bench.token("cv19", "clerk").await, bench.token("cv19", "approver").await);
         let small = payment(bench, "cv19", &clerk, 1_000_000).await;
         let large = payment(bench, "cv19", &clerk, 1_000_001).await;
-        let pay = async |token: &str, body: &str| bench.ask("cv19", token, Method::POST, "/payments", body).await;
+        let pay =
+            async |token: &str, body: &str| bench.ask("cv19", token, Method::POST, "/payments", body).await;
         assert_eq!(pay(&clerk, &small).await.status, StatusCode::CREATED);
         let before = bench.counts.of("cv19", Call::Application);
         let refused = pay(&clerk, &large).await;

@@ -13,8 +13,10 @@ fn cv07_an_unknown_and_a_suspended_tenant_are_refused_before_any_policy_is_asked
         bench.tenant("cv07").await;
         let token = bench.token("cv07", "viewer").await;
         assert_eq!(bench.get("cv07", &token, "/payments").await.status, StatusCode::OK);
-        let made =
-            || [Call::Application, Call::GatewayDecision, Call::BackendDecision].map(|call| bench.counts.of("cv07", call));
+        let made = || {
+            [Call::Application, Call::GatewayDecision, Call::BackendDecision]
+                .map(|call| bench.counts.of("cv07", call))
+        };
         let before = made();
         let unknown = bench.get("cv07-nobody", &token, "/payments").await;
         assert_eq!(unknown.refusal(), ("token".to_owned(), "tenant_mismatch".to_owned()));

@@ -73,7 +73,7 @@ fn what_is_not_there_or_not_an_id_is_said() {
         (vec!["tenant", "create", "fine", "--tier", "gold"], "no tier \"gold\""),
         (vec!["tenant", "create", "acme"], "never used again"),
         (vec!["tenant", "resume", "acme"], "suspended"),
-        (vec!["user", "create", "alice", "--tenant", "acme"], "exists"),
+        (vec!["user", "create", "alice", "--tenant", "acme"], "choose another"),
         (vec!["client", "disable", "nobody", "--tenant", "acme"], "no"),
         (vec!["policy", "delete", "nothing", "--tenant", "acme"], "there is no policy"),
         (vec!["token", "--tenant", "acme", "--user", "nobody"], "--password-stdin"),

@@ -100,7 +100,16 @@ fn a_stopped_terminal_is_not_needed() {
     // Interrupted while it starts: nothing is left, and the next start works.
     let dir = scratch("early");
     let mut command = crate::program::started_as();
-    command.args(["up", "--demo", "--gateway", "127.0.0.1:0", "--api", "127.0.0.1:0", "--guard", "127.0.0.1:0"]);
+    command.args([
+        "up",
+        "--demo",
+        "--gateway",
+        "127.0.0.1:0",
+        "--api",
+        "127.0.0.1:0",
+        "--guard",
+        "127.0.0.1:0",
+    ]);
     command.arg("--dir").arg(&dir);
     let mut child = crate::program::start(command);
     until("the state is made", 10, || dir.join("state.sqlite").exists().then_some(()));

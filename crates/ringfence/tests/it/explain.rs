@@ -15,7 +15,9 @@ fn cv32_the_operator_sees_every_layers_verdict() {
     let (own, theirs) = (plane.payment("acme"), plane.payment("globex"));
     let served = plane.get("acme", &token, &format!("/payments/{own}"));
     let text = said(&plane.command(&["explain", served.header("ringfence-reference")]));
-    for word in ["gateway", "passed", "token", "authorization", "routing", "api", "guard", "acme", "everyone-reads"] {
+    for word in
+        ["gateway", "passed", "token", "authorization", "routing", "api", "guard", "acme", "everyone-reads"]
+    {
         assert!(text.contains(word), "no {word} in {text}");
     }
     assert!(!text.contains("REFUSED"), "{text}");

@@ -71,8 +71,13 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[test]
 fn settings_that_are_wrong_are_named() {
-    for (file, from, to, words) in [
-        ("ringfence.toml", "tenant_resource", "tenant_resorce = 1\ntenant_resource", &["tenant_resorce", "unknown field"]),
+    let cases: [(&str, &str, &str, &[&str]); 11] = [
+        (
+            "ringfence.toml",
+            "tenant_resource",
+            "tenant_resorce = 1\ntenant_resource",
+            &["tenant_resorce", "unknown field"],
+        ),
         ("ringfence.toml", "app_role = \"app\"", "app_role = \"a b\"", &["app_role", "a b"]),
         ("ringfence.toml", "[tiers.standard]", "[tiers.standard]\nspeed = 1", &["speed", "unknown field"]),
         ("ringfence.toml", "routes = ", "routes = \"nowhere.toml\" # ", &["nowhere.toml", "No such file"]),
@@ -83,7 +88,8 @@ fn settings_that_are_wrong_are_named() {
         ("app.cedar", "permit (principal,", "permit principal,", &["app.cedar"]),
         ("app.cedar", "App::Role::\"admin\"", "App::Rolle::\"admin\"", &["app.cedar", "Rolle"]),
         ("app.cedarschema", "entity Role;", "entity Role", &["app.cedarschema"]),
-    ] {
+    ];
+    for (file, from, to, words) in cases {
         let case = Case::new();
         case.edit(file, from, to);
         case.check(words);
@@ -121,7 +127,11 @@ fn a_port_in_use_is_named_with_its_key() {
 #[test]
 fn no_postgres_says_what_to_install() {
     let case = Case::new();
-    case.edit("ringfence.toml", "# binaries = \"/usr/lib/postgresql/15/bin\"", "binaries = \"/nonexistent/bin\"");
+    case.edit(
+        "ringfence.toml",
+        "# binaries = \"/usr/lib/postgresql/15/bin\"",
+        "binaries = \"/nonexistent/bin\"",
+    );
     let complaint = complaint(&case.up());
     for word in ["no Postgres found", "/nonexistent/bin", "apt-get install postgresql"] {
         assert!(complaint.contains(word), "no {word} in {complaint}");

@@ -41,7 +41,9 @@ fn a_forged_tenant_header_changes_nothing() {
     let foreign = format!("/payments/{}", plane.payment("globex"));
     for path in [&own, &foreign] {
         let plain = plane.get("acme", &token, path);
-        for name in ["X-Tenant-Id", "x_tenant_id", "X.Tenant.Id", "Txn-Token", "Txn-Binding", "X-Forwarded-Host"] {
+        for name in
+            ["X-Tenant-Id", "x_tenant_id", "X.Tenant.Id", "Txn-Token", "Txn-Binding", "X-Forwarded-Host"]
+        {
             let forged = plane.try_ask("acme", &token, "GET", path, &[(name, "globex")]).unwrap();
             assert_eq!(forged.without_names(), plain.without_names(), "{name} on {path}");
         }

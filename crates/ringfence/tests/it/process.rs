@@ -38,6 +38,14 @@ pub fn signal(pid: u32, name: &str) {
     assert!(sent.success(), "kill -s {name} {pid}");
 }
 
+/// Processor time of a process and of those it has waited for (proc(5): `stat`, in hundredths of a second).
+pub fn processor_seconds(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    let ticks = after_name.split_whitespace().skip(11).take(4).map(|text| text.parse::<f64>().unwrap());
+    ticks.sum::<f64>() / 100.0
+}
+
 /// Asks until there is an answer; fails after `seconds`.
 pub fn until<T>(what: &str, seconds: u64, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = now();

@@ -62,7 +62,7 @@ pub fn said(output: &Output) -> String {
 pub fn complaint(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{out}{err}");
-    // Without the frame that long lines are broken into.
+    // Without the frame around it.
     let words = err.split_whitespace().filter(|word| !matches!(*word, "│" | "├─▶" | "╰─▶" | "×" | "·"));
     words.collect::<Vec<_>>().join(" ")
 }

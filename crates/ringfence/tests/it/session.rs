@@ -20,8 +20,7 @@ use crate::{
 /// What the last line begins with, of a plane that is ready.
 const READY: &str = "Ctrl-C stops";
 
-const ANY_PORT: [&str; 6] =
-    ["--gateway", "127.0.0.1:0", "--api", "127.0.0.1:0", "--guard", "127.0.0.1:0"];
+const ANY_PORT: [&str; 6] = ["--gateway", "127.0.0.1:0", "--api", "127.0.0.1:0", "--guard", "127.0.0.1:0"];
 
 /// A running plane. Dropping it interrupts it and waits for its end.
 pub struct Plane {
