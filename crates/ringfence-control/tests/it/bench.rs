@@ -25,14 +25,19 @@ use ringfence_control::{
 };
 use ringfence_guard::cluster::Durability;
 use serde_json::Value;
-use tokio::{net::TcpListener, runtime::Runtime, sync::OnceCell};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    sync::{Mutex, OnceCell},
+};
 
 use crate::counting::{Call, Counted, Counts};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 static BENCH: OnceCell<Bench> = OnceCell::const_new();
+static ONE: Mutex<()> = Mutex::const_new(());
 
-pub const FILES: &[(&str, &str)] = &[
+pub(crate) const FILES: &[(&str, &str)] = &[
     ("ringfence.toml", include_str!("../../../ringfence-range/ringfence.toml")),
     ("routes.toml", include_str!("../../../../examples/ledger/routes.toml")),
     ("schema.sql", include_str!("../../../../examples/ledger/schema.sql")),
@@ -40,52 +45,56 @@ pub const FILES: &[(&str, &str)] = &[
     ("ledger.cedar", include_str!("../../../../examples/ledger/policies/ledger.cedar")),
 ];
 
-/// Runs a test on the one runtime, with the one bench: what the chain has spawned outlives each test.
-pub fn with_bench(test: impl AsyncFnOnce(&'static Bench)) {
-    RUNTIME.block_on(async { test(BENCH.get_or_init(Bench::start).await).await });
+/// Runs a test on the one runtime, with the one bench: what the chain has spawned outlives each test. One at a time,
+/// because a tenant that is made meanwhile is a new revision of the issuers, after which tokens are verified anew.
+pub(crate) fn with_bench(test: impl AsyncFnOnce(&'static Bench)) {
+    RUNTIME.block_on(async {
+        let _one = ONE.lock().await;
+        test(BENCH.get_or_init(Bench::start).await).await;
+    });
 }
 
 /// The chain.
-pub struct Bench {
-    pub counts: Arc<Counts>,
-    pub workflow: Workflow,
-    pub log: DecisionLog,
-    pub backend: String,
+pub(crate) struct Bench {
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) workflow: Workflow,
+    pub(crate) log: DecisionLog,
+    pub(crate) backend: String,
     client: Client<HttpConnector, Full<Bytes>>,
     running: Running,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Layer and reason of a refusal.
-    pub fn refusal(&self) -> (String, String) {
+    pub(crate) fn refusal(&self) -> (String, String) {
         let problem = self.json();
         let text = |name: &str| problem[name].as_str().unwrap_or_else(|| panic!("{self:?}")).to_owned();
         (text("layer"), text("type"))
     }
 
-    pub fn reference(&self) -> Reference {
+    pub(crate) fn reference(&self) -> Reference {
         Reference::new(self.headers["ringfence-reference"].to_str().unwrap()).unwrap()
     }
 }
 
-pub fn id(tenant: &str) -> TenantId {
+pub(crate) fn id(tenant: &str) -> TenantId {
     TenantId::new(tenant).unwrap()
 }
 
 /// A folder for one run, after removing those whose run is over.
-pub fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     let parent = std::env::temp_dir();
     for entry in fs::read_dir(&parent).unwrap().filter_map(Result::ok) {
         let file_name = entry.file_name().to_string_lossy().into_owned();
@@ -128,12 +137,12 @@ impl Bench {
     }
 
     /// A new tenant.
-    pub async fn tenant(&self, name: &str) {
+    pub(crate) async fn tenant(&self, name: &str) {
         self.workflow.onboard(id(name), name, "standard").await.unwrap();
     }
 
     /// A token of a new machine client of this role.
-    pub async fn token(&self, tenant: &str, role: &str) -> String {
+    pub(crate) async fn token(&self, tenant: &str, role: &str) -> String {
         let client = ClientId::new(&format!("{role}-job")).unwrap();
         let roles = vec![Role::new(role).unwrap()];
         let secret =
@@ -145,7 +154,7 @@ impl Bench {
     }
 
     /// The answer to a client credentials grant.
-    pub async fn grant(&self, tenant: &str, client: &str, secret: &str) -> Answer {
+    pub(crate) async fn grant(&self, tenant: &str, client: &str, secret: &str) -> Answer {
         let form = format!("grant_type=client_credentials&client_id={client}&client_secret={secret}");
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, "application/x-www-form-urlencoded".parse().unwrap());
@@ -154,7 +163,14 @@ impl Bench {
     }
 
     /// A request at a tenant's address.
-    pub async fn ask(&self, tenant: &str, token: &str, method: Method, path: &str, body: &str) -> Answer {
+    pub(crate) async fn ask(
+        &self,
+        tenant: &str,
+        token: &str,
+        method: Method,
+        path: &str,
+        body: &str,
+    ) -> Answer {
         let gateway = self.running.gateway;
         let mut headers = bearer(token);
         headers.insert(header::HOST, format!("{tenant}.localhost:{}", gateway.port()).parse().unwrap());
@@ -163,24 +179,24 @@ impl Bench {
     }
 
     /// A GET at a tenant's address.
-    pub async fn get(&self, tenant: &str, token: &str, path: &str) -> Answer {
+    pub(crate) async fn get(&self, tenant: &str, token: &str, path: &str) -> Answer {
         self.ask(tenant, token, Method::GET, path, "").await
     }
 
     /// Books something; gives its id.
-    pub async fn book(&self, tenant: &str, token: &str, path: &str, body: Value) -> String {
+    pub(crate) async fn book(&self, tenant: &str, token: &str, path: &str, body: Value) -> String {
         let answer = self.ask(tenant, token, Method::POST, path, &body.to_string()).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
     /// A call of the API.
-    pub async fn api(&self, method: Method, path: &str, headers: HeaderMap, body: &str) -> Answer {
+    pub(crate) async fn api(&self, method: Method, path: &str, headers: HeaderMap, body: &str) -> Answer {
         self.send(&self.running.api.to_string(), method, path, headers, body).await
     }
 
     /// A request to `authority`, whatever its `Host` says.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         authority: &str,
         method: Method,
@@ -197,7 +213,7 @@ impl Bench {
     }
 
     /// Writes one policy of a tenant, as the API does.
-    pub async fn policy_put(&self, tenant: &str, name: &str, text: &str) -> Result<(), String> {
+    pub(crate) async fn policy_put(&self, tenant: &str, name: &str, text: &str) -> Result<(), String> {
         let stores = &self.workflow.stores;
         let (mut document, revision) = stores.document(&id(tenant)).await.unwrap();
         document.policies.insert(name.to_owned(), text.to_owned());
@@ -205,7 +221,7 @@ impl Bench {
     }
 }
 
-pub fn bearer(token: &str) -> HeaderMap {
+pub(crate) fn bearer(token: &str) -> HeaderMap {
     HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())])
 }
 

@@ -15,7 +15,7 @@ use ringfence_identity::{PreTokenHook, hook::HookAnswer};
 
 /// What was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Call {
+pub(crate) enum Call {
     /// The application was called.
     Application,
     /// The gateway asked the policy engine.
@@ -30,21 +30,21 @@ pub enum Call {
 
 /// Counts by tenant, and what the application was last sent.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     calls: Mutex<HashMap<(String, Call), usize>>,
     heads: Mutex<HashMap<String, HeaderMap>>,
 }
 
 impl Counts {
-    pub fn add(&self, tenant: &str, call: Call) {
+    pub(crate) fn add(&self, tenant: &str, call: Call) {
         *self.calls.lock().unwrap().entry((tenant.to_owned(), call)).or_default() += 1;
     }
 
-    pub fn of(&self, tenant: &str, call: Call) -> usize {
+    pub(crate) fn of(&self, tenant: &str, call: Call) -> usize {
         self.calls.lock().unwrap().get(&(tenant.to_owned(), call)).copied().unwrap_or_default()
     }
 
-    pub fn arrived(&self, headers: &HeaderMap) {
+    pub(crate) fn arrived(&self, headers: &HeaderMap) {
         let tenant =
             headers.get("x-tenant-id").and_then(|value| value.to_str().ok()).unwrap_or("-").to_owned();
         self.add(&tenant, Call::Application);
@@ -52,16 +52,16 @@ impl Counts {
     }
 
     /// The headers the application was last sent for a tenant.
-    pub fn head(&self, tenant: &str) -> HeaderMap {
+    pub(crate) fn head(&self, tenant: &str) -> HeaderMap {
         self.heads.lock().unwrap()[tenant].clone()
     }
 }
 
 /// Counts one kind of call on its way to `inner`.
-pub struct Counted<T: ?Sized> {
-    pub inner: Arc<T>,
-    pub counts: Arc<Counts>,
-    pub call: Call,
+pub(crate) struct Counted<T: ?Sized> {
+    pub(crate) inner: Arc<T>,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) call: Call,
 }
 
 impl Decide for Counted<dyn Decide> {

@@ -10,29 +10,29 @@ use serde_json::Value;
 
 /// An answer, with header names in lower case.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value)
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Layer and reason of a refusal.
-    pub fn refusal(&self) -> (String, String) {
+    pub(crate) fn refusal(&self) -> (String, String) {
         let problem = self.json();
         (problem["layer"].as_str().unwrap().to_owned(), problem["type"].as_str().unwrap().to_owned())
     }
 
     /// Everything but what names this very request: its reference and the date.
-    pub fn without_names(&self) -> (u16, Vec<(String, String)>, String) {
+    pub(crate) fn without_names(&self) -> (u16, Vec<(String, String)>, String) {
         let reference = self.header("ringfence-reference").to_owned();
         let mut headers = self.headers.clone();
         headers.retain(|(name, _)| name != "ringfence-reference" && name != "date");
@@ -43,7 +43,7 @@ impl Answer {
 }
 
 /// Sends one request to `authority` and reads the answer to its end.
-pub fn send(
+pub(crate) fn send(
     authority: &str,
     method: &str,
     path: &str,

@@ -17,7 +17,7 @@ const TABLE: &str = "CREATE TABLE notes (tenant_id text NOT NULL, id uuid NOT NU
     PRIMARY KEY (tenant_id, id));";
 
 /// Writes what `init` writes, naming an upstream and a table; gives the settings file.
-pub fn settings(folder: &Path, upstream: &str) -> PathBuf {
+pub(crate) fn settings(folder: &Path, upstream: &str) -> PathBuf {
     said(&run(&["init", &folder.display().to_string()]));
     let path = folder.join("ringfence.toml");
     let text = fs::read_to_string(&path).unwrap();

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Every process that works in or was started on a folder: its id and program name.
-pub fn of(dir: &Path) -> Vec<(u32, String)> {
+pub(crate) fn of(dir: &Path) -> Vec<(u32, String)> {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     let wanted = dir.display().to_string();
     let mut found = Vec::new();
@@ -26,20 +26,20 @@ pub fn of(dir: &Path) -> Vec<(u32, String)> {
 }
 
 /// The process of a folder with this name.
-pub fn named(dir: &Path, name: &str) -> u32 {
+pub(crate) fn named(dir: &Path, name: &str) -> u32 {
     let all = of(dir);
     let found = all.iter().find(|(_, found)| found == name);
     found.unwrap_or_else(|| panic!("no {name} among {all:?}")).0
 }
 
 /// Sends a signal.
-pub fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
     assert!(sent.success(), "kill -s {name} {pid}");
 }
 
 /// Processor time of a process and of those it has waited for (proc(5): `stat`, in hundredths of a second).
-pub fn processor_seconds(pid: u32) -> f64 {
+pub(crate) fn processor_seconds(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, after_name) = stat.rsplit_once(')').unwrap();
     let ticks = after_name.split_whitespace().skip(11).take(4).map(|text| text.parse::<f64>().unwrap());
@@ -47,7 +47,7 @@ pub fn processor_seconds(pid: u32) -> f64 {
 }
 
 /// Asks until there is an answer; fails after `seconds`.
-pub fn until<T>(what: &str, seconds: u64, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, seconds: u64, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = now();
     loop {
         if let Some(answer) = ask() {
@@ -59,6 +59,6 @@ pub fn until<T>(what: &str, seconds: u64, mut ask: impl FnMut() -> Option<T>) ->
 }
 
 #[expect(clippy::disallowed_methods, reason = "the tests are a program: here time comes in")]
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

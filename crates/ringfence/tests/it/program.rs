@@ -18,7 +18,7 @@ use std::{
 const RINGFENCE: &str = env!("CARGO_BIN_EXE_ringfence");
 
 /// The program.
-pub fn path() -> &'static str {
+pub(crate) fn path() -> &'static str {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(build_ledger);
     RINGFENCE
@@ -37,12 +37,12 @@ fn build_ledger() {
 }
 
 /// Runs a command of it to its end.
-pub fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     run_with(arguments, "")
 }
 
 /// Runs a command of it to its end, with this on its standard input.
-pub fn run_with(arguments: &[&str], input: &str) -> Output {
+pub(crate) fn run_with(arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(path());
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -52,14 +52,14 @@ pub fn run_with(arguments: &[&str], input: &str) -> Output {
 }
 
 /// What a command that succeeds prints.
-pub fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}{err}");
     out.into_owned()
 }
 
 /// What a command that fails complains of, on one line.
-pub fn complaint(output: &Output) -> String {
+pub(crate) fn complaint(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{out}{err}");
     // Without the frame around it.
@@ -70,7 +70,7 @@ pub fn complaint(output: &Output) -> String {
 /// Starts something that ends when the tests do, however they do.
 ///
 /// Linux sends the parent-death signal when the thread that forked ends, so one thread that never does forks all.
-pub fn start(command: Command) -> Child {
+pub(crate) fn start(command: Command) -> Child {
     static STARTER: OnceLock<Sender<(Command, Sender<Child>)>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| {
         let (sender, commands) = channel::<(Command, Sender<Child>)>();
@@ -87,14 +87,14 @@ pub fn start(command: Command) -> Child {
 }
 
 /// `ringfence` as [`start`] starts it: interrupted when the tests end.
-pub fn started_as() -> Command {
+pub(crate) fn started_as() -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "INT", "--", path()]);
     command
 }
 
 /// A folder for one test, after removing those whose run is over. Postgres' own user may enter it.
-pub fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let parent = std::env::temp_dir();
     for entry in fs::read_dir(&parent).unwrap().filter_map(Result::ok) {

@@ -23,27 +23,27 @@ const READY: &str = "Ctrl-C stops";
 const ANY_PORT: [&str; 6] = ["--gateway", "127.0.0.1:0", "--api", "127.0.0.1:0", "--guard", "127.0.0.1:0"];
 
 /// A running plane. Dropping it interrupts it and waits for its end.
-pub struct Plane {
-    pub dir: PathBuf,
-    pub printed: String,
-    pub ready_after: Duration,
+pub(crate) struct Plane {
+    pub(crate) dir: PathBuf,
+    pub(crate) printed: String,
+    pub(crate) ready_after: Duration,
     child: Child,
 }
 
 impl Plane {
     /// The demo that tests share which neither stop it nor break it.
-    pub fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Plane> = OnceLock::new();
         SHARED.get_or_init(|| Self::demo(&scratch("shared")))
     }
 
     /// A demo in this folder.
-    pub fn demo(dir: &Path) -> Self {
+    pub(crate) fn demo(dir: &Path) -> Self {
         Self::up(dir, &["--demo"])
     }
 
     /// `ringfence up` with these flags, ready.
-    pub fn up(dir: &Path, flags: &[&str]) -> Self {
+    pub(crate) fn up(dir: &Path, flags: &[&str]) -> Self {
         // One start at a time: how long it takes is part of the promise.
         static STARTING: Mutex<()> = Mutex::new(());
         let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,34 +64,34 @@ impl Plane {
         panic!("{printed}{}", fs::read_to_string(log).unwrap());
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Interrupts it, as Ctrl-C does, and waits.
-    pub fn interrupt(&mut self) -> ExitStatus {
+    pub(crate) fn interrupt(&mut self) -> ExitStatus {
         process::signal(self.pid(), "INT");
         self.child.wait().unwrap()
     }
 
     /// Kills it, as the system does when memory runs out, and waits.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn file(&self, name: &str) -> Value {
+    pub(crate) fn file(&self, name: &str) -> Value {
         serde_json::from_str(&fs::read_to_string(self.dir.join(name)).unwrap()).unwrap()
     }
 
     /// What demo.json says of a tenant.
-    pub fn tenant(&self, id: &str) -> Value {
+    pub(crate) fn tenant(&self, id: &str) -> Value {
         let demo = self.file("demo.json");
         demo["tenants"].as_array().unwrap().iter().find(|tenant| tenant["id"] == id).unwrap().clone()
     }
 
     /// A payment of a demo tenant.
-    pub fn payment(&self, tenant: &str) -> String {
+    pub(crate) fn payment(&self, tenant: &str) -> String {
         self.tenant(tenant)["payment"].as_str().unwrap().to_owned()
     }
 
@@ -100,7 +100,7 @@ impl Plane {
     }
 
     /// A request at a tenant's address.
-    pub fn try_ask(
+    pub(crate) fn try_ask(
         &self,
         tenant: &str,
         token: &str,
@@ -117,45 +117,45 @@ impl Plane {
     }
 
     /// A GET at a tenant's address, which answers.
-    pub fn get(&self, tenant: &str, token: &str, path: &str) -> Answer {
+    pub(crate) fn get(&self, tenant: &str, token: &str, path: &str) -> Answer {
         self.try_ask(tenant, token, "GET", path, &[]).unwrap()
     }
 
     /// A call of the API with someone's token.
-    pub fn api(&self, token: &str, method: &str, path: &str) -> Answer {
+    pub(crate) fn api(&self, token: &str, method: &str, path: &str) -> Answer {
         let bearer = format!("Bearer {token}");
         send(&self.address("api"), method, path, &[("Authorization", &bearer)], "").unwrap()
     }
 
     /// A command on this plane.
-    pub fn command(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
         self.command_with(arguments, "")
     }
 
     /// A command on this plane, with this on its standard input.
-    pub fn command_with(&self, arguments: &[&str], input: &str) -> Output {
+    pub(crate) fn command_with(&self, arguments: &[&str], input: &str) -> Output {
         let dir = self.dir.display().to_string();
         run_with(&[arguments, &["--dir", &dir]].concat(), input)
     }
 
     /// What a command that succeeds prints as JSON.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&said(&self.command(&[arguments, &["--json"]].concat()))).unwrap()
     }
 
     /// An access token of a demo user.
-    pub fn token(&self, tenant: &str, user: &str) -> String {
+    pub(crate) fn token(&self, tenant: &str, user: &str) -> String {
         said(&self.command(&["token", "--tenant", tenant, "--user", user])).trim().to_owned()
     }
 
     /// A database token of a demo user.
-    pub fn database_token(&self, tenant: &str, user: &str) -> String {
+    pub(crate) fn database_token(&self, tenant: &str, user: &str) -> String {
         let token = self.command(&["token", "--tenant", tenant, "--user", user, "--for", "database"]);
         said(&token).trim().to_owned()
     }
 
     /// The distribution's `psql`, through the guard, as `user`.
-    pub fn psql(&self, user: &str, password: &str, sql: &str) -> Output {
+    pub(crate) fn psql(&self, user: &str, password: &str, sql: &str) -> Output {
         let database = self.file("running.json")["database"].as_str().unwrap().to_owned();
         let url = format!("postgres://{user}@{}/{database}", self.address("guard"));
         let mut psql = Command::new("psql");
@@ -173,7 +173,7 @@ impl Drop for Plane {
 }
 
 /// `ringfence up` that is to fail: what it says.
-pub fn up_fails(dir: &Path, flags: &[&str]) -> Output {
+pub(crate) fn up_fails(dir: &Path, flags: &[&str]) -> Output {
     let dir = dir.display().to_string();
     run(&[&["up", "--dir", &dir], flags, &ANY_PORT].concat())
 }
