@@ -78,11 +78,7 @@ impl Data {
         durability: Durability,
     ) -> Result<Self, DataError> {
         let postgres = &settings.postgres;
-        let name = |key, value: &str| {
-            RoleName::new(value).map_err(|error| DataError::Name { key, value: value.to_owned(), error })
-        };
-        let (app_role, database) =
-            (name("app_role", &postgres.app_role)?, name("database", &postgres.database)?);
+        let (app_role, database) = names(postgres)?;
         let tables = postgres.tables.clone();
         let data = match &postgres.server {
             Some(server) => Self::external(settings, server, app_role, database, tables)?,
@@ -90,6 +86,14 @@ impl Data {
         };
         data.prepare(settings, guard_key).await?;
         Ok(data)
+    }
+
+    /// The names in the settings are names, found before anything is made.
+    ///
+    /// # Errors
+    /// [`DataError::Name`].
+    pub fn names_check(postgres: &PostgresSettings) -> Result<(), DataError> {
+        names(postgres).map(drop)
     }
 
     async fn managed(
@@ -262,6 +266,14 @@ impl Data {
             None => Ok(()),
         }
     }
+}
+
+/// The application's role, and its database.
+fn names(postgres: &PostgresSettings) -> Result<(RoleName, RoleName), DataError> {
+    let name = |key, value: &str| {
+        RoleName::new(value).map_err(|error| DataError::Name { key, value: value.to_owned(), error })
+    };
+    Ok((name("app_role", &postgres.app_role)?, name("database", &postgres.database)?))
 }
 
 async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {

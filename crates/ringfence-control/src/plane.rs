@@ -90,6 +90,9 @@ impl Plane {
         let listeners = Listeners::bind(&settings.listen).await?;
         let bundles = settings.bundles()?;
         settings.route_table()?;
+        settings.schema_sql()?;
+        settings.upstream_check()?;
+        Data::names_check(&settings.postgres)?;
         std::fs::create_dir_all(dir).map_err(|error| PlaneError::folder(dir, error))?;
         let records = Records::open_sqlite(dir).await?;
         let keys = PlaneKeys::open(&records).await?;

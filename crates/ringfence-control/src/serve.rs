@@ -29,6 +29,7 @@ use crate::{
     fault::PlaneError,
     parts::Parts,
     plane::Plane,
+    settings::upstream_authority,
 };
 
 /// A plane that serves.
@@ -138,7 +139,7 @@ fn gateway(
     signer: &Arc<TxnSigner>,
     upstream: &str,
 ) -> Result<Gateway, PlaneError> {
-    let authority = upstream.parse().map_err(|_| PlaneError::Upstream(upstream.to_owned()))?;
+    let authority = upstream_authority(upstream)?;
     Ok(Gateway::new(GatewayParts {
         issuers: Arc::clone(&plane.workflow.directory) as _,
         access: Arc::clone(&parts.gateway_access),

@@ -6,9 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use http::uri::Authority;
 use ringfence_authorization::PolicyBundle;
+use ringfence_context::{TenantId, id::StoreId};
 use ringfence_gateway::{RouteTable, limit::Rate};
 use serde::Deserialize;
+
+use crate::fault::PlaneError;
 
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
@@ -172,17 +176,34 @@ impl Settings {
             .map_err(|fault| SettingsError::Form { path: path.clone(), what: fault.to_string() })
     }
 
-    /// What each tier seeds a tenant's store with.
+    /// What each tier seeds a tenant's store with; it has been compiled once, so that the first tenant does not find
+    /// what is wrong with it.
     ///
     /// # Errors
     /// What is wrong with a file.
     pub fn bundles(&self) -> Result<BTreeMap<String, PolicyBundle>, SettingsError> {
         let bundle = |(name, tier): (&String, &TierSettings)| {
             let schema = read(&self.folder.join(&tier.schema))?;
-            let policies = read(&self.folder.join(&tier.policies))?;
-            Ok((name.clone(), PolicyBundle { namespace: tier.namespace.clone(), schema, policies }))
+            let path = self.folder.join(&tier.policies);
+            let bundle = PolicyBundle { namespace: tier.namespace.clone(), schema, policies: read(&path)? };
+            bundle_check(&bundle).map_err(|what| {
+                let what = format!("with {} in [tiers.{name}]: {what}", tier.schema.display());
+                SettingsError::Form { path, what }
+            })?;
+            Ok((name.clone(), bundle))
         };
         self.tiers.iter().map(bundle).collect()
+    }
+
+    /// The application's address is one, if the settings name one.
+    ///
+    /// # Errors
+    /// [`PlaneError::Upstream`].
+    pub fn upstream_check(&self) -> Result<(), PlaneError> {
+        match &self.upstream {
+            UpstreamSettings::Address(address) => upstream_authority(address).map(drop),
+            UpstreamSettings::Command(_) => Ok(()),
+        }
     }
 
     /// The SQL that makes the tables of a managed cluster.
@@ -193,6 +214,20 @@ impl Settings {
         let texts = self.postgres.schema.iter().map(|path| read(&self.folder.join(path)));
         Ok(texts.collect::<Result<Vec<_>, _>>()?.join("\n"))
     }
+}
+
+/// An application's address, as the gateway takes it.
+pub(crate) fn upstream_authority(address: &str) -> Result<Authority, PlaneError> {
+    let authority: Option<Authority> = address.parse().ok();
+    authority
+        .filter(|authority| authority.port_u16().is_some())
+        .ok_or_else(|| PlaneError::Upstream(address.to_owned()))
+}
+
+fn bundle_check(bundle: &PolicyBundle) -> Result<(), String> {
+    let any = TenantId::new("any-tenant").map_err(|error| error.to_string())?;
+    let store = StoreId::new("ps-any-tenant").map_err(|error| error.to_string())?;
+    bundle.seed(store, any).map(drop).map_err(|fault| fault.to_string())
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, SettingsError> {

@@ -25,6 +25,9 @@ fn main() -> ExitCode {
         .with_max_level(tracing::Level::WARN)
         .without_time()
         .init();
+    // Lines stay whole: what a message says to run can be copied. A hook that is set already is as good.
+    let _ =
+        miette::set_hook(Box::new(|_| Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())));
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

@@ -1,0 +1,18 @@
+//! The whole chain in one process, from the parts that serve: real sockets, a real Postgres, the sample app behind the
+//! gateway. Parts are wrapped to count what is asked of them; none is replaced.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "what a test does not expect fails it"
+)]
+
+mod backend;
+mod bench;
+mod counting;
+mod decisions;
+mod policies;
+mod settings;
+mod tenants;

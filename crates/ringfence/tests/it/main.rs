@@ -1,0 +1,22 @@
+//! The program as a person runs it: started, asked, attacked, killed and started again, with the sample app behind it
+//! and a real Postgres. Nothing here links a part of the plane: processes, sockets and files only.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "what a test does not expect fails it"
+)]
+
+mod commands;
+mod crash;
+mod demo;
+mod explain;
+mod faults;
+mod http;
+mod init;
+mod isolation;
+mod process;
+mod program;
+mod session;
