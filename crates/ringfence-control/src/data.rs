@@ -96,6 +96,17 @@ impl Data {
         names(postgres).map(drop)
     }
 
+    /// Looks for the programs of a managed cluster, before anything is made.
+    ///
+    /// # Errors
+    /// [`ClusterError`] says what to install.
+    pub fn programs_check(settings: &PostgresSettings) -> Result<(), DataError> {
+        if settings.server.is_none() {
+            Binaries::find(settings.binaries.as_deref())?;
+        }
+        Ok(())
+    }
+
     async fn managed(
         settings: &Settings,
         dir: &Path,

@@ -93,6 +93,7 @@ impl Plane {
         settings.schema_sql()?;
         settings.upstream_check()?;
         Data::names_check(&settings.postgres)?;
+        Data::programs_check(&settings.postgres)?;
         std::fs::create_dir_all(dir).map_err(|error| PlaneError::folder(dir, error))?;
         let records = Records::open_sqlite(dir).await?;
         let keys = PlaneKeys::open(&records).await?;

@@ -1,6 +1,6 @@
 //! What the demo writes and prints, how soon, and that it stops and resumes.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use serde_json::Value;
 
@@ -72,10 +72,8 @@ fn what_it_prints_can_be_tried_line_by_line() {
 fn it_is_ready_in_ten_seconds_stops_without_a_trace_and_resumes() {
     let dir = scratch("resume");
     let mut plane = Plane::demo(&dir);
-    // Processor time, because what else this machine does must not fail a test; the wall's time is printed.
-    let spent = process::processor_seconds(plane.pid());
-    println!("ready after {:?}, {spent:.1} s of processor time", plane.ready_after);
-    assert!(spent < 10.0, "ready after {spent} s of processor time");
+    println!("ready after {:?}", plane.ready_after);
+    assert!(plane.ready_after < Duration::from_secs(10), "ready after {:?}", plane.ready_after);
     let (before, payment) = (plane.file("demo.json"), plane.payment("acme"));
     let token = plane.token("acme", "alice");
     let path = format!("/payments/{payment}");

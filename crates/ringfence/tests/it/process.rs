@@ -38,14 +38,6 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(sent.success(), "kill -s {name} {pid}");
 }
 
-/// Processor time of a process and of those it has waited for (proc(5): `stat`, in hundredths of a second).
-pub(crate) fn processor_seconds(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, after_name) = stat.rsplit_once(')').unwrap();
-    let ticks = after_name.split_whitespace().skip(11).take(4).map(|text| text.parse::<f64>().unwrap());
-    ticks.sum::<f64>() / 100.0
-}
-
 /// Asks until there is an answer; fails after `seconds`.
 pub(crate) fn until<T>(what: &str, seconds: u64, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = now();
@@ -54,7 +46,8 @@ pub(crate) fn until<T>(what: &str, seconds: u64, mut ask: impl FnMut() -> Option
             return answer;
         }
         assert!(began.elapsed() < Duration::from_secs(seconds), "{what}: not within {seconds} s");
-        std::thread::yield_now();
+        // A pause between questions, not a wait for an answer.
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 

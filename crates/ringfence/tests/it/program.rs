@@ -1,7 +1,7 @@
 //! The program under test, with the sample app beside it.
 //!
 //! Cargo builds programs of the package under test only. The sample app is another package, and the demo looks for it
-//! beside `ringfence`, so it is built here, once, into the same target folder and with the same profile.
+//! beside `ringfence`.
 
 use std::{
     fs,
@@ -17,23 +17,11 @@ use std::{
 
 const RINGFENCE: &str = env!("CARGO_BIN_EXE_ringfence");
 
-/// The program.
+/// The program. The sample app stands beside it: `cargo xtask test` builds it there first.
 pub(crate) fn path() -> &'static str {
-    static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(build_ledger);
+    let ledger = Path::new(RINGFENCE).with_file_name("ledger");
+    assert!(ledger.exists(), "{} is missing: run `cargo build --package ledger` first", ledger.display());
     RINGFENCE
-}
-
-fn build_ledger() {
-    let profile = Path::new(RINGFENCE).parent().unwrap();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "ledger", "--manifest-path"]);
-    cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"));
-    cargo.arg("--target-dir").arg(profile.parent().unwrap());
-    if profile.ends_with("release") {
-        cargo.arg("--release");
-    }
-    assert!(cargo.status().unwrap().success(), "the sample app does not build");
 }
 
 /// Runs a command of it to its end.

@@ -1,6 +1,7 @@
 //! A plane that runs, and how a test talks to it.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -27,6 +28,7 @@ pub(crate) struct Plane {
     pub(crate) dir: PathBuf,
     pub(crate) printed: String,
     pub(crate) ready_after: Duration,
+    tokens: Mutex<HashMap<(String, String), String>>,
     child: Child,
 }
 
@@ -58,7 +60,8 @@ impl Plane {
             printed.push_str(&line.unwrap());
             printed.push('\n');
             if printed.lines().next_back().is_some_and(|line| line.starts_with(READY)) {
-                return Self { dir: dir.to_owned(), printed, ready_after: began.elapsed(), child };
+                let (ready_after, tokens) = (began.elapsed(), Mutex::default());
+                return Self { dir: dir.to_owned(), printed, ready_after, tokens, child };
             }
         }
         panic!("{printed}{}", fs::read_to_string(log).unwrap());
@@ -143,9 +146,13 @@ impl Plane {
         serde_json::from_str(&said(&self.command(&[arguments, &["--json"]].concat()))).unwrap()
     }
 
-    /// An access token of a demo user.
+    /// An access token of a demo user; one for all tests, because sign-ins are counted.
     pub(crate) fn token(&self, tenant: &str, user: &str) -> String {
-        said(&self.command(&["token", "--tenant", tenant, "--user", user])).trim().to_owned()
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = tokens.entry((tenant.to_owned(), user.to_owned()));
+        let sign_in =
+            || said(&self.command(&["token", "--tenant", tenant, "--user", user])).trim().to_owned();
+        known.or_insert_with(sign_in).clone()
     }
 
     /// A database token of a demo user.
