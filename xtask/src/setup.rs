@@ -10,6 +10,7 @@ type Need = (&'static str, fn() -> bool, &'static str);
 const NEEDED: &[Need] = &[
     ("a C compiler and linker", compiler, "build-essential"),
     ("Postgres 15 or later", postgres, "postgresql"),
+    ("kill, which tests use", kill, "procps"),
 ];
 
 /// Installs what is missing.
@@ -51,6 +52,10 @@ fn debian() -> bool {
 
 fn compiler() -> bool {
     output("cc", &["--version"]).is_some()
+}
+
+fn kill() -> bool {
+    output("kill", &["-L"]).is_some()
 }
 
 fn postgres() -> bool {

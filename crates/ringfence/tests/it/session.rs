@@ -64,7 +64,8 @@ impl Plane {
                 return Self { dir: dir.to_owned(), printed, ready_after, tokens, child };
             }
         }
-        panic!("{printed}{}", fs::read_to_string(log).unwrap());
+        let ended = child.wait();
+        panic!("{ended:?}: {printed}{}", fs::read_to_string(log).unwrap());
     }
 
     pub(crate) fn pid(&self) -> u32 {
