@@ -11,7 +11,7 @@ use crate::{
     leak::Leak,
 };
 
-/// The isolation depth that says: no leak with up to two layers broken.
+/// The isolation depth that says: no leak with up to two layers broken, and every pair was tried.
 pub const DEEPER: u8 = 3;
 
 /// What the run found.
@@ -64,7 +64,17 @@ pub fn leaks(outcomes: &Outcomes) -> impl Iterator<Item = (&'static str, &Leak)>
 }
 
 impl Report {
-    /// The smallest number of broken layers at which each attack leaked; [`DEEPER`] where none of those run did.
+    /// How many layers were broken at once, at most: nothing is said of more.
+    pub fn tried(&self) -> u8 {
+        match (self.knockouts.is_empty(), self.pairs.is_empty()) {
+            (_, false) => 2,
+            (false, true) => 1,
+            (true, true) => 0,
+        }
+    }
+
+    /// The smallest number of broken layers at which each attack leaked; one more than [`Report::tried`] where it did
+    /// not, so [`DEEPER`] only where pairs were.
     pub fn depth(&self) -> BTreeMap<&'static str, u8> {
         let leaked =
             |outcomes: &Outcomes, id: &str| outcomes.get(id).is_some_and(|outcome| outcome.leak.is_some());
@@ -72,7 +82,7 @@ impl Report {
             _ if leaked(&self.intact, id) => 0,
             _ if self.knockouts.iter().any(|effect| leaked(&effect.outcomes, id)) => 1,
             _ if self.pairs.iter().any(|(_, outcomes)| leaked(outcomes, id)) => 2,
-            _ => DEEPER,
+            _ => self.tried().saturating_add(1),
         };
         self.intact.keys().map(|id| (*id, of(id))).collect()
     }

@@ -8,7 +8,7 @@ use crate::{
     attack::Family,
     corpus::{self, FAMILIES},
     outcome::LAYERS,
-    report::{DEEPER, Report, leaks},
+    report::{Report, leaks},
 };
 
 /// Width of the first column.
@@ -61,8 +61,14 @@ impl Report {
             }
         }
         let depth = self.depth();
-        let smallest = run.iter().filter_map(|(_, id)| depth.get(id)).min().copied().unwrap_or(DEEPER);
-        writeln!(f, "{:>9}{:>8}", run.len(), shown(smallest))
+        let tried = self.tried();
+        let smallest = run.iter().filter_map(|(_, id)| depth.get(id)).min().copied();
+        writeln!(
+            f,
+            "{:>9}{:>8}",
+            run.len(),
+            shown(smallest.unwrap_or_else(|| tried.saturating_add(1)), tried)
+        )
     }
 
     fn intact_leaks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,16 +147,24 @@ fn title(id: &str) -> &'static str {
     corpus::attacks().find(|(_, attack)| attack.id == id).map_or("", |(_, attack)| attack.title)
 }
 
-fn shown(depth: u8) -> String {
-    if depth >= DEEPER { ">2".to_owned() } else { depth.to_string() }
+/// A depth, or what it is more than: what was not tried is not claimed.
+fn shown(depth: u8, tried: u8) -> String {
+    if depth > tried { format!(">{tried}") } else { depth.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::shown;
     use crate::report::{
         Failed,
         tests::{outcomes, report},
     };
+
+    #[test]
+    fn what_was_not_tried_is_not_claimed() {
+        assert_eq!([shown(1, 0), shown(2, 1), shown(3, 2)], [">0", ">1", ">2"]);
+        assert_eq!([shown(0, 2), shown(1, 1), shown(2, 2)], ["0", "1", "2"]);
+    }
 
     #[test]
     fn the_table_reads_so() {
