@@ -90,8 +90,9 @@ pub fn classify(error: tokio_postgres::Error) -> DatabaseError {
         _ if *told.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
             Refusal::new(Layer::Database, Reason::Denied, "row security or a privilege")
         }
-        // Connection exceptions, insufficient resources, operator intervention: it may work later.
-        code if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
+        // Connection exceptions, insufficient resources, operator intervention, system and internal errors: no fault of
+        // the statement's, and it may work later.
+        code if ["08", "53", "57", "58", "XX"].iter().any(|class| code.starts_with(class)) => {
             Refusal::new(Layer::Guard, Reason::DependencyUnavailable, "the database can't be reached")
         }
         _ => return DatabaseError::Statement(error),

@@ -249,7 +249,12 @@ impl Exchange {
             let head = frame::head(from, longest).map_err(|BadFrame| Broken::Server)?;
             let Some(head) = head else { return Ok(Step::Wait) };
             let whole = from.len() >= head.len;
-            if matches!(head.tag, b'Z' | b'C' | b'G') && !whole {
+            let read = match head.tag {
+                b'Z' | b'C' | b'G' => true,
+                b'E' => matches!(self.expected.peek(), Some(Reply::Setting(_))),
+                _ => false,
+            };
+            if read && !whole {
                 return if head.len > limits::PG_STARTUP_BYTES {
                     Err(Broken::Server)
                 } else {
@@ -287,7 +292,9 @@ impl Exchange {
             return Ok(Rest::Pass(head.len));
         }
         let fits = match self.expected.next() {
-            Some(Reply::Setting(_)) if head.tag == b'E' => return Err(Broken::Settings),
+            Some(Reply::Setting(_)) if head.tag == b'E' && is_about_data(body) => {
+                return Err(Broken::Settings);
+            }
             Some(Reply::Tag(tag) | Reply::Setting(tag) | Reply::Context(tag)) => head.tag == tag,
             Some(Reply::Complete(text)) => head.tag == b'C' && command_tag(body) == text,
             Some(Reply::Idle) => head.tag == b'Z' && status(body)? == Status::Idle,
@@ -357,6 +364,11 @@ fn status(body: &[u8]) -> Result<Status, Broken> {
         b"E" => Ok(Status::Failed),
         _ => Err(Broken::Server),
     }
+}
+
+/// Whether an error says that a value is wrong (SQLSTATE class 22), and not, say, that Postgres is shutting down.
+fn is_about_data(error: &[u8]) -> bool {
+    error.split(|byte| *byte == 0).any(|field| field.starts_with(b"C22"))
 }
 
 fn command_tag(body: &[u8]) -> &str {

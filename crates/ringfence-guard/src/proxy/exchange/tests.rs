@@ -198,6 +198,30 @@ fn a_reset_must_be_answered_as_a_reset() {
     check(&[&[(b'Z', &b"I"[..])], &reset[..]].concat(), false);
 }
 
+/// A client is told that its setting is wrong only where Postgres says so, and not where Postgres goes down meanwhile.
+#[test]
+fn what_postgres_did_not_accept_is_told_from_postgres_going_down() {
+    let told = |fields: &[u8], piece: usize| {
+        let (mut asked, mut expected) = (BytesMut::new(), Expected::default());
+        prologue::settings(&mut asked, &mut expected, &[("TimeZone", "UTC".to_owned())]);
+        let mut exchange = Exchange::new(expected);
+        let [mut from_server, mut to_client, mut to_server] = <[BytesMut; 3]>::default();
+        let mut last = Ok(Step::Wait);
+        for piece in frames(&[(b'1', b""), (b'2', b""), (b'E', fields)]).chunks(piece) {
+            from_server.extend_from_slice(piece);
+            last = exchange.server(&mut from_server, &mut to_client, &mut to_server);
+        }
+        assert!(to_client.is_empty());
+        last
+    };
+    for piece in [1, 7, 100] {
+        let wrong = b"SERROR\0VERROR\0C22023\0Minvalid value\0\0";
+        assert_eq!(told(wrong, piece), Err(Broken::Settings));
+        let down = b"SFATAL\0VFATAL\0C57P01\0MC22 is not its code\0\0";
+        assert_eq!(told(down, piece), Err(Broken::Server));
+    }
+}
+
 #[test]
 fn nobody_authenticates_or_replicates_in_a_transaction() {
     for tag in [b'R', b'K', b'v', b'W'] {
