@@ -39,7 +39,7 @@ pub struct Verdict {
     /// The layer that refused, and why; absent where it was let through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<(Layer, Reason)>,
-    /// For which tenant: proved, or at an issuer the one addressed.
+    /// For which tenant: proved, or where the issuer or the guard refused, the one addressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// Who asked, as far as it is proved.

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use ringfence_context::{Layer, Part, Record, Verdict};
 use ringfence_guard::{
     Guard,
-    proxy::{self, GuardSettings, ServerSettings},
+    proxy::{GuardSettings, ServerSettings},
 };
 
 use crate::{parts::Parts, plane::Plane};
@@ -26,20 +25,6 @@ pub(crate) fn guard(plane: &Plane, parts: &Parts) -> Guard {
         Arc::clone(&parts.admit),
         Arc::clone(&parts.contexts),
         Arc::clone(&plane.clock),
-        Arc::new(Verdicts(Arc::new(plane.log.clone()))),
+        Arc::new(plane.log.clone()),
     )
-}
-
-/// The guard's verdicts into the decision log.
-struct Verdicts(Arc<dyn Record>);
-
-impl proxy::Record for Verdicts {
-    fn record(&self, found: proxy::Verdict) {
-        let passed: &[Layer] = if found.reason.is_none() { &[Layer::Token, Layer::Guard] } else { &[] };
-        let mut verdict = Verdict::passed(found.reference, found.at, Part::Guard, passed);
-        verdict.tenant = found.tenant;
-        verdict.refused = found.reason.map(|reason| (found.layer, reason));
-        verdict.detail = found.detail.into();
-        self.0.record(verdict);
-    }
 }

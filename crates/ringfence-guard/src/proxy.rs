@@ -20,9 +20,9 @@ mod prologue;
 mod reply;
 mod server;
 mod session;
+mod shares;
 mod startup;
 mod statement;
-mod verdict;
 
 use std::{
     sync::{
@@ -32,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-use ringfence_context::{Clock, Layer, Permit, Reference, Refusal, TenantId};
+use ringfence_context::{Clock, Layer, Part, Permit, Record, Reference, Refusal, TenantId, Verdict};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -43,12 +43,9 @@ use self::{
     cancel::Cancels,
     peer::Peer,
     pool::{Pool, SessionId},
+    shares::{Holder, Shares},
 };
-pub use self::{
-    endpoint::Endpoint,
-    server::ServerSettings,
-    verdict::{Record, Verdict},
-};
+pub use self::{endpoint::Endpoint, server::ServerSettings};
 use crate::admission::{Admit, Contexts};
 
 /// How long a client may take to open its connection, and to authenticate.
@@ -67,6 +64,8 @@ pub struct GuardSettings {
     pub server: ServerSettings,
     /// Most server connections.
     pub connections: usize,
+    /// Most server connections that one tenant holds.
+    pub connections_per_tenant: usize,
     /// Most clients.
     pub clients: usize,
     /// How long a transaction waits for a server connection.
@@ -78,11 +77,12 @@ pub struct GuardSettings {
 }
 
 impl GuardSettings {
-    /// 20 server connections, 1,000 clients, 10 s of waiting, 5 min per transaction, 5 s of grace.
+    /// 20 server connections, half of them at most one tenant's, 1,000 clients, 10 s of waiting, 5 min per transaction, 5 s of grace.
     pub fn new(server: ServerSettings) -> Self {
         Self {
             server,
             connections: 20,
+            connections_per_tenant: 10,
             clients: 1000,
             wait: Duration::from_secs(10),
             transaction: Duration::from_secs(300),
@@ -113,17 +113,32 @@ impl Shared {
         self.record_for(permit.map(|permit| permit.context().tenant()), reference, refusal);
     }
 
-    fn record_for(&self, tenant: Option<&TenantId>, reference: &Reference, refusal: Option<&Refusal>) {
-        let verdict = Verdict {
-            at: self.clock.now(),
-            reference: reference.clone(),
-            tenant: tenant.cloned(),
-            layer: refusal.map_or(Layer::Guard, |refusal| refusal.layer),
-            reason: refusal.map(|refusal| refusal.reason),
-            detail: refusal.map_or("session opened", |refusal| refusal.detail),
+    /// `addressed`: the tenant the client connects as, proved only where there is no refusal.
+    fn record_for(&self, addressed: Option<&TenantId>, reference: &Reference, refusal: Option<&Refusal>) {
+        let passed: &[Layer] = if refusal.is_none() { &[Layer::Token, Layer::Guard] } else { &[] };
+        let verdict = Verdict::passed(reference.clone(), self.clock.now(), Part::Guard, passed);
+        let verdict = match refusal {
+            None => Verdict { detail: "session opened".into(), ..verdict },
+            Some(refusal) => verdict.refused(refusal),
         };
-        verdict::trace(&verdict);
-        self.record.record(verdict);
+        trace(addressed, reference, refusal);
+        self.record.record(Verdict { tenant: addressed.cloned(), ..verdict });
+    }
+}
+
+/// Whose share of the connections a session uses.
+fn holder(permit: Option<&Permit>) -> Holder {
+    permit.map(|permit| permit.context().tenant().clone())
+}
+
+/// Writes the event every deployment has, whatever else records it.
+fn trace(addressed: Option<&TenantId>, reference: &Reference, refusal: Option<&Refusal>) {
+    let tenant = addressed.map_or("-", TenantId::as_str);
+    match refusal {
+        None => tracing::info!(%reference, tenant, "database session opened"),
+        Some(Refusal { layer, reason, detail }) => tracing::warn!(
+            %reference, tenant, layer = layer.name(), reason = reason.code(), detail, "database session refused"
+        ),
     }
 }
 
@@ -141,7 +156,8 @@ impl Guard {
         clock: Arc<dyn Clock>,
         record: Arc<dyn Record>,
     ) -> Self {
-        let pool = Pool::new(settings.server.clone(), settings.connections, settings.wait);
+        let places = Shares::new(settings.connections, settings.connections_per_tenant);
+        let pool = Pool::new(settings.server.clone(), places, settings.wait);
         let sessions = Semaphore::new(settings.clients);
         let (cancels, next_session) = (Arc::default(), AtomicU64::new(0));
         let shared =

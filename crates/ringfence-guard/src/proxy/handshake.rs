@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::{
     AUTHENTICATE_WITHIN, LAST_WORDS_WITHIN, Shared,
     frame::{self, HEAD_BYTES},
+    holder,
     peer::Peer,
     pool::SessionId,
     reply::{self, Failure, Severity, sqlstate},
@@ -115,7 +116,7 @@ async fn admit(
             "Leave out `options` and settings that change what statements do; SET them after connecting.",
         )));
     }
-    let parameters = shared.pool.parameters(id).await;
+    let parameters = shared.pool.parameters(id, holder(permit.as_ref())).await;
     let parameters = parameters
         .map_err(|error| Turned::Away(session::unavailable(Severity::Fatal, &error, &reference)))?;
     shared.record_for(user.as_ref(), &reference, None);

@@ -9,14 +9,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use super::{
     exchange::{Exchange, Step},
     prologue::{self, Expected},
     server::{ConnectError, Parameters, ServerConnection, ServerSettings},
+    shares::{Holder, NoPlace, Place, Shares},
 };
+use bytes::BytesMut;
 
 /// How long a reset may take.
 const CLEAN_WITHIN: Duration = Duration::from_secs(5);
@@ -37,8 +36,8 @@ pub(super) enum Trace {
 /// Why there is no connection.
 #[derive(Debug)]
 pub(super) enum PoolError {
-    /// All are leased.
-    Full,
+    /// All are leased, or all that are this tenant's.
+    NoPlace(NoPlace),
     Connect(ConnectError),
 }
 
@@ -46,33 +45,26 @@ pub(super) enum PoolError {
 pub(super) struct Lease {
     pub(super) server: ServerConnection,
     pub(super) trace: Trace,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// The connections of one database.
 pub(super) struct Pool {
     settings: ServerSettings,
     wait: Duration,
-    places: Arc<Semaphore>,
+    places: Arc<Shares>,
     idle: Mutex<Vec<(ServerConnection, Trace)>>,
     parameters: Mutex<Option<Parameters>>,
 }
 
 impl Pool {
-    pub(super) fn new(settings: ServerSettings, connections: usize, wait: Duration) -> Self {
-        Self {
-            settings,
-            wait,
-            places: Arc::new(Semaphore::new(connections)),
-            idle: Mutex::default(),
-            parameters: Mutex::default(),
-        }
+    pub(super) fn new(settings: ServerSettings, places: Arc<Shares>, wait: Duration) -> Self {
+        Self { settings, wait, places, idle: Mutex::default(), parameters: Mutex::default() }
     }
 
-    /// Lends a connection; waits for one in order of asking.
-    pub(super) async fn take(&self, session: SessionId) -> Result<Lease, PoolError> {
-        let place = tokio::time::timeout(self.wait, Arc::clone(&self.places).acquire_owned()).await;
-        let Ok(Ok(place)) = place else { return Err(PoolError::Full) };
+    /// Lends a connection; waits for one, fairly between tenants.
+    pub(super) async fn take(&self, session: SessionId, holder: Holder) -> Result<Lease, PoolError> {
+        let place = self.places.take(holder, self.wait).await.map_err(PoolError::NoPlace)?;
         while let Some((mut server, trace)) = self.pick(session) {
             if is_alive(&mut server) {
                 return Ok(Lease { server, trace, _place: place });
@@ -107,19 +99,23 @@ impl Pool {
             at.map(|at| idle.remove(at))
         };
         let Some((mut server, _)) = left else { return };
-        let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else { return };
+        let Some(_place) = self.places.try_take() else { return };
         if let Ok(true) = tokio::time::timeout(CLEAN_WITHIN, clean(&mut server)).await {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((server, Trace::New));
         }
     }
 
     /// What Postgres reports at start-up.
-    pub(super) async fn parameters(&self, session: SessionId) -> Result<Parameters, PoolError> {
+    pub(super) async fn parameters(
+        &self,
+        session: SessionId,
+        holder: Holder,
+    ) -> Result<Parameters, PoolError> {
         let known = self.parameters.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match known {
             Some(parameters) => Ok(parameters),
             None => {
-                let lease = self.take(session).await?;
+                let lease = self.take(session, holder).await?;
                 let parameters = Arc::clone(&lease.server.parameters);
                 let Lease { server, trace, _place } = lease;
                 self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((server, trace));

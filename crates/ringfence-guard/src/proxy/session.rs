@@ -16,11 +16,13 @@ use super::{
     cancel::CancelKey,
     exchange::{Broken, Exchange, Status, Step},
     frame::{self, Head},
+    holder,
     peer::{End, Gone, Peer, pump},
     pool::{Lease, PoolError, SessionId, Trace},
     prologue::{self, Expected},
     reply::{self, Failure, Severity, sqlstate},
     server::ServerConnection,
+    shares::NoPlace,
 };
 
 /// A client and what it was admitted with.
@@ -71,7 +73,7 @@ impl Session {
             if !matches!(head.tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'C' | b'F') {
                 return Err(Stop::Failure(protocol_violation()));
             }
-            match self.shared.pool.take(self.id).await {
+            match self.shared.pool.take(self.id, holder(self.permit.as_ref())).await {
                 Ok(lease) => {
                     if self.lease(lease).await? == Next::Goodbye {
                         return Ok(());
@@ -278,11 +280,18 @@ impl Session {
 /// What a client reads where there is no server connection for it.
 pub(super) fn unavailable(severity: Severity, error: &PoolError, reference: &Reference) -> Failure {
     match error {
-        PoolError::Full => Failure {
+        PoolError::NoPlace(NoPlace::Full) => Failure {
             severity,
             sqlstate: sqlstate::TOO_MANY_CONNECTIONS,
             message: "All connections to the database are in use.",
             hint: "Try again shortly; end transactions sooner, or raise the guard's connections.",
+            detail: None,
+        },
+        PoolError::NoPlace(NoPlace::Share) => Failure {
+            severity,
+            sqlstate: sqlstate::TOO_MANY_CONNECTIONS,
+            message: "This tenant's own transactions hold all connections it may have.",
+            hint: "End transactions sooner, or open fewer at a time.",
             detail: None,
         },
         PoolError::Connect(error) => {

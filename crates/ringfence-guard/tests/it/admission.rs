@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use ringfence_context::{Layer, Reason};
-use ringfence_guard::proxy::Verdict;
+use ringfence_context::{Layer, Part, Reason, Verdict};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fixture::{Tenant, World, ask, connect, fails, sqlstate};
@@ -104,8 +103,9 @@ async fn cv32_each_session_is_recorded_under_the_reference_the_client_read() {
     let detail = error.as_db_error().unwrap().detail().unwrap().to_owned();
     let verdicts = world.verdicts.0.lock().unwrap();
     let of = |n: usize| -> &Verdict { &verdicts[n] };
-    assert_eq!((of(0).reason, of(0).reference.as_str(), of(0).layer), (None, "req-17", Layer::Guard));
-    assert_eq!((of(1).reason, of(1).reference.as_str()), (Some(Reason::TenantMismatch), "req-17"));
+    assert_eq!((of(0).refused, of(0).reference.as_str(), of(0).part), (None, "req-17", Part::Guard));
+    let mismatch = Some((Layer::Guard, Reason::TenantMismatch));
+    assert_eq!((of(1).refused, of(1).reference.as_str()), (mismatch, "req-17"));
     assert!(detail.ends_with(of(2).reference.as_str()) && of(2).reference.as_str().starts_with("db-"));
 }
 

@@ -13,7 +13,8 @@ use std::{
 
 use ringfence_context::{
     AccessClaims, AccessVerifier, Clock, DatabaseContext, IssuerKeys, Issuers, Layer, Permit, RawToken,
-    Reason, Reference, Refusal, Seal, StoreAnswer, TenantContext, TenantId, TokenId, UnixTime, VerifyAccess,
+    Reason, Record, Reference, Refusal, Seal, StoreAnswer, TenantContext, TenantId, TokenId, UnixTime,
+    Verdict, VerifyAccess,
     database::Backend,
     id::{ClientId, Role, StoreId, Subject},
     key::{MacKey, SigningKey},
@@ -23,7 +24,7 @@ use ringfence_guard::{
     Admission, Binaries, Cluster, Guard, MintContexts, RoleName,
     cluster::{ClusterSettings, Durability},
     install::{self, Install},
-    proxy::{Endpoint, GuardSettings, Record, ServerSettings, Verdict},
+    proxy::{Endpoint, GuardSettings, ServerSettings},
 };
 use tokio::sync::{OnceCell, oneshot};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};

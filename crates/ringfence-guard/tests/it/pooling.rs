@@ -77,6 +77,32 @@ async fn a_full_pool_is_an_error_that_says_so_and_passes() {
 }
 
 #[tokio::test]
+async fn one_tenants_open_transactions_leave_room_for_others() {
+    let world = World::new().await;
+    let guard = world
+        .guard_with(|settings| {
+            settings.connections = 4;
+            settings.connections_per_tenant = 3;
+            settings.wait = Duration::from_millis(200);
+        })
+        .await;
+    let mut held = vec![];
+    for _ in 0..3 {
+        let acme = world.client(&guard, &world.acme).await;
+        ask(&acme, "BEGIN; SELECT 1").await.unwrap();
+        held.push(acme);
+    }
+    let one_more = world.client(&guard, &world.acme).await;
+    let error = one_more.query("SELECT 1", &[]).await.unwrap_err();
+    assert!(error.as_db_error().unwrap().message().contains("own transactions"), "{error:?}");
+    let globex = world.client(&guard, &world.globex).await;
+    assert_eq!(ask(&globex, "SELECT count(*) FROM accounts").await.unwrap(), "5");
+    held.pop();
+    let served = eventually(|| async { ask(&one_more, "SELECT count(*) FROM accounts").await.ok() }).await;
+    assert_eq!(served, "3");
+}
+
+#[tokio::test]
 async fn a_transaction_that_takes_too_long_is_ended() {
     let world = World::new().await;
     let guard = world
