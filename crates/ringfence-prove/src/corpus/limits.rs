@@ -2,11 +2,13 @@
 
 use futures_util::future::join_all;
 use ringfence_context::Layer;
+use tokio::time::timeout;
 
 use crate::{
     attack::{Family, attack, control},
     attacker::Attacker,
-    http::{PATIENCE, exchange},
+    database::Session,
+    http::{HASTE, PATIENCE, exchange},
     leak::Leak,
     outcome::Outcome,
     scene::VICTIM,
@@ -14,6 +16,9 @@ use crate::{
 
 /// The flood: connections, and requests on each.
 const FLOOD: (usize, usize) = (20, 100);
+
+/// Transactions left open.
+const TRANSACTIONS: usize = 64;
 
 /// How often the victim tries before it counts as starved.
 const TRIES: usize = 3;
@@ -72,12 +77,45 @@ pub(super) const FAMILY: Family = Family {
                 Outcome::answered(format!("{held} sessions")).leaking(starved(before, served))
             }
         ),
+        attack!(
+            "limit-transactions",
+            "as many open transactions as the guard gives: the victim is still served",
+            Guard,
+            Last,
+            |a| {
+                let before = queried(a).await;
+                let held = join_all((0..TRANSACTIONS).map(|_| timeout(HASTE, held(a)))).await;
+                let count = held.iter().filter(|held| matches!(held, Ok(Ok(_)))).count();
+                let during = queried(a).await;
+                drop(held);
+                let starved = before.stopped_by.is_none() && during.stopped_by.is_some();
+                let told = || Leak::oracle(format!("{count} held; the victim is told {}", during.told()));
+                Outcome::answered(format!("{count} transactions")).leaking(starved.then(told))
+            }
+        ),
     ],
     controls: &[control!("the victim is served when nobody is noisy", |a| match served(a).await {
         200 => Ok(()),
         status => Err(format!("{status}")),
     })],
 };
+
+/// A transaction left open.
+async fn held(a: &Attacker) -> Result<Session, Outcome> {
+    let session = a.session().await?;
+    match session.one("BEGIN; SELECT 1").await {
+        Outcome { stopped_by: None, .. } => Ok(session),
+        stopped => Err(stopped),
+    }
+}
+
+/// How the victim's own machine is answered by the database.
+async fn queried(a: &Attacker) -> Outcome {
+    match a.victims_session().await {
+        Ok(session) => session.one("SELECT 1").await,
+        Err(outcome) => outcome,
+    }
+}
 
 /// How the victim's own machine is served, apart from what the attacker receives.
 async fn served(a: &Attacker) -> u16 {
