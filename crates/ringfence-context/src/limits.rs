@@ -39,6 +39,15 @@ pub const FORM_BYTES: usize = 16 * 1024;
 /// Longest password, in bytes; a longer one is refused before it is hashed.
 pub const PASSWORD_BYTES: usize = 256;
 
+/// Most refusals a backend tells the plane at once.
+pub const REFUSALS_TOLD: usize = 100;
+
+/// Longest detail of a refusal that a backend tells, in bytes.
+pub const REFUSAL_DETAIL_BYTES: usize = 256;
+
+/// Most requests a backend remembers, to tell copies of them, of the last seconds.
+pub const REQUESTS_REMEMBERED: usize = 1_000_000;
+
 /// Largest start-up packet the guard reads, in bytes (Postgres itself: 10,000).
 pub const PG_STARTUP_BYTES: usize = 10_000;
 

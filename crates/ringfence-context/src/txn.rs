@@ -13,6 +13,7 @@ use crate::{
     limits,
     permit::Permit,
     refusal::{Layer, Reason, Refusal},
+    secret::Secret,
     time::UnixTime,
     token::RawToken,
 };
@@ -229,6 +230,17 @@ impl RequestBinding {
                 "the request is not the one the gateway sent",
             ))
         }
+    }
+
+    /// What a backend with this key shows when it tells the plane what it refused. The key can't be learnt from it.
+    pub fn reporter(&self) -> Secret<String> {
+        Secret::new(format!("rfb_{}", base64url(&self.0.derive("reporter").tag(&[]))))
+    }
+
+    /// Whether this is what such a backend shows, compared in constant time.
+    pub fn is_reporter(&self, shown: &str) -> bool {
+        let tag = shown.strip_prefix("rfb_").and_then(|tag| base64url_decode(tag).ok());
+        tag.is_some_and(|tag| self.0.derive("reporter").verifies(&[], &tag))
     }
 
     fn parts<'a>(request: &BoundRequest<'a>) -> [&'a [u8]; 6] {

@@ -19,6 +19,8 @@ pub enum Part {
     Issuer,
     /// The gateway.
     Gateway,
+    /// A backend, of what it refused by itself.
+    Backend,
     /// The decision API, asked by a backend.
     Api,
     /// The Postgres proxy.

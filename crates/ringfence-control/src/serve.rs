@@ -182,6 +182,7 @@ fn api_router(plane: &Plane, parts: &Parts) -> Router {
         issuers: Arc::clone(&plane.workflow.directory) as _,
         access: Arc::clone(&parts.access),
         txn: Arc::clone(&parts.txn),
+        binding: RequestBinding::new(plane.keys.binding.clone()),
         clock: Arc::clone(&plane.clock),
     })
 }

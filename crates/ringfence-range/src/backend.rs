@@ -17,6 +17,7 @@ use ringfence_sdk::{
     ask::{AskStore, Asking},
     client::Client,
     issuers::RemoteIssuers,
+    replay::Seen,
     session::{Proof, Subject as About},
     verify::Checking,
 };
@@ -35,6 +36,7 @@ pub(crate) async fn start(plane: &Plane, breaks: &[Layer]) -> Result<String, Str
         access: broken::access(breaks),
         txn: broken::txn(plane, breaks),
         binding: trust.binding().map_err(|error| error.to_string())?,
+        seen: Seen::default(),
         clock,
     });
     if breaks.contains(&Layer::Where) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use ringfence_context::{Reference, Refusal};
+use ringfence_context::{Clock, Part, Record, Reference, Refusal, Verdict, key::random};
 use tower::{Layer as TowerLayer, Service};
 
 use crate::{ask::AskStore, session::TenantSession, verify::Recheck};
@@ -18,12 +18,28 @@ use crate::{ask::AskStore, session::TenantSession, verify::Recheck};
 pub struct TenantLayer {
     recheck: Arc<dyn Recheck>,
     ask: Arc<dyn AskStore>,
+    record: Arc<dyn Record>,
+    clock: Arc<dyn Clock>,
 }
 
 impl TenantLayer {
-    /// A layer that verifies with `recheck` and decides with `ask`.
-    pub fn new(recheck: Arc<dyn Recheck>, ask: Arc<dyn AskStore>) -> Self {
-        Self { recheck, ask }
+    /// A layer that verifies with `recheck`, decides with `ask`, and tells `record` what it refused.
+    pub fn new(
+        recheck: Arc<dyn Recheck>,
+        ask: Arc<dyn AskStore>,
+        record: Arc<dyn Record>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { recheck, ask, record, clock }
+    }
+
+    /// A refusal on record: under the reference the request says it has, else under a new one.
+    fn refuse<B: From<Vec<u8>>>(&self, refusal: &Refusal, headers: &http::HeaderMap) -> Response<B> {
+        let now = self.clock.now();
+        let reference = sent_reference(headers)
+            .unwrap_or_else(|| Reference::make(now, random::<8>().map_or(0, u64::from_be_bytes)));
+        self.record.record(Verdict::passed(reference.clone(), now, Part::Backend, &[]).refused(refusal));
+        refuse(refusal, Some(&reference))
     }
 }
 
@@ -69,7 +85,7 @@ where
                     head.extensions.insert(TenantSession::new(proof, layer.ask));
                     inner.call(Request::from_parts(head, body)).await
                 }
-                Err(refusal) => Ok(refuse(&refusal, sent_reference(&head.headers).as_ref())),
+                Err(refusal) => Ok(layer.refuse(&refusal, &head.headers)),
             }
         })
     }

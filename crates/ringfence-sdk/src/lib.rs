@@ -11,12 +11,15 @@ pub mod client;
 pub mod database;
 pub mod issuers;
 pub mod layer;
+pub mod replay;
+pub mod report;
 pub mod session;
 pub mod trust;
 pub mod verify;
 
 pub use database::{Database, DatabaseError, TenantDatabase};
 pub use layer::TenantLayer;
+pub use report::Report;
 pub use ringfence_context as context;
 pub use session::TenantSession;
 pub use trust::Trust;

@@ -9,7 +9,7 @@ use ringfence_context::{
     txn::{BoundRequest, Purpose, RequestBinding, VerifyTxn},
 };
 
-use crate::{issuers::RemoteIssuers, session::Proof};
+use crate::{issuers::RemoteIssuers, replay::Seen, session::Proof};
 
 const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
 const TXN_TOKEN: HeaderName = HeaderName::from_static("txn-token");
@@ -35,6 +35,8 @@ pub struct Verify {
     pub txn: Arc<dyn VerifyTxn>,
     /// The per-request MAC.
     pub binding: RequestBinding,
+    /// Requests believed before.
+    pub seen: Seen,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -68,6 +70,7 @@ impl Verify {
             return Err(Refusal::new(Layer::Backend, Reason::SourcesDisagree, detail));
         }
         let edge = Permit::from_txn(&context, &txn)?;
+        self.seen.first(&sent.reference, now)?;
         Ok(Proof { context, edge, tokens: Arc::new(sent.tokens), reference: sent.reference })
     }
 

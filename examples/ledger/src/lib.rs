@@ -18,12 +18,12 @@ use axum::{
     routing::{get, post},
 };
 use ringfence_sdk::{
-    Database, Recheck, TenantLayer, Trust, Verify,
+    Database, Recheck, Report, TenantLayer, Trust, Verify,
     ask::{Ask, AskStore},
     client::Client,
-    context::AccessVerifier,
-    context::Clock,
+    context::{AccessVerifier, Clock, Record},
     issuers::RemoteIssuers,
+    replay::Seen,
     trust::TrustError,
 };
 
@@ -40,10 +40,14 @@ pub struct Ledger {
     pub recheck: Arc<dyn Recheck>,
     /// The tenant's policy store.
     pub ask: Arc<dyn AskStore>,
+    /// Where refusals of its own go.
+    pub record: Arc<dyn Record>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Ledger {
-    /// The app as a plane's trust file says.
+    /// The app as a plane's trust file says. To be called within a tokio runtime.
     ///
     /// # Errors
     /// Where the file holds what is not a key.
@@ -54,19 +58,24 @@ impl Ledger {
             access: Arc::new(AccessVerifier),
             txn: Arc::new(trust.txn_verifier()?),
             binding: trust.binding()?,
-            clock,
+            seen: Seen::default(),
+            clock: Arc::clone(&clock),
         };
         Ok(Self {
             database: Database::new(trust.guard, trust.database.clone()),
             filter: TenantFilter::default(),
             recheck: Arc::new(verify),
-            ask: Arc::new(Ask::new(client, &trust.api.to_string())),
+            ask: Arc::new(Ask::new(client.clone(), &trust.api.to_string())),
+            record: Report::start(client, trust),
+            clock,
         })
     }
 
     /// The API: see `openapi.yaml`.
     pub fn router(self) -> Router {
-        let layer = TenantLayer::new(Arc::clone(&self.recheck), Arc::clone(&self.ask));
+        let Self { recheck, ask, record, clock, .. } = &self;
+        let layer =
+            TenantLayer::new(Arc::clone(recheck), Arc::clone(ask), Arc::clone(record), Arc::clone(clock));
         Router::new()
             .route("/accounts", get(account::list).post(account::create))
             .route("/beneficiaries", get(beneficiary::list).post(beneficiary::create))

@@ -54,7 +54,8 @@ pub(crate) fn claimed_tenant(api: &Api, headers: &HeaderMap) -> Result<TenantId,
     Ok(api.issuers.issuer(&access::claimed_issuer(&raw)?)?.tenant.clone())
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+/// The one bearer token.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     let refuse = |reason, detail| Refusal::new(Layer::Token, reason, detail);
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or(refuse(Reason::TokenMissing, "no Authorization header"))?;

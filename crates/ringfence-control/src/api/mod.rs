@@ -1,7 +1,7 @@
 //! The plane's own HTTP API: operators manage tenants, backends ask for decisions. Mounted on a listener of its own.
 //!
-//! Two kinds of callers, and neither can pass for the other: an operator's token holds no tenant, a tenant's token opens
-//! no operator's door.
+//! Three kinds of callers, and none can pass for another: an operator's token holds no tenant, a tenant's token opens no
+//! operator's door, and a backend's own only takes what it refused.
 
 pub mod caller;
 pub mod client;
@@ -9,6 +9,7 @@ pub mod evaluation;
 pub mod explain;
 pub mod failure;
 pub mod policy;
+pub mod refusals;
 pub mod tenant;
 pub mod user;
 
@@ -20,7 +21,10 @@ use axum::{
     routing::{get, post, put},
 };
 use ringfence_authorization::Decide;
-use ringfence_context::{Clock, Issuers, Record, VerifyAccess, limits, txn::VerifyTxn};
+use ringfence_context::{
+    Clock, Issuers, Record, VerifyAccess, limits,
+    txn::{RequestBinding, VerifyTxn},
+};
 use ringfence_identity::Passwords;
 
 use crate::{decision_log::DecisionLog, workflow::Workflow};
@@ -44,6 +48,8 @@ pub struct Api {
     pub access: Arc<dyn VerifyAccess>,
     /// Verification of `Txn-Token`s.
     pub txn: Arc<dyn VerifyTxn>,
+    /// The key shared with the backend.
+    pub binding: RequestBinding,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -63,6 +69,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/tenants/{tenant}/policies", get(policy::list))
         .route("/v1/tenants/{tenant}/policies/{name}", put(policy::put).delete(policy::delete))
         .route("/v1/explain/{reference}", get(explain::explain))
+        .route("/v1/refusals", post(refusals::tell))
         .route("/t/{tenant}/access/v1/evaluation", post(evaluation::evaluate))
         .layer(DefaultBodyLimit::max(limits::REQUEST_BODY_BYTES))
         .with_state(api)

@@ -1,7 +1,7 @@
 //! Around the gateway: what reaches the application's own port, and statements of the tenant that disagree.
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use ringfence_context::{Layer, Reason};
+use ringfence_context::{Layer, Reason, Reference};
 use serde_json::json;
 
 use crate::{
@@ -50,6 +50,7 @@ fn cv21_a_direct_call_with_invented_or_copied_headers_is_denied() {
             ("copied, with a query", own.clone(), Method::GET, "/payments?all=1"),
             ("copied, for another method", own.clone(), Method::POST, "/payments"),
             ("a header twice", doubled, Method::GET, "/payments"),
+            ("an exact copy", own.clone(), Method::GET, "/payments"),
         ] {
             let answer = bench.send(&bench.backend, method, path, headers, "").await;
             assert_eq!(answer.refusal().0, "backend", "{what}");
@@ -63,12 +64,51 @@ fn cv22_statements_that_disagree_are_refused_at_the_backend() {
     with_bench(async |bench| {
         let (own, other) = sent(bench, "cv22", "cv22-other").await;
         let asked = bench.counts.of("cv22", Call::BackendDecision);
+        let mut refused = 0;
         for name in ["x-tenant-id", "txn-token", "authorization", "txn-binding", "ringfence-reference"] {
             let headers = with(&own, name, &other[name]);
-            let answer = bench.send(&bench.backend, Method::GET, "/payments", headers, "").await;
+            let answer = bench.send(&bench.backend, Method::GET, "/payments", headers.clone(), "").await;
             assert_eq!(answer.refusal().0, "backend", "{name}: {answer:?}");
+            refused = if name == "ringfence-reference" { 1 } else { refused + 1 };
+            let reference = Reference::new(headers["ringfence-reference"].to_str().unwrap()).unwrap();
+            let verdicts = bench.told_by_backend(&reference, refused).await;
+            // A backend's word, of no tenant: only operators see it.
+            assert!(verdicts.iter().all(|verdict| verdict.tenant.is_none()), "{name}: {verdicts:?}");
+            assert_eq!(verdicts[refused - 1].refused.unwrap().0, Layer::Backend, "{name}");
         }
         assert_eq!(bench.counts.of("cv22", Call::BackendDecision), asked, "nothing further was asked");
+    });
+}
+
+#[test]
+fn only_a_backend_tells_what_it_refused() {
+    with_bench(async |bench| {
+        bench.tenant("told").await;
+        let token = bench.token("told", "admin").await;
+        let tell = async |shown: &str, body: &str| {
+            let mut headers = bearer(shown);
+            headers.insert("content-type", "application/json".parse().unwrap());
+            bench.api(Method::POST, "/v1/refusals", headers, body).await.status
+        };
+        let one = json!({
+            "reference": "told-1", "layer": "backend", "reason": "txn_token_invalid", "detail": "as told",
+        });
+        let batch = |refusals: Vec<serde_json::Value>| json!({ "lost": 0, "refusals": refusals }).to_string();
+        for shown in ["", "rfb_", "rfb_AAAA", "rfo_AAAA", &token, &bench.reporter.replace("rfb_", "")] {
+            assert_eq!(tell(shown, &batch(vec![one.clone()])).await, StatusCode::UNAUTHORIZED, "{shown}");
+        }
+        let told = &bench.reporter;
+        assert_eq!(tell(told, &batch(vec![one.clone()])).await, StatusCode::NO_CONTENT);
+        let reference = Reference::new("told-1").unwrap();
+        assert_eq!(bench.told_by_backend(&reference, 1).await[0].detail, "as told");
+        let many = vec![one.clone(); ringfence_context::limits::REFUSALS_TOLD + 1];
+        assert_eq!(tell(told, &batch(many)).await, StatusCode::UNPROCESSABLE_ENTITY);
+        let mut long = one.clone();
+        long["detail"] = "x".repeat(ringfence_context::limits::REFUSAL_DETAIL_BYTES + 1).into();
+        assert_eq!(tell(told, &batch(vec![long])).await, StatusCode::UNPROCESSABLE_ENTITY);
+        let mut claiming = one.clone();
+        claiming["tenant"] = "told".into();
+        assert_eq!(tell(told, &batch(vec![claiming])).await, StatusCode::UNPROCESSABLE_ENTITY);
     });
 }
 
@@ -105,7 +145,7 @@ fn cv22_a_mismatch_at_the_decision_api_is_refused_and_on_record() {
                 with(&whole, "authorization", &other["authorization"]),
             ),
         ] {
-            let reference = ringfence_context::Reference::new(&format!("r-{}", what.len())).unwrap();
+            let reference = Reference::new(&format!("r-{}", what.len())).unwrap();
             let named = with(&headers, "ringfence-reference", &reference.as_str().parse().unwrap());
             let answer = ask(at, named).await;
             assert!([401, 403].contains(&answer.status.as_u16()), "{what}: {answer:?}");

@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use axum::{extract::Request as Incoming, middleware};
@@ -17,7 +18,7 @@ use hyper_util::{
 };
 use ledger::Ledger;
 use ringfence_context::{
-    Reference, TenantId,
+    Part, Reference, TenantId, Verdict,
     id::{ClientId, Role},
 };
 use ringfence_control::{
@@ -60,6 +61,8 @@ pub(crate) struct Bench {
     pub(crate) workflow: Workflow,
     pub(crate) log: DecisionLog,
     pub(crate) backend: String,
+    /// What the backend shows when it tells the plane something.
+    pub(crate) reporter: String,
     client: Client<HttpConnector, Full<Bytes>>,
     running: Running,
 }
@@ -122,7 +125,9 @@ impl Bench {
         let counts = Arc::new(Counts::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let backend = listener.local_addr().unwrap().to_string();
-        let ledger = Ledger::new(&trust(&plane).unwrap(), Arc::new(SystemClock)).unwrap();
+        let trust = trust(&plane).unwrap();
+        let reporter = trust.binding().unwrap().reporter().reveal().clone();
+        let ledger = Ledger::new(&trust, Arc::new(SystemClock)).unwrap();
         let arrived = Arc::clone(&counts);
         let count = middleware::from_fn(move |request: Incoming, next: middleware::Next| {
             arrived.arrived(request.headers());
@@ -133,7 +138,7 @@ impl Bench {
         let parts = counted(Parts::serving(&plane), &counts);
         let running = serve(plane, &parts, &backend).unwrap();
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
-        Self { counts, workflow, log, backend, client, running }
+        Self { counts, workflow, log, backend, reporter, client, running }
     }
 
     /// A new tenant.
@@ -210,6 +215,22 @@ impl Bench {
         *request.headers_mut() = headers;
         let (head, body) = self.client.request(request).await.unwrap().into_parts();
         Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+    }
+
+    /// What the backend has told it refused under this reference, as soon as it is so much.
+    pub(crate) async fn told_by_backend(&self, reference: &Reference, count: usize) -> Vec<Verdict> {
+        tokio::time::timeout(Duration::from_secs(10), async {
+            loop {
+                let mut verdicts = self.log.find(reference).unwrap();
+                verdicts.retain(|verdict| verdict.part == Part::Backend);
+                if verdicts.len() >= count {
+                    return verdicts;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("nothing told of {reference}"))
     }
 
     /// Writes one policy of a tenant, as the API does.
