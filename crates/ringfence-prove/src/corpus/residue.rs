@@ -9,8 +9,9 @@ use crate::{
     outcome::Outcome,
 };
 
-/// Transactions held open at once: more than a guard keeps connections for idle, fewer than it gives at most.
-const HELD: usize = 18;
+/// Transactions each of two tenants holds at once: together more than a guard keeps connections for idle, each fewer than
+/// one tenant gets.
+const HELD: usize = 9;
 
 pub(super) const FAMILY: Family = Family {
     name: "SQL residue and side doors",
@@ -300,8 +301,13 @@ async fn stored_for_role(a: &Attacker) -> Result<Outcome, Outcome> {
             "ALTER ROLE CURRENT_USER SUPERUSER",
         ])
         .await;
-    // Several transactions at once, so that the guard has to open new connections.
+    // Many transactions at once, of both, so that the guard has to open new connections, and some for the victim.
     let mut held = Vec::new();
+    for _ in 0..HELD {
+        let session = a.session().await?;
+        let _ = session.one("BEGIN; SELECT 1").await;
+        held.push(session);
+    }
     for _ in 0..HELD {
         let session = a.victims_session().await?;
         let taken = "SELECT current_setting('search_path') = 'pg_temp'
