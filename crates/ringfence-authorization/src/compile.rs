@@ -28,6 +28,10 @@ unless { principal has tenant && resource has tenant && principal.tenant == reso
 pub struct PolicyFault(String);
 
 impl PolicyFault {
+    pub(crate) fn schema(error: impl fmt::Display) -> Self {
+        Self(format!("the schema is not valid: {error}"))
+    }
+
     pub(crate) fn syntax(error: impl fmt::Display) -> Self {
         Self(format!("not valid Cedar: {error}"))
     }
@@ -59,8 +63,7 @@ impl CompiledStore {
     /// # Errors
     /// What is wrong, naming the policy.
     pub fn compile(document: &StoreDocument, revision: u64) -> Result<Self, PolicyFault> {
-        let (schema, _) = Schema::from_cedarschema_str(&document.schema)
-            .map_err(|error| PolicyFault(format!("the schema is not valid: {error}")))?;
+        let (schema, _) = Schema::from_cedarschema_str(&document.schema).map_err(PolicyFault::schema)?;
         let policies = parse(document)?;
         validate(&schema, &policies)?;
         Ok(Self {
@@ -117,14 +120,21 @@ impl CompiledStore {
 }
 
 fn parse(document: &StoreDocument) -> Result<PolicySet, PolicyFault> {
+    let mut set = own_policies(document)?;
+    let guardrail = Policy::parse(Some(PolicyId::new(format!("{RESERVED}guardrail"))), GUARDRAIL);
+    let inside = |error: &dyn fmt::Display| PolicyFault(format!("the guardrail: {error}"));
+    set.add(guardrail.map_err(|error| inside(&error))?).map_err(|error| inside(&error))?;
+    Ok(set)
+}
+
+/// What is the tenant's own of a store: all but the guardrail.
+pub(crate) fn own_policies(document: &StoreDocument) -> Result<PolicySet, PolicyFault> {
     let mut set = PolicySet::new();
-    let guardrail = format!("{RESERVED}guardrail");
     let add = |set: &mut PolicySet, name: &str, text: &str| {
         let fault = |error: &dyn fmt::Display| PolicyFault(format!("policy \"{name}\": {error}"));
         let policy = Policy::parse(Some(PolicyId::new(name)), text).map_err(|error| fault(&error))?;
         set.add(policy).map_err(|error| fault(&error))
     };
-    add(&mut set, &guardrail, GUARDRAIL)?;
     for (name, text) in &document.policies {
         check_name(name)?;
         add(&mut set, name, text)?;

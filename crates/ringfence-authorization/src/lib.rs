@@ -7,12 +7,14 @@
 pub mod bundle;
 pub mod compile;
 pub mod document;
+pub mod proof;
 pub mod question;
 pub mod stores;
 
 pub use bundle::PolicyBundle;
 pub use compile::{CompiledStore, PolicyFault};
 pub use document::{StoreDocument, TemplateLink};
+pub use proof::{Proof, Prover};
 pub use question::{Facts, Question, Resource};
 pub use stores::{Decide, Stores, StoresError};
 
