@@ -10,6 +10,7 @@ type Need = (&'static str, fn() -> bool, &'static str);
 const NEEDED: &[Need] = &[
     ("a C compiler and linker", compiler, "build-essential"),
     ("Postgres 15 or later", postgres, "postgresql"),
+    ("cvc5, the solver that proves policies", cvc5, "cvc5"),
     ("kill, which tests use", kill, "procps"),
 ];
 
@@ -52,6 +53,10 @@ fn debian() -> bool {
 
 fn compiler() -> bool {
     output("cc", &["--version"]).is_some()
+}
+
+fn cvc5() -> bool {
+    output("cvc5", &["--version"]).is_some()
 }
 
 fn kill() -> bool {

@@ -7,6 +7,7 @@
 pub mod bundle;
 pub mod compile;
 pub mod document;
+pub mod gate;
 pub mod proof;
 pub mod question;
 pub mod stores;
@@ -14,7 +15,8 @@ pub mod stores;
 pub use bundle::PolicyBundle;
 pub use compile::{CompiledStore, PolicyFault};
 pub use document::{StoreDocument, TemplateLink};
-pub use proof::{Proof, Prover};
+pub use gate::{Gate, Publishable, Standing, WhenUnproved};
+pub use proof::SolverSettings;
 pub use question::{Facts, Question, Resource};
 pub use stores::{Decide, Stores, StoresError};
 

@@ -14,7 +14,7 @@ mod solver;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use cedar_policy::Schema;
 use quick_cache::sync::Cache;
@@ -42,40 +42,29 @@ pub enum Proof {
 }
 
 /// Why it is not known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unproved {
     /// The solver can't be started.
+    #[error("the solver can't be started ({0}): install cvc5, or name it under [solver] in ringfence.toml")]
     NoSolver(String),
     /// It took too long.
+    #[error("the proof took too long: make the policies simpler or fewer")]
     TooSlow,
     /// It gave up.
+    #[error("the solver could not decide: make the policies simpler")]
     Unknown,
     /// Something in the policies or the schema is not in the fragment that can be translated.
+    #[error("this can't be proved: {0}")]
     OutOfFragment(String),
     /// An entity type without `tenant: String`.
+    #[error("give every entity type that an action applies to an attribute `tenant: String`: {0}")]
     NoTenant(String),
     /// The solver's answer does not stand up to Cedar's authorizer.
+    #[error("the solver found a request that Cedar decides otherwise")]
     NotReplayed,
     /// The solver failed.
+    #[error("the solver failed: {0}")]
     Failed(String),
-}
-
-impl fmt::Display for Unproved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSolver(why) => {
-                write!(f, "the solver can't be started ({why}): install cvc5, or name it in the settings")
-            }
-            Self::TooSlow => f.write_str("the proof took too long: make the policies simpler or fewer"),
-            Self::Unknown => f.write_str("the solver could not decide: make the policies simpler"),
-            Self::OutOfFragment(what) => write!(f, "this can't be proved: {what}"),
-            Self::NoTenant(what) => {
-                write!(f, "give every entity type an action applies to an attribute `tenant: String`: {what}")
-            }
-            Self::NotReplayed => f.write_str("the solver found a request that Cedar decides otherwise"),
-            Self::Failed(why) => write!(f, "the solver failed: {why}"),
-        }
-    }
 }
 
 /// Proves, and remembers what it proved.

@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     compile::{CompiledStore, PolicyFault},
     document::StoreDocument,
+    gate::Publishable,
+    proof::{Counterexample, Unproved},
     question::Question,
 };
 
@@ -63,6 +65,12 @@ pub enum StoresError {
     /// The text is not a valid store.
     #[error(transparent)]
     Policy(#[from] PolicyFault),
+    /// It is not safe: here is a request.
+    #[error("refused, because {0}")]
+    Refuted(Arc<Counterexample>),
+    /// Whether it is safe is not known.
+    #[error("refused, because it is not proved to be safe: {0}")]
+    Unproved(Unproved),
     /// The state refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -149,17 +157,16 @@ impl Stores {
         found.map(|stored| (stored.value, stored.revision)).ok_or(StoresError::Missing)
     }
 
-    /// Replaces the tenant's store if it is still at `revision`; it is valid, or nothing changes. Enforced from the
-    /// next question on.
+    /// Replaces the tenant's store if it is still at `revision`. Enforced from the next question on.
     ///
     /// # Errors
-    /// [`StoresError::Policy`] says what is wrong with the text.
+    /// A conflict where the store has changed since.
     pub async fn document_put(
         &self,
-        document: &StoreDocument,
+        publishable: &Publishable,
         revision: Revision,
     ) -> Result<(), StoresError> {
-        CompiledStore::compile(document, 0)?;
+        let document = publishable.document();
         let scope = Scope::Tenant(document.tenant.clone());
         let draft = Draft::put(&scope, POLICY_STORE, document.id.as_str(), document)?;
         self.records.commit(vec![draft.expect(Expect::Revision(revision))]).await?;
@@ -226,7 +233,8 @@ impl Stores {
 ///
 /// # Errors
 /// [`StoreError::Invalid`].
-pub fn store_create(document: &StoreDocument) -> Result<Vec<Draft>, StoreError> {
+pub fn store_create(publishable: &Publishable) -> Result<Vec<Draft>, StoreError> {
+    let document = publishable.document();
     let StoreDocument { id, tenant, .. } = document;
     let row = StoreMapRow { tenant: tenant.clone(), store: id.clone() };
     Ok(vec![

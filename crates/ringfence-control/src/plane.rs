@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use ringfence_authorization::Stores;
+use ringfence_authorization::{Gate, Stores};
 use ringfence_context::{Clock, Secret, key::Jwks, operator::OperatorRecord, txn::TxnVerifier};
 use ringfence_gateway::limit::RateLimits;
 use ringfence_guard::cluster::Durability;
@@ -103,6 +103,13 @@ impl Plane {
         let stores = Stores::load(records.clone(), Arc::clone(&clock)).await?;
         tokio::spawn(Arc::clone(&stores).follow());
         let data = Data::open(&settings, dir, &keys.guard, durability).await?;
+        let gate = Gate::new((&settings.solver).into()).await;
+        match gate.solver() {
+            Ok(solver) => tracing::info!(solver, "policies are proved before they are published"),
+            Err(error) => {
+                tracing::warn!(error, "policies can't be proved, so they can't be changed: install cvc5")
+            }
+        }
         let rates = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.rate));
         let workflow = Workflow {
             tenants: Tenants::new(records.clone()),
@@ -113,6 +120,7 @@ impl Plane {
             data: Arc::new(data),
             limits: Arc::new(RateLimits::new(rates)),
             bundles: Arc::new(bundles),
+            gate: Arc::new(gate),
         };
         workflow.take_up().await?;
         let plane = Self {

@@ -4,10 +4,11 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use http::uri::Authority;
-use ringfence_authorization::PolicyBundle;
+use ringfence_authorization::{PolicyBundle, SolverSettings, WhenUnproved};
 use ringfence_context::{TenantId, id::StoreId};
 use ringfence_gateway::{RouteTable, limit::Rate};
 use serde::Deserialize;
@@ -54,6 +55,9 @@ pub struct Settings {
     pub postgres: PostgresSettings,
     /// The route table's file.
     pub routes: PathBuf,
+    /// The solver that proves policies.
+    #[serde(default)]
+    pub solver: Solver,
     /// Tiers by name.
     pub tiers: BTreeMap<String, TierSettings>,
     /// The Cedar action that permits a direct database session.
@@ -135,6 +139,41 @@ pub struct ServerSettings {
     pub app_password_file: PathBuf,
 }
 
+/// The solver that proves policies, and what one proof may take.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Solver {
+    /// The program: a path, or a name to be found.
+    pub program: PathBuf,
+    /// Seconds.
+    pub seconds: u64,
+    /// Memory, in MiB.
+    pub memory: u32,
+}
+
+impl Default for Solver {
+    fn default() -> Self {
+        let SolverSettings { program, time, memory } = SolverSettings::default();
+        Self { program, seconds: time.as_secs(), memory }
+    }
+}
+
+impl From<&Solver> for SolverSettings {
+    fn from(solver: &Solver) -> Self {
+        let Solver { program, seconds, memory } = solver;
+        Self { program: program.clone(), time: Duration::from_secs(*seconds), memory: *memory }
+    }
+}
+
+/// What a tier's stores begin with, and what may be published in them.
+#[derive(Debug, Clone)]
+pub struct TierPolicies {
+    /// What they begin with.
+    pub bundle: PolicyBundle,
+    /// What becomes of a change that can't be proved.
+    pub unproved: WhenUnproved,
+}
+
 /// A tier.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -147,6 +186,9 @@ pub struct TierSettings {
     pub schema: PathBuf,
     /// The Cedar policies and templates new tenants start with.
     pub policies: PathBuf,
+    /// What becomes of a change to policies that can neither be proved safe nor refuted: `"refuse"` or `"accept"`.
+    #[serde(default)]
+    pub unproved: WhenUnproved,
 }
 
 impl Settings {
@@ -181,7 +223,7 @@ impl Settings {
     ///
     /// # Errors
     /// What is wrong with a file.
-    pub fn bundles(&self) -> Result<BTreeMap<String, PolicyBundle>, SettingsError> {
+    pub fn bundles(&self) -> Result<BTreeMap<String, TierPolicies>, SettingsError> {
         let bundle = |(name, tier): (&String, &TierSettings)| {
             let schema = read(&self.folder.join(&tier.schema))?;
             let path = self.folder.join(&tier.policies);
@@ -190,7 +232,7 @@ impl Settings {
                 let what = format!("with {} in [tiers.{name}]: {what}", tier.schema.display());
                 SettingsError::Form { path, what }
             })?;
-            Ok((name.clone(), bundle))
+            Ok((name.clone(), TierPolicies { bundle, unproved: tier.unproved }))
         };
         self.tiers.iter().map(bundle).collect()
     }

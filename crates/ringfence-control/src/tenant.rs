@@ -51,6 +51,9 @@ pub enum TenantError {
     /// No such tier.
     #[error("there is no tier \"{0}\" in ringfence.toml")]
     Tier(String),
+    /// No such policy.
+    #[error("there is no policy \"{0}\"")]
+    NoPolicy(String),
     /// Not an id.
     #[error(transparent)]
     Id(#[from] IdError),

@@ -3,10 +3,10 @@
 //! A tenant is refused everywhere until its last step, and from the first step of leaving on. A crash between steps
 //! leaves it in a state that says so; the same call resumes.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ringfence_authorization::{
-    PolicyBundle, Stores, StoresError,
+    Gate, Standing, StoreDocument, Stores, StoresError,
     stores::{store_create, store_delete},
 };
 use ringfence_context::{
@@ -19,6 +19,7 @@ use ringfence_store::{Expect, Records, StoreError};
 
 use crate::{
     data::Data,
+    settings::TierPolicies,
     tenant::{Tenant, TenantError, TenantStatus, Tenants},
 };
 
@@ -43,7 +44,9 @@ pub struct Workflow {
     /// Rates.
     pub limits: Arc<RateLimits>,
     /// What each tier seeds a store with.
-    pub bundles: Arc<std::collections::BTreeMap<String, PolicyBundle>>,
+    pub bundles: Arc<BTreeMap<String, TierPolicies>>,
+    /// What stands in front of every change to a policy store.
+    pub gate: Arc<Gate>,
 }
 
 impl Workflow {
@@ -52,7 +55,7 @@ impl Workflow {
     /// # Errors
     /// [`TenantError::Exists`] where the id is or was in use; what a step refuses, after which the same call resumes.
     pub async fn onboard(&self, id: TenantId, display_name: &str, tier: &str) -> Result<Tenant, TenantError> {
-        let bundle = self.bundles.get(tier).ok_or(TenantError::Tier(tier.to_owned()))?;
+        let policies = self.tier(tier)?;
         let tenant = self.onboard_begin(id, display_name, tier).await?;
         absent_is_fine(self.records.tenant_add(&tenant.id).await)?;
         exists_is_fine(self.pools.pool_create(&tenant.id, &tenant.display_name).await)?;
@@ -61,7 +64,7 @@ impl Workflow {
         exists_is_fine(
             self.pools.client_create_public(&tenant.id, &cli, "Ringfence command line", loopback).await,
         )?;
-        self.store_seed(&tenant.id, bundle).await?;
+        self.store_seed(&tenant.id, policies).await?;
         let pool = self.pools.pool_get(&tenant.id).await?;
         self.data.tenant_admit(&tenant.id, &pool.database_key()).await?;
         self.limits.tier_put(tenant.id.clone(), tier);
@@ -90,14 +93,36 @@ impl Workflow {
         }
     }
 
-    async fn store_seed(&self, tenant: &TenantId, bundle: &PolicyBundle) -> Result<(), TenantError> {
+    fn tier(&self, tier: &str) -> Result<&TierPolicies, TenantError> {
+        self.bundles.get(tier).ok_or_else(|| TenantError::Tier(tier.to_owned()))
+    }
+
+    /// Changes a tenant's policy store; enforced from the next question on. Says what is known of the result.
+    ///
+    /// # Errors
+    /// What is wrong with the result: then nothing changes.
+    pub async fn policies_change(
+        &self,
+        id: &TenantId,
+        change: impl FnOnce(&mut StoreDocument) -> Result<(), TenantError>,
+    ) -> Result<Standing, TenantError> {
+        let tenant = self.tenants.tenant_get(id).await?.value;
+        let (mut document, revision) = self.stores.document(id).await?;
+        change(&mut document)?;
+        let publishable = self.gate.check(document, self.tier(&tenant.tier)?.unproved).await?;
+        self.stores.document_put(&publishable, revision).await?;
+        Ok(publishable.standing().clone())
+    }
+
+    async fn store_seed(&self, tenant: &TenantId, policies: &TierPolicies) -> Result<(), TenantError> {
         match self.stores.document(tenant).await {
             Ok(_) => return Ok(()),
             Err(StoresError::Missing) => {}
             Err(error) => return Err(error.into()),
         }
-        let document = bundle.seed(StoreId::new(&format!("ps-{tenant}"))?, tenant.clone())?;
-        self.records.commit(store_create(&document)?).await?;
+        let document = policies.bundle.seed(StoreId::new(&format!("ps-{tenant}"))?, tenant.clone())?;
+        let publishable = self.gate.check(document, policies.unproved).await?;
+        self.records.commit(store_create(&publishable)?).await?;
         Ok(())
     }
 

@@ -30,7 +30,9 @@ impl From<Refusal> for ApiFailure {
 impl From<TenantError> for ApiFailure {
     fn from(error: TenantError) -> Self {
         match error {
-            TenantError::Missing => Self::Told(StatusCode::NOT_FOUND, error.to_string()),
+            TenantError::Missing | TenantError::NoPolicy(_) => {
+                Self::Told(StatusCode::NOT_FOUND, error.to_string())
+            }
             TenantError::Exists | TenantError::Status(..) => {
                 Self::Told(StatusCode::CONFLICT, error.to_string())
             }
@@ -62,7 +64,9 @@ impl From<IdentityError> for ApiFailure {
 impl From<StoresError> for ApiFailure {
     fn from(error: StoresError) -> Self {
         match error {
-            StoresError::Policy(fault) => Self::invalid(fault.to_string()),
+            StoresError::Policy(_) | StoresError::Refuted(_) | StoresError::Unproved(_) => {
+                Self::invalid(error.to_string())
+            }
             StoresError::Store(error) => error.into(),
             StoresError::Missing => Self::Told(StatusCode::NOT_FOUND, error.to_string()),
         }

@@ -1,16 +1,19 @@
-//! Policies of a tenant, for operators. What does not fit the schema is refused and nothing changes.
+//! Policies of a tenant, for operators. What does not fit the schema or is not proved safe is refused and nothing changes.
 
 use std::collections::BTreeMap;
 
 use axum::{
     Json,
     extract::{Path, State},
-    http::StatusCode,
 };
+use ringfence_authorization::{Standing, StoreDocument};
 use ringfence_context::TenantId;
 use serde::Serialize;
 
-use crate::api::{Api, caller::Operator, failure::ApiFailure};
+use crate::{
+    api::{Api, caller::Operator, failure::ApiFailure},
+    tenant::TenantError,
+};
 
 /// A tenant's policies, without the platform's.
 #[derive(Debug, Serialize)]
@@ -35,6 +38,13 @@ pub async fn list(
     Ok(Json(Shown { schema, policies, templates, revision }))
 }
 
+/// What has been published.
+#[derive(Debug, Serialize)]
+pub struct Published {
+    #[serde(flatten)]
+    standing: Standing,
+}
+
 /// `PUT /v1/tenants/{tenant}/policies/{name}` with the policy's text.
 ///
 /// # Errors
@@ -44,11 +54,12 @@ pub async fn put(
     _: Operator,
     Path((tenant, name)): Path<(TenantId, String)>,
     text: String,
-) -> Result<StatusCode, ApiFailure> {
-    let (mut document, revision) = api.workflow.stores.document(&tenant).await?;
-    document.policies.insert(name, text);
-    api.workflow.stores.document_put(&document, revision).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Json<Published>, ApiFailure> {
+    let put = |document: &mut StoreDocument| {
+        document.policies.insert(name, text);
+        Ok(())
+    };
+    Ok(Json(Published { standing: api.workflow.policies_change(&tenant, put).await? }))
 }
 
 /// `DELETE /v1/tenants/{tenant}/policies/{name}`.
@@ -59,11 +70,10 @@ pub async fn delete(
     State(api): State<Api>,
     _: Operator,
     Path((tenant, name)): Path<(TenantId, String)>,
-) -> Result<StatusCode, ApiFailure> {
-    let (mut document, revision) = api.workflow.stores.document(&tenant).await?;
-    if document.policies.remove(&name).is_none() {
-        return Err(ApiFailure::Told(StatusCode::NOT_FOUND, format!("there is no policy \"{name}\"")));
-    }
-    api.workflow.stores.document_put(&document, revision).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Json<Published>, ApiFailure> {
+    let remove = |document: &mut StoreDocument| match document.policies.remove(&name) {
+        Some(_) => Ok(()),
+        None => Err(TenantError::NoPolicy(name)),
+    };
+    Ok(Json(Published { standing: api.workflow.policies_change(&tenant, remove).await? }))
 }

@@ -17,6 +17,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use ledger::Ledger;
+use ringfence_authorization::StoreDocument;
 use ringfence_context::{
     Part, Reference, TenantId, Verdict,
     id::{ClientId, Role},
@@ -235,10 +236,24 @@ impl Bench {
 
     /// Writes one policy of a tenant, as the API does.
     pub(crate) async fn policy_put(&self, tenant: &str, name: &str, text: &str) -> Result<(), String> {
-        let stores = &self.workflow.stores;
-        let (mut document, revision) = stores.document(&id(tenant)).await.unwrap();
-        document.policies.insert(name.to_owned(), text.to_owned());
-        stores.document_put(&document, revision).await.map(drop).map_err(|error| error.to_string())
+        self.policies_change(tenant, |document| {
+            document.policies.insert(name.to_owned(), text.to_owned());
+        })
+        .await
+    }
+
+    /// Changes a tenant's policy store, as the API does.
+    pub(crate) async fn policies_change(
+        &self,
+        tenant: &str,
+        change: impl FnOnce(&mut StoreDocument),
+    ) -> Result<(), String> {
+        let change = |document: &mut StoreDocument| {
+            change(document);
+            Ok(())
+        };
+        let changed = self.workflow.policies_change(&id(tenant), change).await;
+        changed.map(drop).map_err(|error| error.to_string())
     }
 }
 

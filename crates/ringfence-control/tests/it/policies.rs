@@ -1,7 +1,10 @@
 //! Policies of tenants that differ, and change under load.
 
 use http::StatusCode;
-use ringfence_authorization::stores::{StoreMapRow, store_map_put};
+use ringfence_authorization::{
+    Gate, SolverSettings, Standing, StoreDocument, WhenUnproved,
+    stores::{StoreMapRow, store_map_put},
+};
 use ringfence_context::id::StoreId;
 
 use crate::{
@@ -17,10 +20,11 @@ fn cv09_tenants_hold_different_schemas_at_the_same_time() {
         for tenant in ["cv09-wide", "cv09-plain"] {
             bench.tenant(tenant).await;
         }
-        let stores = &bench.workflow.stores;
-        let (mut document, revision) = stores.document(&id("cv09-wide")).await.unwrap();
-        document.schema = document.schema.replace("action ListAccounts,", "action Archive, ListAccounts,");
-        stores.document_put(&document, revision).await.unwrap();
+        let wider = |document: &mut StoreDocument| {
+            document.schema =
+                document.schema.replace("action ListAccounts,", "action Archive, ListAccounts,");
+        };
+        bench.policies_change("cv09-wide", wider).await.unwrap();
         let archive = "permit (principal, action == Ledger::Action::\"Archive\", resource);";
         bench.policy_put("cv09-wide", "archive", archive).await.unwrap();
         let refused = bench.policy_put("cv09-plain", "archive", archive).await.unwrap_err();
@@ -29,6 +33,62 @@ fn cv09_tenants_hold_different_schemas_at_the_same_time() {
             let token = bench.token(tenant, "viewer").await;
             assert_eq!(bench.get(tenant, &token, "/payments").await.status, StatusCode::OK);
         }
+    });
+}
+
+#[test]
+fn a_change_that_opens_a_way_across_tenants_changes_nothing() {
+    with_bench(async |bench| {
+        bench.tenant("gate").await;
+        let before = bench.workflow.stores.document(&id("gate")).await.unwrap();
+        let boundary = |document: &mut StoreDocument| drop(document.policies.remove("own-tenant-only"));
+        let weaker = |document: &mut StoreDocument| {
+            let policy = "forbid (principal, action, resource)
+                unless { principal.tenant == resource.tenant || principal in Ledger::Role::\"service\" };";
+            document.policies.insert("own-tenant-only".to_owned(), policy.to_owned());
+        };
+        let schema = |document: &mut StoreDocument| {
+            let schema = &document.schema;
+            document.schema =
+                schema.replace("entity Book = { tenant: String }", "entity Book = { tenant?: String }");
+        };
+        let errs = |document: &mut StoreDocument| {
+            let policy = "forbid (principal, action == Ledger::Action::\"CreatePayment\", resource)
+                when { context has amount && context.amount * 2 > 10 };";
+            document.policies.insert("overflows".to_owned(), policy.to_owned());
+        };
+        for (what, told, outcome) in [
+            (
+                "boundary",
+                "of one tenant is allowed a resource of another",
+                bench.policies_change("gate", boundary).await,
+            ),
+            ("weaker", "Ledger::Role::\"service\"", bench.policies_change("gate", weaker).await),
+            ("schema", "tenant", bench.policies_change("gate", schema).await),
+            ("errs", "overflow", bench.policies_change("gate", errs).await),
+        ] {
+            let error = outcome.unwrap_err();
+            assert!(error.contains(told), "{what}: {error}");
+        }
+        assert_eq!(bench.workflow.stores.document(&id("gate")).await.unwrap(), before);
+    });
+}
+
+#[test]
+fn without_a_solver_nothing_is_published_unless_the_tier_says_so() {
+    with_bench(async |bench| {
+        bench.tenant("unproved").await;
+        let settings = SolverSettings { program: "no-such-solver".into(), ..SolverSettings::default() };
+        let gate = Gate::new(settings).await;
+        let (document, _) = bench.workflow.stores.document(&id("unproved")).await.unwrap();
+        let refused = gate.check(document.clone(), WhenUnproved::Refuse).await.unwrap_err().to_string();
+        assert!(refused.contains("not proved to be safe") && refused.contains("install cvc5"), "{refused}");
+        let accepted = gate.check(document.clone(), WhenUnproved::Accept).await.unwrap();
+        assert!(matches!(accepted.standing(), Standing::Unproved(why) if why.contains("no-such-solver")));
+        // What is known to be wrong is refused all the same.
+        let mut invalid = document;
+        invalid.policies.insert("bad".to_owned(), "permit (".to_owned());
+        assert!(gate.check(invalid, WhenUnproved::Accept).await.is_err());
     });
 }
 
@@ -47,9 +107,8 @@ fn cv17_a_change_is_enforced_by_the_first_request_after_it_and_the_delay_is_prin
             let refused = bench.get("cv17", &token, "/payments").await;
             slowest = slowest.max(began.elapsed());
             assert_eq!(refused.refusal().1, "denied", "change {number}");
-            let (mut document, revision) = bench.workflow.stores.document(&id("cv17")).await.unwrap();
-            document.policies.remove(&policy);
-            bench.workflow.stores.document_put(&document, revision).await.unwrap();
+            let thaw = |document: &mut StoreDocument| drop(document.policies.remove(&policy));
+            bench.policies_change("cv17", thaw).await.unwrap();
         }
         println!("policy change to refusal, slowest of 20: {slowest:?}");
     });

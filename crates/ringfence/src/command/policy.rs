@@ -25,7 +25,7 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Write a policy from a file; it fits the schema or nothing changes
+    /// Write a policy from a file; it fits the schema and is proved safe, or nothing changes
     Put {
         /// The policy's name
         name: String,
@@ -67,17 +67,27 @@ impl PolicyCommand {
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
                 let path = format!("/v1/tenants/{tenant}/policies/{name}");
                 let answer = caller.send(&running.api, Method::PUT, &path, headers, policy).await?;
-                print(common.json, &answer.json()?, |_| {
-                    "written; enforced from the next request on".to_owned()
-                });
+                print(common.json, &answer.json()?, |standing| published("written", standing));
             }
             Self::Delete { name, tenant, common } => {
                 let path = format!("/v1/tenants/{tenant}/policies/{name}");
                 let done = caller.api(&common.dir, Method::DELETE, &path, None).await?;
-                print(common.json, &done, |_| "deleted; enforced from the next request on".to_owned());
+                print(common.json, &done, |standing| published("deleted", standing));
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What is known of a change.
+fn published(done: &str, standing: &Value) -> String {
+    let told = |what: &str| standing.get(what).and_then(Value::as_str);
+    match (told("proved"), told("unproved")) {
+        (Some(solver), _) => format!("{done}, proved safe by {solver}; enforced from the next request on"),
+        (None, why) => {
+            let why = why.unwrap_or_default();
+            format!("{done}, NOT proved safe; enforced from the next request on\n{why}")
+        }
     }
 }
 
