@@ -62,7 +62,13 @@ impl Question<'_> {
             ("subject".to_owned(), text(self.context.subject().as_str())),
         ]);
         entities.push(Entity::new(principal.clone(), attributes, roles).map_err(|_| Unfit)?);
-        entities.push(self.resource_entity(&resource, schema)?);
+        // Who asks about themselves is one entity. What else the asker knows of it can't be said of the principal.
+        let oneself = resource == principal
+            && self.resource.attributes.is_empty()
+            && self.resource.tenant == *self.context.tenant();
+        if !oneself {
+            entities.push(self.resource_entity(&resource, schema)?);
+        }
 
         let facts = Value::Object(self.facts.clone());
         let facts = Context::from_json_value(facts, Some((schema, &action))).map_err(|_| Unfit)?;

@@ -74,9 +74,9 @@ pub trait Issuers: Send + Sync {
     /// [`Reason::TenantInactive`], [`Reason::TokenRevoked`] or [`Reason::DependencyUnavailable`].
     fn check_live(&self, context: &TenantContext) -> Result<(), Refusal>;
 
-    /// The revision the answers are of: part of any cache key, so that what was verified with keys since replaced is
-    /// verified again.
-    fn revision(&self) -> u64;
+    /// The revision of what is known of this tenant's issuer: part of any cache key, so that what was verified with keys
+    /// since replaced is verified again. What happens to other tenants does not change it.
+    fn revision(&self, tenant: &TenantId) -> u64;
 }
 
 /// A token whose signature, issuer, audience and times hold. Which tenant it may act for is not settled yet.

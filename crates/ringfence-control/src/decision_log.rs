@@ -1,7 +1,8 @@
 //! The decision log: every verdict of every part, as JSON lines, found again by reference.
 //!
-//! Recording never blocks a request: verdicts go through a bounded queue to a thread that writes them. What could not be
-//! queued is counted and said in the log itself, so that a gap is known as one.
+//! Recording never waits for the disk: verdicts are put down in memory, and a thread of the log's own takes them away
+//! together and writes them, so that no request pays for waking it. What there was no room for is counted and said in
+//! the log itself, so that a gap is known as one.
 
 use std::{
     fs::{File, OpenOptions},
@@ -9,9 +10,9 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
     },
     time::Duration,
 };
@@ -19,7 +20,7 @@ use std::{
 use ringfence_context::{Record, Reference, Verdict};
 
 /// Verdicts that may wait to be written.
-const QUEUE: usize = 65_536;
+const WAITING: usize = 65_536;
 
 /// Size at which a new file is begun, in bytes.
 const FILE_BYTES: u64 = 64 * 1024 * 1024;
@@ -32,14 +33,17 @@ const WRITE_WITHIN: Duration = Duration::from_millis(50);
 /// The log of one plane. Clones share it.
 #[derive(Debug, Clone)]
 pub struct DecisionLog {
-    queue: SyncSender<Entry>,
-    lost: Arc<AtomicU64>,
+    waiting: Arc<Waiting>,
+    /// Asks the writer to write now, and to say when it has. It ends when nobody can ask any more.
+    writer: Sender<SyncSender<()>>,
     folder: PathBuf,
 }
 
-enum Entry {
-    Verdict(Box<Verdict>),
-    Written(SyncSender<()>),
+/// Verdicts put down to be written.
+#[derive(Debug, Default)]
+struct Waiting {
+    verdicts: Mutex<Vec<Verdict>>,
+    lost: AtomicU64,
 }
 
 impl DecisionLog {
@@ -50,11 +54,12 @@ impl DecisionLog {
     pub fn open(dir: &Path) -> std::io::Result<Self> {
         let folder = dir.join("decisions");
         std::fs::create_dir_all(&folder)?;
-        let (queue, entries) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
-        let writer = Writer { file: append(&folder)?, folder: folder.clone(), lost: Arc::clone(&lost) };
-        std::thread::Builder::new().name("decisions".to_owned()).spawn(move || writer.run(&entries))?;
-        Ok(Self { queue, lost, folder })
+        let (writer, asked) = channel();
+        let waiting = Arc::new(Waiting::default());
+        let (file, written) = append(&folder)?;
+        let thread = Writer { file, written, folder: folder.clone(), waiting: Arc::clone(&waiting) };
+        std::thread::Builder::new().name("decisions".to_owned()).spawn(move || thread.run(&asked))?;
+        Ok(Self { waiting, writer, folder })
     }
 
     /// Every verdict of one request, in order of time. Reads files: not for the request path.
@@ -63,7 +68,7 @@ impl DecisionLog {
     /// Where the log can't be read.
     pub fn find(&self, reference: &Reference) -> std::io::Result<Vec<Verdict>> {
         let (written, wait) = sync_channel(1);
-        if self.queue.send(Entry::Written(written)).is_ok() {
+        if self.writer.send(written).is_ok() {
             let _ = wait.recv_timeout(Duration::from_secs(5));
         }
         let mut found = Vec::new();
@@ -86,54 +91,81 @@ impl DecisionLog {
 
 impl Record for DecisionLog {
     fn record(&self, verdict: Verdict) {
-        if self.queue.try_send(Entry::Verdict(Box::new(verdict))).is_err() {
+        self.waiting.put(verdict);
+    }
+}
+
+impl Waiting {
+    fn put(&self, verdict: Verdict) {
+        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        if verdicts.len() < WAITING {
+            verdicts.push(verdict);
+        } else {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Takes all away and leaves `empty` for the next, with the room it has.
+    fn take(&self, empty: &mut Vec<Verdict>) {
+        std::mem::swap(&mut *self.verdicts.lock().unwrap_or_else(PoisonError::into_inner), empty);
     }
 }
 
 struct Writer {
     file: BufWriter<File>,
+    /// Bytes in the file.
+    written: u64,
     folder: PathBuf,
-    lost: Arc<AtomicU64>,
+    waiting: Arc<Waiting>,
 }
 
 impl Writer {
-    fn run(mut self, entries: &Receiver<Entry>) {
+    fn run(mut self, asked: &Receiver<SyncSender<()>>) {
+        let mut batch = Vec::new();
         loop {
-            let outcome = match entries.recv_timeout(WRITE_WITHIN) {
-                Ok(Entry::Verdict(verdict)) => self.write(&verdict),
-                Ok(Entry::Written(done)) => {
-                    let flushed = self.file.flush();
-                    let _ = done.try_send(());
-                    flushed
-                }
-                Err(RecvTimeoutError::Timeout) => self.file.flush().and_then(|()| self.rotate()),
-                Err(RecvTimeoutError::Disconnected) => {
-                    let _ = self.file.flush();
-                    return;
-                }
-            };
-            if let Err(error) = outcome {
-                // Full disk or the like: the verdict is in the process's own log, and counted.
-                self.lost.fetch_add(1, Ordering::Relaxed);
+            let asked = asked.recv_timeout(WRITE_WITHIN);
+            self.waiting.take(&mut batch);
+            let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            if let Err(error) = self.write(&batch).and_then(|()| self.rotate()) {
+                // Full disk or the like: which of them are whole in the file is not known, so all are counted.
+                self.waiting.lost.fetch_add(count, Ordering::Relaxed);
                 tracing::error!(%error, "the decision log can't be written");
-                std::thread::sleep(WRITE_WITHIN);
+            }
+            batch.clear();
+            match asked {
+                Ok(done) => drop(done.try_send(())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn write(&mut self, verdict: &Verdict) -> std::io::Result<()> {
-        let lost = self.lost.swap(0, Ordering::Relaxed);
+    fn write(&mut self, batch: &[Verdict]) -> std::io::Result<()> {
+        let lost = self.waiting.lost.load(Ordering::Relaxed);
+        let mut line = Vec::with_capacity(512);
         if lost > 0 {
-            writeln!(self.file, "{{\"lost\":{lost}}}")?;
+            writeln!(line, "{{\"lost\":{lost}}}")?;
+            self.put(&line)?;
         }
-        serde_json::to_writer(&mut self.file, verdict)?;
-        self.file.write_all(b"\n")
+        for verdict in batch {
+            line.clear();
+            serde_json::to_writer(&mut line, verdict)?;
+            line.push(b'\n');
+            self.put(&line)?;
+        }
+        self.file.flush()?;
+        // Said: what was lost since is for the next line.
+        self.waiting.lost.fetch_sub(lost, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn put(&mut self, line: &[u8]) -> std::io::Result<()> {
+        self.written = self.written.saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX));
+        self.file.write_all(line)
     }
 
     fn rotate(&mut self) -> std::io::Result<()> {
-        if self.file.get_ref().metadata()?.len() < FILE_BYTES {
+        if self.written < FILE_BYTES {
             return Ok(());
         }
         for number in (0..FILES).rev() {
@@ -142,14 +174,16 @@ impl Writer {
                 std::fs::rename(from, path(&self.folder, number.saturating_add(1)))?;
             }
         }
-        self.file = append(&self.folder)?;
+        (self.file, self.written) = append(&self.folder)?;
         Ok(())
     }
 }
 
-fn append(folder: &Path) -> std::io::Result<BufWriter<File>> {
+/// The file being written, with the bytes it has already.
+fn append(folder: &Path) -> std::io::Result<(BufWriter<File>, u64)> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path(folder, 0))?;
-    Ok(BufWriter::with_capacity(256 * 1024, file))
+    let written = file.metadata()?.len();
+    Ok((BufWriter::with_capacity(256 * 1024, file), written))
 }
 
 fn path(folder: &Path, number: u32) -> PathBuf {
@@ -164,23 +198,60 @@ mod tests {
 
     use super::*;
 
+    const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000);
+
+    fn verdict(random: u64) -> Verdict {
+        let reference = Reference::make(NOW, random);
+        let mut verdict =
+            Verdict::passed(reference, NOW, Part::Gateway, &[Layer::Token, Layer::Authorization]);
+        verdict.policies = vec!["everyone-reads".to_owned()];
+        verdict.detail = Cow::Borrowed("found");
+        verdict
+    }
+
     #[test]
     fn cv32_a_verdict_is_found_by_its_reference_alone() {
         let dir = tempfile::tempdir().unwrap();
         let log = DecisionLog::open(dir.path()).unwrap();
-        let now = UnixTime::from_seconds(1_800_000_000);
-        let verdict = |random| {
-            let reference = Reference::make(now, random);
-            let mut verdict =
-                Verdict::passed(reference, now, Part::Gateway, &[Layer::Token, Layer::Authorization]);
-            verdict.policies = vec!["everyone-reads".to_owned()];
-            verdict.detail = Cow::Borrowed("found");
-            verdict
-        };
         for random in 0..1000 {
             log.record(verdict(random));
         }
-        assert_eq!(log.find(&Reference::make(now, 7)).unwrap(), [verdict(7)]);
-        assert_eq!(log.find(&Reference::make(now, 5000)).unwrap(), []);
+        assert_eq!(log.find(&Reference::make(NOW, 7)).unwrap(), [verdict(7)]);
+        assert_eq!(log.find(&Reference::make(NOW, 5000)).unwrap(), []);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_counted_and_said() {
+        let waiting = Waiting::default();
+        let full = u64::try_from(WAITING).unwrap();
+        for random in 0..full + 3 {
+            waiting.put(verdict(random));
+        }
+        assert_eq!(waiting.lost.load(Ordering::Relaxed), 3);
+        let mut taken = Vec::new();
+        waiting.take(&mut taken);
+        assert_eq!(taken.len(), WAITING);
+
+        let dir = tempfile::tempdir().unwrap();
+        let log = DecisionLog::open(dir.path()).unwrap();
+        log.waiting.lost.store(3, Ordering::Relaxed);
+        log.record(verdict(1));
+        assert_eq!(log.find(&Reference::make(NOW, 1)).unwrap(), [verdict(1)]);
+        let written = std::fs::read_to_string(path(&log.folder, 0)).unwrap();
+        assert_eq!(written.matches("{\"lost\":3}\n").count(), 1, "{written}");
+        assert_eq!(log.waiting.lost.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_new_file_is_begun_also_where_the_log_is_never_idle() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().to_owned();
+        let (file, _) = append(&folder).unwrap();
+        let mut writer =
+            Writer { file, written: FILE_BYTES, folder: folder.clone(), waiting: <_>::default() };
+        writer.write(&[verdict(1)]).and_then(|()| writer.rotate()).unwrap();
+        writer.write(&[verdict(2)]).and_then(|()| writer.rotate()).unwrap();
+        let lines = |number| std::fs::read_to_string(path(&folder, number)).unwrap().lines().count();
+        assert_eq!((lines(0), lines(1)), (1, 1));
     }
 }

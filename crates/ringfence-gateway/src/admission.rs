@@ -1,12 +1,12 @@
 //! The one admission point for HTTP: from a request's head to a proved tenant.
 //!
 //! Verified tokens are remembered under a key that carries the tenant presented at, the token's hash and the revision
-//! of the keys it was verified with. What can change without a new revision is asked again on every request: expiry,
+//! of that tenant's keys it was verified with. What can change without a new revision is asked again on every request: expiry,
 //! suspension, revocation.
 
 use std::sync::{Arc, Mutex};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
 use ringfence_context::{
     Clock, Issuers, Layer, Permit, RawToken, Reason, Reference, Refusal, TenantContext, TenantId, UnixTime,
@@ -49,7 +49,7 @@ pub struct Granted {
     /// The policies that determined it.
     pub policies: Vec<String>,
     /// The `Txn-Token`, with the second it was signed in.
-    pub txn: Mutex<Option<(u64, Arc<str>)>>,
+    pub txn: Mutex<Option<(u64, HeaderValue)>>,
 }
 
 impl Admission {
@@ -69,7 +69,8 @@ impl Admission {
         now: UnixTime,
     ) -> Result<Arc<Admitted>, Refusal> {
         let raw = bearer(headers)?;
-        let key = TokenKey { tenant: tenant.clone(), token: raw.hash(), revision: self.issuers.revision() };
+        let key =
+            TokenKey { tenant: tenant.clone(), token: raw.hash(), revision: self.issuers.revision(tenant) };
         let admitted = match self.verified.get(&key) {
             Some(admitted) if admitted.context.expires() > now => admitted,
             _ => {

@@ -120,9 +120,8 @@ impl Gateway {
         let facts = facts::collect(&found.route.facts, head.uri.query(), body.read()).map_err(known)?;
         let granted = self.permit(&admitted, &found, facts)?;
 
-        let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
-        let stamp =
-            Stamp { method: head.method.as_str(), target: &target, route: &found.route.name, reference, now };
+        let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let stamp = Stamp { method: head.method.as_str(), target, route: &found.route.name, reference, now };
         self.parts.strip.strip(&mut head.headers);
         let allowed = |refusal| Refused::after(&[Layer::Token, Layer::Authorization], refusal, &admitted);
         self.parts.mint.stamp(&mut head.headers, &granted, &stamp).map_err(allowed)?;
@@ -132,6 +131,7 @@ impl Gateway {
             policies: granted.policies.clone(),
             ..Verdict::passed(reference.clone(), now, Part::Gateway, PASSED).of(&admitted.context)
         };
+        drop(segments);
         let sent = self.parts.upstream.send(assemble(head, body)).await.map_err(allowed)?;
         self.parts.record.record(verdict);
         Ok(sent)
@@ -147,7 +147,8 @@ impl Gateway {
         let context = &admitted.context;
         let known = |refusal| Refused::after(&[Layer::Token], refusal, admitted);
         let (revision, names_resources) = self.parts.decide.revision(context.tenant()).map_err(known)?;
-        let memorable = facts.is_empty() && !(names_resources && found.id.is_some());
+        let any_id = found.id.is_none() || !(names_resources || found.route.asks_about_askers());
+        let memorable = facts.is_empty() && any_id;
         if memorable && let Some(granted) = admitted.granted(found.route.index, revision) {
             return Ok(granted);
         }

@@ -5,6 +5,7 @@
 //! the bytes that were decided on. Everything else is refused here, and the application is not touched.
 
 pub mod admission;
+mod connection;
 pub mod exchange;
 pub mod facts;
 pub mod forward;

@@ -42,6 +42,15 @@ pub struct Route {
     id: Option<usize>,
 }
 
+impl Route {
+    /// Whether its resources are of a type that those who ask, their roles or actions have. A policy that names one of
+    /// these may mean the resource (`resource == App::User::"owner"`) as well as the asker, and can compare the two
+    /// (`resource == principal`): an answer about one such resource holds for no other.
+    pub fn asks_about_askers(&self) -> bool {
+        ["User", "Client", "Role", "Action"].contains(&&*self.resource)
+    }
+}
+
 /// A route found for a request.
 #[derive(Debug)]
 pub struct RouteMatch<'a> {
@@ -112,16 +121,16 @@ impl RouteTable {
     }
 
     /// The route of a request, if there is one.
-    pub fn find<'a>(&'a self, method: &Method, segments: &'a Segments) -> Option<RouteMatch<'a>> {
+    pub fn find<'a>(&'a self, method: &Method, segments: &'a Segments<'_>) -> Option<RouteMatch<'a>> {
         let segments = segments.as_slice();
         let same_size = self.routes.get(&(method.clone(), segments.len()))?;
         let route = same_size.iter().find(|route| {
             route.pattern.iter().zip(segments).all(|(piece, segment)| match piece {
-                Piece::Literal(literal) => literal == segment,
+                Piece::Literal(literal) => literal.as_str() == &**segment,
                 Piece::Parameter(_) => true,
             })
         })?;
-        let id = route.id.and_then(|at| segments.get(at)).map(String::as_str);
+        let id = route.id.and_then(|at| segments.get(at)).map(|id| &**id);
         Some(RouteMatch { route, id })
     }
 

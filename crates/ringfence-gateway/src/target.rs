@@ -3,19 +3,21 @@
 //! A path that two readers could read differently is refused, not repaired: encoded separators and dots, dot segments,
 //! empty segments, backslashes, parameters (`;`), encoded control characters and double encoding (RFC 3986 section 6).
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 use ringfence_context::{Layer, Reason, Refusal, limits};
 
 /// A path whose segments have one reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segments(Vec<String>);
+pub struct Segments<'a>(Vec<Cow<'a, str>>);
 
-impl Segments {
+impl<'a> Segments<'a> {
     /// Reads a path.
     ///
     /// # Errors
     /// [`Reason::RequestMalformed`] where it has more than one reading.
-    pub fn read(path: &str) -> Result<Self, Refusal> {
+    pub fn read(path: &'a str) -> Result<Self, Refusal> {
         if path.len() > limits::REQUEST_TARGET_BYTES {
             return Err(malformed("target too long"));
         }
@@ -27,12 +29,12 @@ impl Segments {
     }
 
     /// The decoded segments.
-    pub fn as_slice(&self) -> &[String] {
+    pub fn as_slice(&self) -> &[Cow<'a, str>] {
         &self.0
     }
 }
 
-fn segment(text: &str) -> Result<String, Refusal> {
+fn segment(text: &str) -> Result<Cow<'_, str>, Refusal> {
     // RFC 3986 pchar without ';', and nothing outside ASCII.
     let legal = |byte: u8| {
         byte.is_ascii_alphanumeric()
@@ -61,7 +63,7 @@ fn segment(text: &str) -> Result<String, Refusal> {
     if decoded != text && decoded.starts_with('.') {
         return Err(malformed("an encoded dot"));
     }
-    Ok(decoded.into_owned())
+    Ok(decoded)
 }
 
 pub(crate) const fn malformed(detail: &'static str) -> Refusal {

@@ -42,39 +42,41 @@ impl Mint {
         let internal = |detail| Refusal::new(Layer::Routing, Reason::Internal, detail);
         let token = self.token(granted, request).ok_or(internal("signing failed"))?;
         let tenant = granted.permit.context().tenant().as_str();
+        let txn = token.to_str().map_err(|_| internal("a Txn-Token"))?;
         let binding = self.binding.bind(&BoundRequest {
             method: request.method,
             target: request.target,
             tenant,
             reference: request.reference.as_str(),
-            txn: &token,
+            txn,
         });
         let mut put = |name: HeaderName, value: &str| {
             HeaderValue::from_str(value).map(|value| headers.insert(name, value)).map(drop)
         };
         put(TENANT, tenant)
-            .and_then(|()| put(TXN_TOKEN, &token))
             .and_then(|()| put(TXN_BINDING, &binding))
             .and_then(|()| put(REFERENCE, request.reference.as_str()))
-            .map_err(|_| internal("a header value"))
+            .map_err(|_| internal("a header value"))?;
+        headers.insert(TXN_TOKEN, token);
+        Ok(())
     }
 
     /// The `Txn-Token` of this permit and second, signed once.
-    fn token(&self, granted: &Granted, request: &Stamp<'_>) -> Option<Arc<str>> {
+    fn token(&self, granted: &Granted, request: &Stamp<'_>) -> Option<HeaderValue> {
         let second = request.now.seconds();
         let mut kept = granted.txn.lock().ok()?;
         if let Some((signed, token)) = kept.as_ref()
             && *signed == second
         {
-            return Some(Arc::clone(token));
+            return Some(token.clone());
         }
         let reference = request.reference.clone();
         let minted = self
             .signer
             .mint(&granted.permit, Purpose::Request, request.route, reference, request.now)
             .ok()?;
-        let token: Arc<str> = minted.into();
-        *kept = Some((second, Arc::clone(&token)));
+        let token = HeaderValue::try_from(minted).ok()?;
+        *kept = Some((second, token.clone()));
         Some(token)
     }
 }

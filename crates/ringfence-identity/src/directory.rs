@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use ringfence_context::{
     Clock, IssuerKeys, Issuers, Layer, Reason, Refusal, TenantContext, TenantId, TokenId, UnixTime,
     id::Subject, key::MacKey,
@@ -69,10 +69,18 @@ pub struct Directory {
 #[derive(Default, Clone)]
 struct Snapshot {
     revision: Revision,
-    /// The revision at which any issuer last changed.
-    issuers: Revision,
-    tenants: HashMap<TenantId, Arc<Entry>>,
+    /// How many times any pool was read anew.
+    readings: u64,
+    tenants: HashMap<TenantId, Known>,
     by_url: HashMap<String, TenantId>,
+}
+
+/// A tenant's pool, and which reading it is of: also the end of a key is a new one, with which nothing in the state
+/// changes.
+#[derive(Clone)]
+struct Known {
+    reading: u64,
+    entry: Arc<Entry>,
 }
 
 enum Entry {
@@ -188,14 +196,14 @@ impl Directory {
 
     fn with_active<T>(&self, tenant: &TenantId, answer: impl FnOnce(&PublicPool) -> T) -> Result<T, Refusal> {
         let snapshot = self.fresh_snapshot()?;
-        match snapshot.tenants.get(tenant).map(|entry| &**entry) {
+        match snapshot.entry(tenant) {
             Some(Entry::Pool(pool)) if pool.active => Ok(answer(pool)),
             Some(Entry::Refused(refusal)) => Err(refusal.clone()),
             Some(Entry::Pool(_)) | None => Err(not_served("no such tenant, or suspended")),
         }
     }
 
-    fn fresh_snapshot(&self) -> Result<Arc<Snapshot>, Refusal> {
+    fn fresh_snapshot(&self) -> Result<Guard<Arc<Snapshot>>, Refusal> {
         let fresh = UnixTime::from_micros(self.fresh.load(Ordering::Acquire));
         if self.clock.now().since(fresh) > STALE {
             return Err(Refusal::new(
@@ -204,7 +212,7 @@ impl Directory {
                 "the directory is older than its bound",
             ));
         }
-        Ok(self.snapshot.load_full())
+        Ok(self.snapshot.load())
     }
 
     async fn refresh(&self) -> Result<(), IdentityError> {
@@ -223,16 +231,15 @@ impl Directory {
             next.revision = *last;
             affected.extend(page.iter().filter_map(|(_, key)| concerns(key)));
         }
-        if !affected.is_empty() {
-            next.issuers = next.revision;
-        }
         for tenant in affected {
             let entry = self.read(&tenant, asked).await?;
+            next.readings = next.readings.saturating_add(1);
             next.by_url.retain(|_, of| *of != tenant);
             next.tenants.remove(&tenant);
             if let Some(entry) = entry {
                 next.by_url.insert(self.addresses.issuer(&tenant), tenant.clone());
-                next.tenants.insert(tenant, Arc::new(entry));
+                let known = Known { reading: next.readings, entry: Arc::new(entry) };
+                next.tenants.insert(tenant, known);
             }
         }
         let revision = next.revision;
@@ -312,30 +319,35 @@ impl Directory {
 }
 
 impl Snapshot {
+    fn entry(&self, tenant: &TenantId) -> Option<&Entry> {
+        self.tenants.get(tenant).map(|known| &*known.entry)
+    }
+
     /// The tenants one of whose keys has come to its end.
     fn over(&self, now: UnixTime) -> Vec<TenantId> {
         let over = |entry: &Entry| match entry {
             Entry::Pool(pool) => pool.until.is_some_and(|until| until <= now.seconds()),
             Entry::Refused(_) => false,
         };
-        self.tenants.iter().filter(|(_, entry)| over(entry)).map(|(tenant, _)| tenant.clone()).collect()
+        self.tenants
+            .iter()
+            .filter(|(_, known)| over(&known.entry))
+            .map(|(tenant, _)| tenant.clone())
+            .collect()
     }
 }
 
 impl Issuers for Directory {
-    #[expect(
-        clippy::misnamed_getters,
-        reason = "of the issuers only: a sign-in changes the state and no issuer"
-    )]
-    fn revision(&self) -> u64 {
-        self.snapshot.load().issuers
+    fn revision(&self, tenant: &TenantId) -> u64 {
+        // A tenant that is not known has no keys that anything could have been verified with.
+        self.snapshot.load().tenants.get(tenant).map_or(0, |known| known.reading)
     }
 
     fn issuer(&self, url: &str) -> Result<Arc<IssuerKeys>, Refusal> {
         let snapshot = self.fresh_snapshot()?;
         let unknown = Refusal::new(Layer::Token, Reason::TokenInvalid, "no such issuer");
         let tenant = snapshot.by_url.get(url).ok_or(unknown.clone())?;
-        match snapshot.tenants.get(tenant).map(|entry| &**entry) {
+        match snapshot.entry(tenant) {
             Some(Entry::Pool(pool)) => Ok(pool.issuer.clone()),
             Some(Entry::Refused(refusal)) => Err(refusal.clone()),
             None => Err(unknown),
@@ -345,7 +357,7 @@ impl Issuers for Directory {
     fn check_live(&self, context: &TenantContext) -> Result<(), Refusal> {
         let snapshot = self.fresh_snapshot()?;
         let refuse = |reason, detail| Err(Refusal::new(Layer::Token, reason, detail));
-        match snapshot.tenants.get(context.tenant()).map(|entry| &**entry) {
+        match snapshot.entry(context.tenant()) {
             Some(Entry::Refused(refusal)) => Err(refusal.clone()),
             None => refuse(Reason::TenantInactive, "the tenant is gone"),
             Some(Entry::Pool(pool)) if !pool.active => {

@@ -48,7 +48,7 @@ pub(crate) const FILES: &[(&str, &str)] = &[
 ];
 
 /// Runs a test on the one runtime, with the one bench: what the chain has spawned outlives each test. One at a time,
-/// because a tenant that is made meanwhile is a new revision of the issuers, after which tokens are verified anew.
+/// because some of them measure time.
 pub(crate) fn with_bench(test: impl AsyncFnOnce(&'static Bench)) {
     RUNTIME.block_on(async {
         let _one = ONE.lock().await;

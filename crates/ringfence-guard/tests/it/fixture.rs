@@ -151,7 +151,7 @@ pub(crate) struct Registry {
 }
 
 impl Issuers for Registry {
-    fn revision(&self) -> u64 {
+    fn revision(&self, _tenant: &TenantId) -> u64 {
         0
     }
 

@@ -51,6 +51,29 @@ async fn a_rotated_key_is_believed_until_its_tokens_have_expired() {
 }
 
 #[tokio::test]
+async fn a_tenants_revision_changes_with_its_own_keys_and_with_nobody_elses() {
+    let bench = bench().await;
+    let revisions = || {
+        let issuers: &dyn Issuers = &*bench.directory;
+        ["acme", "globex", "initech"].map(|name| issuers.revision(&tenant(name)))
+    };
+    let [acme, globex, nobody] = revisions();
+    assert_ne!(acme, globex);
+    bench.records.tenant_add(&tenant("initech")).await.unwrap();
+    bench.pools.pool_create(&tenant("initech"), "Initech").await.unwrap();
+    bench.settle().await;
+    assert_eq!(revisions()[..2], [acme, globex], "another tenant's coming concerns nobody");
+    assert_ne!(revisions()[2], nobody);
+    bench.pools.key_rotate(&tenant("globex"), bench.clock.now()).await.unwrap();
+    bench.settle().await;
+    let rotated = revisions()[1];
+    assert!(rotated > globex && revisions()[0] == acme);
+    // The replaced key comes to its end by time alone: nothing in the state changes, and yet it is believed no more.
+    bench.pass(3601).await;
+    assert!(revisions()[1] > rotated && revisions()[0] == acme);
+}
+
+#[tokio::test]
 async fn the_store_down_means_no_token_then_nothing_then_all_again() {
     let bench = bench().await;
     let (token, code) = (bench.access_token().await, bench.code().await);

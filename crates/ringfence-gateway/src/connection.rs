@@ -1,0 +1,205 @@
+//! Connections to the application, kept alive and driven by the request that uses them.
+//!
+//! A connection has no task of its own: the request that holds it polls it, so that a request crosses no thread and wakes
+//! nobody on its way. One that is idle is polled by nobody; that the application has closed it meanwhile is found when it
+//! is taken, before anything is sent. A connection whose answer was not read to its end is closed, never used again.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, uri::Authority};
+use http_body_util::BodyExt;
+use hyper::{
+    body::{Frame, Incoming, SizeHint},
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+use crate::refuse::{Body, BoxError};
+
+/// How long the application may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// How long a connection is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Most idle connections kept.
+const KEPT: usize = 256;
+
+/// The connections to one application.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    authority: Authority,
+    /// The one used last is at the back, and used next.
+    idle: Mutex<VecDeque<(Instant, Connection)>>,
+}
+
+/// One connection: where requests are put, and what moves their bytes.
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<Body>,
+    wire: Box<http1::Connection<TokioIo<TcpStream>, Body>>,
+}
+
+/// An answer's body together with the connection it arrives on.
+struct Arriving {
+    body: Incoming,
+    /// None once the connection is given back or has ended.
+    connection: Option<Connection>,
+    connections: Arc<Connections>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// The application does not accept connections, or broke one off.
+    Connection,
+    /// It was not sent, because the application had closed the connection while it was idle.
+    Unsent(Box<Request<Body>>),
+}
+
+impl Connections {
+    /// No connection yet.
+    pub(crate) fn new(authority: Authority) -> Self {
+        Self { authority, idle: <_>::default() }
+    }
+
+    /// Sends a request in origin form and gives the answer's head; its body streams.
+    ///
+    /// # Errors
+    /// [`Failed::Connection`].
+    pub(crate) async fn send(self: &Arc<Self>, mut request: Request<Body>) -> Result<Response<Body>, Failed> {
+        while let Some(connection) = self.take() {
+            match self.exchange(connection, request).await {
+                Err(Failed::Unsent(unsent)) => request = *unsent,
+                done => return done,
+            }
+        }
+        self.exchange(self.connect().await?, request).await
+    }
+
+    async fn exchange(
+        self: &Arc<Self>,
+        mut connection: Connection,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Failed> {
+        let (response, open) = connection.exchange(request).await?;
+        let (head, body) = response.into_parts();
+        let body = if open && !connection.sender.is_ready() {
+            let arriving = Arriving { body, connection: Some(connection), connections: Arc::clone(self) };
+            arriving.boxed_unsync()
+        } else {
+            // All of it has arrived, or the connection has ended and what arrived is all there will be.
+            if open {
+                self.put(connection);
+            }
+            body.map_err(Into::into).boxed_unsync()
+        };
+        Ok(Response::from_parts(head, body))
+    }
+
+    async fn connect(&self) -> Result<Connection, Failed> {
+        let open = async {
+            let stream = TcpStream::connect(self.authority.as_str()).await.ok()?;
+            stream.set_nodelay(true).ok()?;
+            http1::handshake(TokioIo::new(stream)).await.ok()
+        };
+        let opened = timeout(CONNECT, open).await.ok().flatten().ok_or(Failed::Connection)?;
+        Ok(Connection { sender: opened.0, wire: Box::new(opened.1) })
+    }
+
+    fn take(&self) -> Option<Connection> {
+        let (used, connection) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_back()?;
+        (used.elapsed() < IDLE).then_some(connection)
+    }
+
+    fn put(&self, connection: Connection) {
+        let mut over = Vec::new();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while idle.len() >= KEPT || idle.front().is_some_and(|(used, _)| used.elapsed() >= IDLE) {
+            over.extend(idle.pop_front());
+        }
+        idle.push_back((Instant::now(), connection));
+        // Closing takes a while: not while others wait.
+        drop(idle);
+        drop(over);
+    }
+}
+
+impl Connection {
+    /// Sends one request and drives the connection until the answer's head is there; says whether it is still open.
+    async fn exchange(&mut self, request: Request<Body>) -> Result<(Response<Incoming>, bool), Failed> {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let mut open = true;
+        let answered = poll_fn(|cx| {
+            // The wire first: it finds out whether the application has gone before it writes anything.
+            open = open && Pin::new(&mut self.wire).poll(cx).is_pending();
+            answer.as_mut().poll(cx)
+        });
+        match answered.await {
+            Ok(response) => Ok((response, open)),
+            Err(mut error) => Err(match error.take_message() {
+                Some(request) => Failed::Unsent(Box::new(request)),
+                None => Failed::Connection,
+            }),
+        }
+    }
+}
+
+impl Arriving {
+    /// Moves bytes; says whether the connection is still there.
+    fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        let ended = self.connection.as_mut().is_none_or(|held| Pin::new(&mut held.wire).poll(cx).is_ready());
+        if ended {
+            self.connection = None;
+        }
+        !ended
+    }
+
+    /// The answer is read: the connection is for the next request, if it wants one.
+    fn finish(&mut self, cx: &mut Context<'_>) {
+        if self.drive(cx)
+            && let Some(connection) = self.connection.take()
+            && connection.sender.is_ready()
+        {
+            self.connections.put(connection);
+        }
+    }
+}
+
+impl hyper::body::Body for Arriving {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        this.drive(cx);
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if frame.is_none() || this.body.is_end_stream() {
+            this.finish(cx);
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
