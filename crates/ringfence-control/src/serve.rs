@@ -182,6 +182,9 @@ fn api_router(plane: &Plane, parts: &Parts) -> Router {
         issuers: Arc::clone(&plane.workflow.directory) as _,
         access: Arc::clone(&parts.access),
         txn: Arc::clone(&parts.txn),
+        avp: Arc::clone(&plane.avp),
+        avp_rates: Arc::clone(&plane.avp_rates),
+        access_keys: plane.access_keys.clone(),
         clock: Arc::clone(&plane.clock),
     })
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::uri::Authority;
-use ringfence_authorization::PolicyBundle;
+use ringfence_authorization::{PolicyBundle, avp::Quotas};
 use ringfence_context::{TenantId, id::StoreId};
 use ringfence_gateway::{RouteTable, limit::Rate};
 use serde::Deserialize;
@@ -147,6 +147,9 @@ pub struct TierSettings {
     pub schema: PathBuf,
     /// The Cedar policies and templates new tenants start with.
     pub policies: PathBuf,
+    /// What each tenant may have at the policy service.
+    #[serde(default)]
+    pub avp: Quotas,
 }
 
 impl Settings {

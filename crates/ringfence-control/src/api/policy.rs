@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use ringfence_context::TenantId;
+use ringfence_context::{TenantId, id::StoreId};
 use serde::Serialize;
 
 use crate::api::{Api, caller::Operator, failure::ApiFailure};
@@ -15,6 +15,7 @@ use crate::api::{Api, caller::Operator, failure::ApiFailure};
 /// A tenant's policies, without the platform's.
 #[derive(Debug, Serialize)]
 pub struct Shown {
+    policy_store_id: StoreId,
     schema: String,
     policies: BTreeMap<String, String>,
     templates: BTreeMap<String, String>,
@@ -31,8 +32,9 @@ pub async fn list(
     Path(tenant): Path<TenantId>,
 ) -> Result<Json<Shown>, ApiFailure> {
     let (document, revision) = api.workflow.stores.document(&tenant).await?;
+    let policy_store_id = document.id;
     let (schema, policies, templates) = (document.schema, document.policies, document.templates);
-    Ok(Json(Shown { schema, policies, templates, revision }))
+    Ok(Json(Shown { policy_store_id, schema, policies, templates, revision }))
 }
 
 /// `PUT /v1/tenants/{tenant}/policies/{name}` with the policy's text.
