@@ -549,16 +549,23 @@ def boundaries(demo, avp, tenant, others, store):
             found.pop("ResponseMetadata")
             seen.append(json.dumps(found).replace(name, "NAME"))
         check(seen[0] == seen[1], seen)
+    mine, theirs = tenant["policy_store_id"], others["policy_store_id"]
+    mixed = foreign.batch_get_policy(
+        requests=[{"policyStoreId": name, "policyId": "everyone-reads"} for name in (theirs, mine, "ps-none")]
+    )
+    check([item["policyStoreId"] for item in mixed["results"]] == [theirs], mixed)
+    check([item["code"] for item in mixed["errors"]] == ["POLICY_STORE_NOT_FOUND"] * 2, mixed)
+    check(len({item["message"] for item in mixed["errors"]}) == 1, mixed)
+    arn = avp.get_policy_store(policyStoreId=mine)["arn"]
+    refused("ResourceNotFoundException", lambda: foreign.tag_resource(resourceArn=arn, tags={"a": "b"}))
     check(all(item["policyStoreId"] != store for item in foreign.list_policy_stores()["policyStores"]), "not listed")
     operator = client(demo, demo["operator"]["access_key"])
     check(operator.get_policy_store(policyStoreId=store)["policyStoreId"] == store, "an operator reaches it by its id")
     check(operator.list_policy_stores()["policyStores"] == [], "an operator's own account")
     page = avp.list_policies(policyStoreId=tenant["policy_store_id"], maxResults=1)["nextToken"]
-    theirs = others["policy_store_id"]
     refused("ValidationException", lambda: foreign.list_policies(policyStoreId=theirs, maxResults=1, nextToken=page))
     refused("ValidationException", lambda: avp.list_policies(policyStoreId=store, maxResults=1, nextToken=page))
     forged = ("A" if page[0] != "A" else "B") + page[1:]
-    mine = tenant["policy_store_id"]
     refused("ValidationException", lambda: avp.list_policies(policyStoreId=mine, maxResults=1, nextToken=forged))
 
 

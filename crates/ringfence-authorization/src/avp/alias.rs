@@ -101,12 +101,12 @@ impl Avp {
         let CreatePolicyStoreAlias { alias_name: name, policy_store_id } = new;
         name_check(&name)?;
         let account = call.caller.account();
+        let _turn = self.turn(&account).await?;
         let store = self.store_without_alias(call, &policy_store_id).await?;
         // An operator reaches tenants' stores by id, but an alias names a store of its own account.
         let store = store.filter(|store| store.content.account == account);
         let store = store.ok_or_else(|| AvpError::missing(ResourceType::PolicyStore, &policy_store_id))?;
         let store = store.content.head.id.clone();
-        let _turn = self.turn(&account).await?;
         if let Some(found) = self.alias(&account, &name).await? {
             let AliasRecord { store: named, pending_deletion, .. } = &found.value;
             if !pending_deletion && *named == store {

@@ -3,7 +3,10 @@
 //! A tenant's serving store is one as well: its schema, policies, templates and links are those of the document its
 //! requests are decided by, and only what the document has no place for (names, descriptions, times) stands beside it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use cedar_policy::SchemaFragment;
 use ringfence_store::{Records, Revision, Scope, StoreError};
@@ -14,6 +17,7 @@ use crate::{
     avp::{
         account::Account,
         error::{AvpError, Outcome},
+        fit::{self, PolicyScope},
         record::{
             Body, EntityIdentifier, Head, Meta, POLICY, PolicyRecord, SCHEMA, SOURCE, STORE, SchemaRecord,
             SourceRecord, TEMPLATE, TemplateRecord,
@@ -64,6 +68,29 @@ pub(crate) struct Schema {
 pub(crate) struct Policy {
     pub(crate) meta: Meta,
     pub(crate) body: Body,
+    /// What a static policy's scope names, once somebody has asked. A linked policy's changes with its template.
+    scope: OnceLock<PolicyScope>,
+}
+
+impl Policy {
+    pub(crate) fn new(meta: Meta, body: Body) -> Self {
+        Self { meta, body, scope: OnceLock::new() }
+    }
+
+    /// What its scope names; `content` is the store it is in, and `id` its id there.
+    ///
+    /// # Errors
+    /// Where it does not parse, which it did when it was written.
+    pub(crate) fn scope(&self, content: &Content, id: &str) -> Outcome<PolicyScope> {
+        if let Some(scope) = self.scope.get() {
+            return Ok(scope.clone());
+        }
+        let scope = fit::scope(&fit::alone(content, id, &self.body)?, id)?;
+        if matches!(self.body, Body::Static { .. }) {
+            let _ = self.scope.set(scope.clone());
+        }
+        Ok(scope)
+    }
 }
 
 /// A template.
@@ -148,7 +175,7 @@ impl Content {
             None => None,
         };
         for (id, PolicyRecord { meta, body }) in policies {
-            self.policies.insert(id, Arc::new(Policy { meta, body: body.ok_or_else(hollow)? }));
+            self.policies.insert(id, Arc::new(Policy::new(meta, body.ok_or_else(hollow)?)));
         }
         for (id, TemplateRecord { meta, statement }) in templates {
             self.templates.insert(id, Arc::new(Template { meta, statement: statement.ok_or_else(hollow)? }));
@@ -170,7 +197,7 @@ impl Content {
         self.schema = Some(Schema { json: schema_json(&document.schema)?, created, updated });
         let mut policy = |id: &String, body| {
             let meta = policies.remove(id).map_or_else(|| since.clone(), |record| record.meta);
-            (id.clone(), Arc::new(Policy { meta, body }))
+            (id.clone(), Arc::new(Policy::new(meta, body)))
         };
         for (id, statement) in &document.policies {
             let (id, policy) = policy(id, Body::Static { statement: statement.clone() });

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ringfence_context::UnixTime;
-use ringfence_store::{Draft, Expect, Kind, Scope, StoreError};
+use ringfence_store::{Draft, Expect, Kind, Revision, Scope, StoreError};
 use serde::Serialize;
 
 use crate::{
@@ -27,6 +27,15 @@ pub(crate) struct Edit {
     also: Vec<Draft>,
     /// The serving store's document as it will be, where it changes.
     document: Option<StoreDocument>,
+}
+
+/// Everything an edit writes.
+pub(crate) struct EditParts {
+    /// The store as it will be, still at the revision it was read at.
+    pub(crate) next: Content,
+    pub(crate) drafts: Vec<Draft>,
+    /// The serving store's document, if it changes, with its revision before.
+    pub(crate) document: Option<(StoreDocument, Revision)>,
 }
 
 /// A kind, in an order: the last change of one record is the one that is written.
@@ -151,8 +160,8 @@ impl Edit {
         self.also.extend(drafts);
     }
 
-    /// Everything to be written: the records, and the serving store's document if it changes, with its revision before.
-    pub(crate) fn parts(self) -> Result<(Content, Vec<Draft>, Option<(StoreDocument, u64)>), StoreError> {
+    /// Everything to be written.
+    pub(crate) fn parts(self) -> Result<EditParts, StoreError> {
         let Self { mut next, drafts, also, document, .. } = self;
         let scope = next.account.scope();
         let head = head_put(&scope, &next.head)?.expect(Expect::Revision(next.revision));
@@ -164,7 +173,7 @@ impl Edit {
         if let (Some((document, revision)), Some(serving)) = (&document, &mut next.serving) {
             *serving = Serving { document: Arc::new(document.clone()), revision: *revision };
         }
-        Ok((next, all, document))
+        Ok(EditParts { next, drafts: all, document })
     }
 
     /// The serving store's document, if this is one: from here on it changes.

@@ -65,7 +65,7 @@ pub trait Tiers: Send + Sync {
 }
 
 /// How many stores are kept in memory.
-const STORES_KEPT: usize = 10_000;
+const STORES_KEPT: usize = 2_000;
 
 /// How many locks there are for accounts; two accounts that share one wait for each other's writes.
 const LOCKS: usize = 64;

@@ -8,13 +8,13 @@ use super::*;
 use crate::avp::OPERATIONS;
 
 /// A value that has the shape, as plain as it can be.
-fn plain(model: &Model, name: &str, depth: usize) -> Value {
+fn plain(model: &Model, name: &str) -> Value {
     let shape = &model.shapes[name];
     match shape.kind {
         Kind::Structure => {
             let mut members = Map::new();
             for name in &shape.required {
-                members.insert(name.clone(), plain(model, &shape.members[name], depth + 1));
+                members.insert(name.clone(), plain(model, &shape.members[name]));
             }
             if shape.union {
                 let mut names: Vec<_> = shape.members.iter().collect();
@@ -23,13 +23,13 @@ fn plain(model: &Model, name: &str, depth: usize) -> Value {
                     (deep, (*shape).clone())
                 });
                 let (name, shape) = names[0];
-                members.insert(name.clone(), plain(model, shape, depth + 1));
+                members.insert(name.clone(), plain(model, shape));
             }
             Value::Object(members)
         }
         Kind::List => {
             let count = usize::try_from(shape.min.unwrap_or(0)).unwrap();
-            (0..count).map(|_| plain(model, shape.member.as_ref().unwrap(), depth + 1)).collect()
+            (0..count).map(|_| plain(model, shape.member.as_ref().unwrap())).collect()
         }
         Kind::Map => json!({}),
         Kind::String => Value::String(text(shape, usize::try_from(shape.min.unwrap_or(0).max(1)).unwrap())),
@@ -114,7 +114,7 @@ fn sites(model: &Model, name: &str, path: &[Step], seen: &mut Vec<String>, found
 fn with(model: &Model, shape: &str, path: &[Step], value: Option<Value>) -> Value {
     let Some((first, rest)) = path.split_first() else { return value.unwrap_or(Value::Null) };
     let shape_of = &model.shapes[shape];
-    let mut whole = plain(model, shape, 0);
+    let mut whole = plain(model, shape);
     match first {
         Step::Member(name) => {
             let members = whole.as_object_mut().unwrap();
@@ -156,9 +156,9 @@ fn breaking(model: &Model, shape: &Shape) -> Vec<(String, Value)> {
     let sized = |size: i64| -> Value {
         let size = usize::try_from(size).unwrap();
         match shape.kind {
-            Kind::List => (0..size).map(|_| plain(model, shape.member.as_ref().unwrap(), 0)).collect(),
+            Kind::List => (0..size).map(|_| plain(model, shape.member.as_ref().unwrap())).collect(),
             Kind::Map => {
-                let value = plain(model, shape.value.as_ref().unwrap(), 0);
+                let value = plain(model, shape.value.as_ref().unwrap());
                 Value::Object((0..size).map(|at| (format!("k{at}"), value.clone())).collect())
             }
             _ => Value::String("a".repeat(size)),
@@ -179,18 +179,14 @@ fn breaking(model: &Model, shape: &Shape) -> Vec<(String, Value)> {
         bad.push(("enum".to_owned(), json!("NEITHER")));
     }
     if shape.kind == Kind::Structure {
-        let mut unknown = plain(model, "Unit", 0);
+        let mut unknown = plain(model, "Unit");
         unknown.as_object_mut().unwrap().insert("surprise".to_owned(), json!(1));
         bad.push(("unknown member".to_owned(), unknown));
     }
     if shape.union {
         bad.push(("no member of a union".to_owned(), json!({})));
-        let two: Map<_, _> = shape
-            .members
-            .iter()
-            .take(2)
-            .map(|(name, shape)| (name.clone(), plain(model, shape, 0)))
-            .collect();
+        let two: Map<_, _> =
+            shape.members.iter().take(2).map(|(name, shape)| (name.clone(), plain(model, shape))).collect();
         if two.len() == 2 {
             bad.push(("two members of a union".to_owned(), Value::Object(two)));
         }
@@ -203,19 +199,13 @@ fn every_constraint_of_every_input_is_enforced_and_names_its_field() {
     let model = Model::read().unwrap();
     let (mut checked, mut kinds) = (0, BTreeSet::new());
     for (name, operation) in &model.operations {
-        let whole = plain(&model, &operation.input, 0);
+        let whole = plain(&model, &operation.input);
         assert_eq!(model.input_check(name, &whole, None), [], "{name} {whole}");
         let mut found = Vec::new();
         sites(&model, &operation.input, &[], &mut Vec::new(), &mut found);
-        for Site { path, shape } in &found {
-            let at = spelled(path);
-            let shape = &model.shapes[shape];
-            let good = with(
-                &model,
-                &operation.input,
-                path,
-                Some(plain(&model, &found.iter().find(|site| spelled(&site.path) == at).unwrap().shape, 0)),
-            );
+        for Site { path, shape: of } in &found {
+            let (at, shape) = (spelled(path), &model.shapes[of]);
+            let good = with(&model, &operation.input, path, Some(plain(&model, of)));
             assert_eq!(model.input_check(name, &good, None), [], "{name} {at} {good}");
             for (what, value) in breaking(&model, shape) {
                 let bad = with(&model, &operation.input, path, Some(value));
@@ -228,18 +218,8 @@ fn every_constraint_of_every_input_is_enforced_and_names_its_field() {
                 kinds.insert(what);
             }
             for member in &shape.required {
-                let mut hollow = with(
-                    &model,
-                    &operation.input,
-                    path,
-                    Some(plain(
-                        &model,
-                        &found.iter().find(|site| spelled(&site.path) == at).unwrap().shape,
-                        0,
-                    )),
-                );
-                let pointer: String = pointer(path);
-                hollow.pointer_mut(&pointer).unwrap().as_object_mut().unwrap().shift_remove(member);
+                let mut hollow = good.clone();
+                hollow.pointer_mut(&pointer(path)).unwrap().as_object_mut().unwrap().shift_remove(member);
                 let faults = model.input_check(name, &hollow, None);
                 let wanted = if at.is_empty() { member.clone() } else { format!("{at}.{member}") };
                 assert!(faults.iter().any(|fault| fault.path == wanted), "{name} {wanted}: {faults:?}");

@@ -1,7 +1,7 @@
 //! From what a caller names to a store's content, current with the state; and from a change to the next content.
 
 use std::{
-    hash::{BuildHasher, Hash, Hasher},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,7 +19,7 @@ use crate::{
         account::{Account, Caller},
         content::{Content, Serving},
         decide::Deciding,
-        edit::{Edit, head_put},
+        edit::{Edit, EditParts, head_put},
         error::{AvpError, Outcome, ResourceType},
         record::{Head, Mode, Protection, STORE},
         time::Moment,
@@ -183,10 +183,9 @@ impl Avp {
     /// Waits for the account's turn to write: changes of one account come one after the other on a node. Between nodes the
     /// revisions decide.
     pub(crate) async fn turn(&self, account: &Account) -> Outcome<MutexGuard<'_, ()>> {
-        let mut hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().build_hasher();
-        account.hash(&mut hasher);
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(account);
         let locks = u64::try_from(self.writing.len()).unwrap_or(1).max(1);
-        let at = usize::try_from(hasher.finish() % locks).unwrap_or_default();
+        let at = usize::try_from(hash % locks).unwrap_or_default();
         let lock = self.writing.get(at).ok_or_else(|| AvpError::internal("no lock"))?;
         Ok(lock.lock().await)
     }
@@ -196,7 +195,7 @@ impl Avp {
     /// # Errors
     /// [`AvpError::Conflict`]; where the serving store changes, what does not fit its schema.
     pub(crate) async fn commit(&self, edit: Edit, now: UnixTime) -> Outcome<Arc<Deciding>> {
-        let (mut next, drafts, document) = edit.parts()?;
+        let EditParts { mut next, drafts, document } = edit.parts()?;
         let revision = match document {
             Some((document, before)) => {
                 let revision = self.stores.document_put_with(&document, before, drafts).await?;

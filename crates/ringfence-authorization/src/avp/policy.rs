@@ -94,7 +94,7 @@ impl Avp {
         let scope = self.policy_fit(content, &id, &body).await?;
         let mut meta = Meta { description, ..Meta::since(Moment(call.now)) };
         meta.name = policy_name(content, &id, new.name.as_deref())?;
-        let policy = Policy { meta, body };
+        let policy = Policy::new(meta, body);
         let answered = super::answer(PolicyAnswer::new(content, &id, &policy, scope))?;
         let mut edit = Edit::of(content, call.now);
         edit.policy_put(&id, policy)?;
@@ -111,14 +111,14 @@ impl Avp {
         let missing = || AvpError::missing(ResourceType::Policy, &new.policy_id);
         let (id, found) = content.policy(&new.policy_id).ok_or_else(missing)?;
         let mut policy = found.as_ref().clone();
-        let before = fit::scope(&fit::alone(content, id, &policy.body)?, id)?;
+        let before = policy.scope(content, id)?;
         let mut scope = before.clone();
         if let Some(UpdateDefinition::Static(StaticDefinition { description, statement })) = new.definition {
             if !matches!(policy.body, Body::Static { .. }) {
                 let message = "is of a template-linked policy: change its template instead";
                 return Err(AvpError::invalid("definition.static", message));
             }
-            policy.body = Body::Static { statement };
+            policy = Policy::new(policy.meta, Body::Static { statement });
             scope = self.policy_fit(content, id, &policy.body).await?;
             unchanged(content, id, (&found.body, &before), (&policy.body, &scope))?;
             if let Some(description) = description {
@@ -257,7 +257,7 @@ fn bytes_about(content: &Content, id: &str, resource: Option<&EntityIdentifier>)
         }
         let about = match &policy.body {
             Body::Linked { resource: Some(about), .. } => Some(about.clone()),
-            body => fit::scope(&fit::alone(content, other, body)?, other)?.resource,
+            _ => policy.scope(content, other)?.resource,
         };
         if about.is_none() || about.as_ref() == resource {
             sum = sum.saturating_add(bytes(&policy.body));

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::avp::{
     content::{Content, Policy},
     error::Outcome,
-    fit::{self, PolicyScope},
+    fit::PolicyScope,
     record::{Body, EntityIdentifier},
     time::{Moment, iso},
 };
@@ -110,7 +110,7 @@ impl PolicyAnswer {
 impl PolicyShown {
     /// A policy of this store, with its text or without.
     pub(crate) fn new(content: &Content, id: &str, policy: &Policy, text: bool) -> Outcome<Self> {
-        let scope = fit::scope(&fit::alone(content, id, &policy.body)?, id)?;
+        let scope = policy.scope(content, id)?;
         Ok(Self {
             answer: PolicyAnswer::new(content, id, policy, scope),
             definition: definition(policy, text),

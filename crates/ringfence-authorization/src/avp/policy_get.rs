@@ -6,7 +6,6 @@ use crate::avp::{
     Avp, Call,
     content::{Content, Policy},
     error::{AvpError, Outcome, ResourceType},
-    fit,
     page::Listing,
     policy_form::{PolicyOfBatch, PolicyShown, kind},
     record::{Body, EntityIdentifier},
@@ -149,8 +148,7 @@ impl PolicyFilter {
         if self.principal.is_none() && self.resource.is_none() {
             return true;
         }
-        let scope = fit::alone(content, id, &policy.body).and_then(|set| fit::scope(&set, id));
-        let Ok(scope) = scope else { return false };
+        let Ok(scope) = policy.scope(content, id) else { return false };
         let admits = |wanted: &Option<EntityReference>, found: Option<&EntityIdentifier>| match wanted {
             None => true,
             Some(EntityReference::Unspecified(unspecified)) => *unspecified == found.is_none(),

@@ -81,7 +81,10 @@ impl Avp {
                 audience(verified.map_err(|refusal| refused(path, &refusal))?, client_ids, path)?
             }
             _ => {
-                return Err(AvpError::invalid(path, "is not the one kind of token the identity source takes"));
+                return Err(AvpError::invalid(
+                    path,
+                    "is not the one kind of token the identity source takes",
+                ));
             }
         };
         mapped(source, oidc, &claims)
