@@ -18,6 +18,9 @@ pub const AVP_BATCH_REQUESTS: usize = 30;
 /// Most principals, and most resources, among the entities of one decision.
 pub const AVP_ENTITIES: usize = 100;
 
+/// Most entities of one decision, of all types: what is above each of them is worked out before anything is decided.
+pub const AVP_ENTITIES_TOTAL: usize = 1000;
+
 /// Most entities above one entity.
 pub const AVP_ANCESTORS: usize = 99;
 

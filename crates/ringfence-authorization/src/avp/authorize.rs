@@ -17,7 +17,7 @@ use crate::avp::{
     record::EntityIdentifier,
 };
 
-/// Policies asked, over all requests of a call, above which deciding moves off the threads that serve.
+/// Policies asked, over all requests of a call, and entities, above which deciding moves off the threads that serve.
 const MANY: usize = 500;
 
 #[derive(Deserialize)]
@@ -97,7 +97,7 @@ pub(crate) async fn decide(
 ) -> Outcome<Vec<Decided>> {
     let types = asked.iter().flat_map(|asked| [asked.principal.type_name(), asked.resource.type_name()]);
     count_check(&entities, types)?;
-    let cost = deciding.content.policies.len().saturating_mul(asked.len());
+    let cost = deciding.content.policies.len().saturating_mul(asked.len()).saturating_add(entities.len());
     if cost <= MANY {
         return decide_now(&deciding, &asked, entities);
     }

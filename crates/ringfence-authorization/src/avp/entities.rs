@@ -67,12 +67,17 @@ impl EntitiesDefinition {
     /// Where one is not an entity, or an attribute's value is none of its type.
     pub(crate) fn read(self) -> Outcome<Vec<Entity>> {
         match self {
+            Self::EntityList(items) if items.len() > limits::AVP_ENTITIES_TOTAL => Err(too_many()),
             Self::EntityList(items) => {
                 items.into_iter().enumerate().map(|(at, item)| item.read(at)).collect()
             }
             Self::CedarJson(text) => {
                 let path = "entities.cedarJson";
-                let entities = Entities::from_json_value(strict(&text, path)?, None);
+                let value = strict(&text, path)?;
+                if value.as_array().is_some_and(|items| items.len() > limits::AVP_ENTITIES_TOTAL) {
+                    return Err(too_many());
+                }
+                let entities = Entities::from_json_value(value, None);
                 Ok(entities.map_err(|error| cedar(path, &error))?.iter().cloned().collect())
             }
         }
@@ -82,12 +87,11 @@ impl EntitiesDefinition {
 impl EntityItem {
     fn read(self, at: usize) -> Outcome<Entity> {
         let path = format!("entities.entityList[{at}]");
-        let uid = uid(&self.identifier, &format!("{path}.identifier"))?;
-        let parents =
-            self.parents.iter().map(|parent| crate::avp::entities::uid(parent, &format!("{path}.parents")));
+        let own = uid(&self.identifier, &format!("{path}.identifier"))?;
+        let parents = self.parents.iter().map(|parent| uid(parent, &format!("{path}.parents")));
         let parents: Vec<EntityUid> = parents.collect::<Outcome<_>>()?;
         let (attributes, tags) = (pairs(self.attributes, &path)?, pairs(self.tags, &path)?);
-        Entity::new_with_tags(uid, attributes, parents, tags).map_err(|error| cedar(&path, &error))
+        Entity::new_with_tags(own, attributes, parents, tags).map_err(|error| cedar(&path, &error))
     }
 }
 
@@ -184,6 +188,10 @@ pub(crate) fn ancestors_check(entities: &Entities, uid: &EntityUid) -> Outcome<(
     Ok(())
 }
 
+fn too_many() -> AvpError {
+    AvpError::invalid(PATH, format!("must have at most {} items", limits::AVP_ENTITIES_TOTAL))
+}
+
 fn pairs(
     values: BTreeMap<String, AttributeValue>,
     path: &str,
@@ -195,7 +203,8 @@ fn pairs(
     values.into_iter().map(pair).collect()
 }
 
-fn strict(text: &str, path: &str) -> Outcome<Value> {
+/// A text that is JSON, read as strictly as the body it came in.
+pub(crate) fn strict(text: &str, path: &str) -> Outcome<Value> {
     strict_json::value(text.as_bytes(), limits::AVP_JSON_DEPTH)
         .map_err(|error| AvpError::invalid(path, format!("is not plain JSON: {error}")))
 }

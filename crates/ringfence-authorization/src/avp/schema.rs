@@ -11,6 +11,7 @@ use crate::avp::{
     Avp, Call,
     content::{Content, Schema},
     edit::Edit,
+    entities::strict,
     error::{AvpError, Outcome, ResourceType},
     fit,
     record::Mode,
@@ -84,7 +85,8 @@ impl Avp {
             self.commit(edit, call.now).await?;
             return Ok(answer(&content.head.id, Vec::new(), &schema));
         }
-        // Parsed strictly, so that no member is read differently by another reader.
+        // No member twice, whatever Cedar would make of it.
+        strict(&schema.json, "definition.cedarJson")?;
         let fragment = SchemaFragment::from_json_str(&schema.json)
             .map_err(|error| fit::cedar("definition.cedarJson", &error))?;
         fit::schema(&schema.json)?;

@@ -259,6 +259,9 @@ async fn a_schema_that_does_not_fit_names_the_policies_and_changes_nothing() {
     );
     assert_eq!(bench.ok("GetSchema", json!({ "policyStoreId": store })).await["schema"], SCHEMA);
     assert_eq!(bench.refused("PutSchema", put("{}")).await["__type"], "ValidationException");
+    let twice = SCHEMA.replacen("\"Photo\": {}", "\"Photo\": {}, \"Photo\": {}", 1);
+    assert_ne!(twice, SCHEMA);
+    assert_eq!(bench.refused("PutSchema", put(&twice)).await["__type"], "ValidationException");
     let off = json!({ "policyStoreId": store, "validationSettings": { "mode": "OFF" } });
     bench.ok("UpdatePolicyStore", off).await;
     bench.ok("PutSchema", put(&other)).await;
@@ -451,6 +454,27 @@ async fn reject_avp_entities() {
     };
     bench.ok("IsAuthorized", question(&store, "u0", users(limits::AVP_ENTITIES))).await;
     bench.refused("IsAuthorized", question(&store, "u0", users(limits::AVP_ENTITIES + 1))).await;
+}
+
+#[tokio::test]
+async fn reject_avp_entities_total() {
+    let bench = Bench::new().await;
+    let store = bench.store("STRICT").await;
+    let groups = |count: usize| -> Value {
+        let group = |at| json!({ "identifier": { "entityType": "P::Group", "entityId": format!("g{at}") } });
+        (0..count).map(group).collect()
+    };
+    let as_json = |count: usize| {
+        let group =
+            |at| json!({ "uid": { "type": "P::Group", "id": format!("g{at}") }, "attrs": {}, "parents": [] });
+        let mut asked = question(&store, "u", json!([]));
+        asked["entities"] = json!({ "cedarJson": (0..count).map(group).collect::<Value>().to_string() });
+        asked
+    };
+    bench.ok("IsAuthorized", question(&store, "u", groups(limits::AVP_ENTITIES_TOTAL))).await;
+    bench.ok("IsAuthorized", as_json(limits::AVP_ENTITIES_TOTAL)).await;
+    bench.refused("IsAuthorized", question(&store, "u", groups(limits::AVP_ENTITIES_TOTAL + 1))).await;
+    bench.refused("IsAuthorized", as_json(limits::AVP_ENTITIES_TOTAL + 1)).await;
 }
 
 #[tokio::test]

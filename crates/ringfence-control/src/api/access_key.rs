@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A key. Its secret is shown once, where it is made.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub struct Shown {
     id: String,
     owner: String,
