@@ -19,7 +19,7 @@ use crate::{
 /// Ids that start so are the platform's.
 pub const RESERVED: &str = "ringfence:";
 
-const GUARDRAIL: &str = r#"forbid (principal, action, resource)
+pub(crate) const GUARDRAIL: &str = r#"forbid (principal, action, resource)
 unless { principal has tenant && resource has tenant && principal.tenant == resource.tenant };"#;
 
 /// What is wrong with a store's text, for the person who wrote it.

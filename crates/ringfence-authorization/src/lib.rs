@@ -4,6 +4,7 @@
 //! permitted is denied, and that a policy which can't be evaluated never counts as a permit. Semantics are Cedar's
 //! (`cedar-policy`); what is believed of an answer is decided in the kernel (`ringfence_context::Permit::decide`).
 
+pub mod avp;
 pub mod bundle;
 pub mod compile;
 pub mod document;

@@ -30,7 +30,7 @@ pub const STALE: Duration = Duration::from_secs(5);
 const CONFIRM: Duration = Duration::from_secs(1);
 
 const STORE_MAP: Kind = Kind::new("store_map");
-const STORE_OWNER: Kind = Kind::new("store_owner");
+pub(crate) const STORE_OWNER: Kind = Kind::new("store_owner");
 const POLICY_STORE: Kind = Kind::new("policy_store");
 const PAGE: u32 = 500;
 
@@ -166,11 +166,27 @@ impl Stores {
         publishable: &Publishable,
         revision: Revision,
     ) -> Result<(), StoresError> {
+        self.document_put_with(publishable, revision, Vec::new()).await.map(drop)
+    }
+
+    /// As [`Stores::document_put`], with other records in the same commit; says at which revision it was made.
+    ///
+    /// # Errors
+    /// As [`Stores::document_put`].
+    pub async fn document_put_with(
+        &self,
+        publishable: &Publishable,
+        revision: Revision,
+        also: Vec<Draft>,
+    ) -> Result<Revision, StoresError> {
         let document = publishable.document();
         let scope = Scope::Tenant(document.tenant.clone());
         let draft = Draft::put(&scope, POLICY_STORE, document.id.as_str(), document)?;
-        self.records.commit(vec![draft.expect(Expect::Revision(revision))]).await?;
-        Ok(self.refresh().await?)
+        let mut drafts = vec![draft.expect(Expect::Revision(revision))];
+        drafts.extend(also);
+        let revision = self.records.commit(drafts).await?;
+        self.refresh().await?;
+        Ok(revision)
     }
 
     async fn changed_since(&self, before: &Snapshot) -> Result<HashSet<TenantId>, StoreError> {

@@ -6,6 +6,30 @@ pub const TOKEN_BYTES: usize = 4096;
 /// Deepest nesting of a JSON document in a token.
 pub const JSON_DEPTH: usize = 8;
 
+/// Deepest nesting of a JSON document at the policy service: its attribute values nest, each level in two.
+pub const AVP_JSON_DEPTH: usize = 64;
+
+/// Largest request to the policy service, in bytes.
+pub const AVP_REQUEST_BYTES: usize = 1024 * 1024;
+
+/// Most requests in one batch of decisions.
+pub const AVP_BATCH_REQUESTS: usize = 30;
+
+/// Most principals, and most resources, among the entities of one decision.
+pub const AVP_ENTITIES: usize = 100;
+
+/// Most entities of one decision, of all types: what is above each of them is worked out before anything is decided.
+pub const AVP_ENTITIES_TOTAL: usize = 1000;
+
+/// Most entities above one entity.
+pub const AVP_ANCESTORS: usize = 99;
+
+/// How far the time of a signed request may be from ours, in seconds.
+pub const AVP_CLOCK_SKEW_SECONDS: u64 = 300;
+
+/// Most headers a signature of a request may cover.
+pub const AVP_SIGNED_HEADERS: usize = 32;
+
 /// Most roles a token may carry.
 pub const TOKEN_ROLES: usize = 64;
 

@@ -18,14 +18,23 @@ use crate::limits;
 /// # Errors
 /// A message that says what is wrong: not JSON, not an object, a key twice, too deep, or not a `T`.
 pub fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
-    let Strict(value) = serde_json::from_slice(bytes)?;
+    let value = value(bytes, limits::JSON_DEPTH)?;
     if !value.is_object() {
         return Err(de::Error::custom("not a JSON object"));
     }
-    if depth(&value) > limits::JSON_DEPTH {
+    T::deserialize(value)
+}
+
+/// Reads `bytes` as one JSON value of at most `deepest` levels of nesting.
+///
+/// # Errors
+/// A message that says what is wrong: not JSON, a key twice, or too deep.
+pub fn value(bytes: &[u8], deepest: usize) -> Result<Value, serde_json::Error> {
+    let Strict(value) = serde_json::from_slice(bytes)?;
+    if depth(&value) > deepest {
         return Err(de::Error::custom("nested too deeply"));
     }
-    T::deserialize(value)
+    Ok(value)
 }
 
 fn depth(value: &Value) -> usize {

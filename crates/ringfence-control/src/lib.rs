@@ -3,6 +3,7 @@
 //! It guarantees that onboarding and off-boarding are steps that can be resumed, that a tenant's id is never used twice,
 //! and that the plane is composed in one place ([`plane`]) from the parts each layer defines.
 
+pub mod access_key;
 pub mod api;
 pub mod application;
 pub mod clock;

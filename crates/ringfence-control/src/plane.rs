@@ -1,13 +1,19 @@
 //! The plane: opened from its settings, then served from its parts.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use ringfence_authorization::{Gate, Stores};
-use ringfence_context::{Clock, Secret, key::Jwks, operator::OperatorRecord, txn::TxnVerifier};
+use ringfence_authorization::{
+    Gate, Stores,
+    avp::{Avp, AvpParts, Quotas},
+};
+use ringfence_context::{
+    AccessVerifier, Clock, Secret, key::Jwks, operator::OperatorRecord, txn::TxnVerifier,
+};
 use ringfence_gateway::limit::RateLimits;
 use ringfence_guard::cluster::Durability;
 use ringfence_identity::{Addresses, Directory, Passwords, Pools};
@@ -15,6 +21,8 @@ use ringfence_store::Records;
 use tokio::net::TcpListener;
 
 use crate::{
+    access_key::AccessKeys,
+    api::avp::{OwnIssuers, TierQuotas, TierRates},
     data::Data,
     decision_log::DecisionLog,
     fault::PlaneError,
@@ -41,6 +49,12 @@ pub struct Plane {
     pub passwords: Passwords,
     /// The decision log.
     pub log: DecisionLog,
+    /// The policy service.
+    pub avp: Arc<Avp>,
+    /// How much tenants may ask of it.
+    pub avp_rates: Arc<TierRates>,
+    /// What requests to it are signed with.
+    pub access_keys: AccessKeys,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Its listeners, bound and waiting.
@@ -111,7 +125,9 @@ impl Plane {
             }
         }
         let rates = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.rate));
+        let access_keys = AccessKeys::new(records.clone());
         let workflow = Workflow {
+            access_keys: access_keys.clone(),
             tenants: Tenants::new(records.clone()),
             pools: Pools::new(records.clone()),
             records,
@@ -123,6 +139,8 @@ impl Plane {
             gate: Arc::new(gate),
         };
         workflow.take_up().await?;
+        let quotas = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.avp)).collect();
+        let (avp, avp_rates) = policy_service(&workflow, &clock, quotas).await?;
         let plane = Self {
             settings,
             dir: dir.to_owned(),
@@ -130,6 +148,9 @@ impl Plane {
             workflow,
             passwords: Passwords::new()?,
             log,
+            avp,
+            avp_rates,
+            access_keys,
             clock,
             listeners,
             addresses,
@@ -183,6 +204,34 @@ impl Plane {
             .map_err(|error| PlaneError::folder(&self.dir, error))?;
         Ok(operator_put(&self.workflow.records, &record).await?)
     }
+}
+
+/// The policy service over the plane's state. Tokens are verified by the kernel's own verifier.
+async fn policy_service(
+    workflow: &Workflow,
+    clock: &Arc<dyn Clock>,
+    tiers: BTreeMap<String, Quotas>,
+) -> Result<(Arc<Avp>, Arc<TierRates>), PlaneError> {
+    let rates = Arc::new(TierRates::new(&tiers));
+    let tokens = OwnIssuers {
+        directory: Arc::clone(&workflow.directory),
+        pools: workflow.pools.clone(),
+        access: Arc::new(AccessVerifier),
+        clock: Arc::clone(clock),
+    };
+    let parts = AvpParts {
+        records: workflow.records.clone(),
+        stores: Arc::clone(&workflow.stores),
+        gate: Arc::clone(&workflow.gate),
+        clock: Arc::clone(clock),
+        tiers: Arc::new(TierQuotas {
+            tenants: workflow.tenants.clone(),
+            policies: Arc::clone(&workflow.bundles),
+            tiers,
+        }),
+        tokens: Arc::new(tokens),
+    };
+    Ok((Arc::new(Avp::open(parts).await?), rates))
 }
 
 fn addresses(settings: &Settings, listeners: &Listeners) -> Result<Addresses, PlaneError> {

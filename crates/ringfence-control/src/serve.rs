@@ -183,6 +183,9 @@ fn api_router(plane: &Plane, parts: &Parts) -> Router {
         access: Arc::clone(&parts.access),
         txn: Arc::clone(&parts.txn),
         binding: RequestBinding::new(plane.keys.binding.clone()),
+        avp: Arc::clone(&plane.avp),
+        avp_rates: Arc::clone(&plane.avp_rates),
+        access_keys: plane.access_keys.clone(),
         clock: Arc::clone(&plane.clock),
     })
 }

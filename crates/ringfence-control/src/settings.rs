@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::uri::Authority;
-use ringfence_authorization::{PolicyBundle, SolverSettings, WhenUnproved};
+use ringfence_authorization::{PolicyBundle, SolverSettings, WhenUnproved, avp::Quotas};
 use ringfence_context::{TenantId, id::StoreId};
 use ringfence_gateway::{RouteTable, limit::Rate};
 use serde::Deserialize;
@@ -189,6 +189,9 @@ pub struct TierSettings {
     /// What becomes of a change to policies that can neither be proved safe nor refuted: `"refuse"` or `"accept"`.
     #[serde(default)]
     pub unproved: WhenUnproved,
+    /// What each tenant may have at the policy service.
+    #[serde(default)]
+    pub avp: Quotas,
 }
 
 impl Settings {

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ringfence_authorization::{
     Gate, Standing, StoreDocument, Stores, StoresError,
+    avp::owner_rows,
     stores::{store_create, store_delete},
 };
 use ringfence_context::{
@@ -18,6 +19,7 @@ use ringfence_identity::{Directory, IdentityError, Pools};
 use ringfence_store::{Expect, Records, StoreError};
 
 use crate::{
+    access_key::AccessKeys,
     data::Data,
     settings::TierPolicies,
     tenant::{Tenant, TenantError, TenantStatus, Tenants},
@@ -39,6 +41,8 @@ pub struct Workflow {
     pub directory: Arc<Directory>,
     /// Policy stores in memory.
     pub stores: Arc<Stores>,
+    /// Access keys.
+    pub access_keys: AccessKeys,
     /// The database.
     pub data: Arc<Data>,
     /// Rates.
@@ -169,6 +173,7 @@ impl Workflow {
             Err(StoresError::Missing | StoresError::Store(StoreError::TenantUnknown)) => {}
             Err(error) => return Err(error.into()),
         }
+        self.rows_delete(id).await?;
         missing_is_fine(self.pools.pool_delete(id).await)?;
         match self.records.tenant_shred(id).await {
             Ok(_) | Err(StoreError::TenantUnknown) => {}
@@ -176,6 +181,23 @@ impl Workflow {
         }
         self.status_put(id, TenantStatus::Gone).await?;
         Ok(rows)
+    }
+
+    /// Removes the plane's rows that lead to a tenant's policy stores and access keys; what they lead to is shredded.
+    async fn rows_delete(&self, id: &TenantId) -> Result<(), TenantError> {
+        let rows = async || -> Result<_, StoreError> {
+            let mut rows = self.access_keys.tenant_rows(id).await?;
+            rows.extend(owner_rows(&self.records, id).await?);
+            Ok(rows)
+        };
+        let rows = match rows().await {
+            Err(StoreError::TenantUnknown) => return Ok(()),
+            rows => rows?,
+        };
+        if !rows.is_empty() {
+            self.records.commit(rows).await?;
+        }
+        Ok(())
     }
 
     /// Takes up what an earlier run left: rates of tenants, and tenants half made or half removed are said.

@@ -3,6 +3,8 @@
 //! Three kinds of callers, and none can pass for another: an operator's token holds no tenant, a tenant's token opens no
 //! operator's door, and a backend's own only takes what it refused.
 
+pub mod access_key;
+pub mod avp;
 pub mod caller;
 pub mod client;
 pub mod evaluation;
@@ -18,16 +20,16 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
-use ringfence_authorization::Decide;
+use ringfence_authorization::{Decide, avp::Avp};
 use ringfence_context::{
     Clock, Issuers, Record, VerifyAccess, limits,
     txn::{RequestBinding, VerifyTxn},
 };
 use ringfence_identity::Passwords;
 
-use crate::{decision_log::DecisionLog, workflow::Workflow};
+use crate::{access_key::AccessKeys, api::avp::TierRates, decision_log::DecisionLog, workflow::Workflow};
 
 /// What the API stands on.
 #[derive(Clone)]
@@ -50,6 +52,12 @@ pub struct Api {
     pub txn: Arc<dyn VerifyTxn>,
     /// The key shared with the backend.
     pub binding: RequestBinding,
+    /// The policy service.
+    pub avp: Arc<Avp>,
+    /// How much tenants may ask of it.
+    pub avp_rates: Arc<TierRates>,
+    /// What requests to it are signed with.
+    pub access_keys: AccessKeys,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -57,6 +65,14 @@ pub struct Api {
 /// Every path of the API.
 pub fn router(api: Api) -> Router {
     Router::new()
+        .route("/", post(avp::call))
+        .route("/v1/access-keys", get(access_key::list).post(access_key::create))
+        .route("/v1/access-keys/{id}", delete(access_key::delete))
+        .route(
+            "/v1/tenants/{tenant}/access-keys",
+            get(access_key::tenant_list).post(access_key::tenant_create),
+        )
+        .route("/v1/tenants/{tenant}/access-keys/{id}", delete(access_key::tenant_delete))
         .route("/healthz", get(async || "ok\n"))
         .route("/v1/tenants", get(tenant::list).post(tenant::create))
         .route("/v1/tenants/{tenant}", get(tenant::show).delete(tenant::delete))

@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State},
 };
 use ringfence_authorization::{Standing, StoreDocument};
-use ringfence_context::TenantId;
+use ringfence_context::{TenantId, id::StoreId};
 use serde::Serialize;
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
 /// A tenant's policies, without the platform's.
 #[derive(Debug, Serialize)]
 pub struct Shown {
+    policy_store_id: StoreId,
     schema: String,
     policies: BTreeMap<String, String>,
     templates: BTreeMap<String, String>,
@@ -34,8 +35,9 @@ pub async fn list(
     Path(tenant): Path<TenantId>,
 ) -> Result<Json<Shown>, ApiFailure> {
     let (document, revision) = api.workflow.stores.document(&tenant).await?;
+    let policy_store_id = document.id;
     let (schema, policies, templates) = (document.schema, document.policies, document.templates);
-    Ok(Json(Shown { schema, policies, templates, revision }))
+    Ok(Json(Shown { policy_store_id, schema, policies, templates, revision }))
 }
 
 /// What has been published.

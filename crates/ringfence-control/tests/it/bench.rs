@@ -196,6 +196,11 @@ impl Bench {
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
+    /// `host:port` of the API.
+    pub(crate) fn api_address(&self) -> String {
+        self.running.api.to_string()
+    }
+
     /// A call of the API.
     pub(crate) async fn api(&self, method: Method, path: &str, headers: HeaderMap, body: &str) -> Answer {
         self.send(&self.running.api.to_string(), method, path, headers, body).await

@@ -15,7 +15,9 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use ringfence_authorization::{Decide, PolicyBundle, Question, Stores, stores::store_create};
+use ringfence_authorization::{
+    Decide, Gate, PolicyBundle, Question, SolverSettings, Stores, WhenUnproved, stores::store_create,
+};
 use ringfence_context::{
     AccessClaims, AccessVerifier, Clock, IssuerKeys, Issuers, Layer, Reason, Record, Refusal, Seal,
     StoreAnswer, TenantContext, TenantId, TokenId, UnixTime, Verdict, access,
@@ -156,6 +158,7 @@ impl World {
             schema: SCHEMA.to_owned(),
             policies: POLICIES.to_owned(),
         };
+        let gate = Gate::new(SolverSettings::default()).await;
         for tenant in ["acme", "globex"].map(|id| TenantId::new(id).unwrap()) {
             let (key, _) = SigningKey::generate().unwrap();
             let url = issuer(&tenant);
@@ -169,7 +172,8 @@ impl World {
             records.tenant_add(&tenant).await.unwrap();
             let store = StoreId::new(&format!("ps-{tenant}")).unwrap();
             let document = bundle.seed(store, tenant.clone()).unwrap();
-            records.commit(store_create(&document).unwrap()).await.unwrap();
+            let publishable = gate.check(document, WhenUnproved::Refuse).await.unwrap();
+            records.commit(store_create(&publishable).unwrap()).await.unwrap();
             limits.tier_put(tenant.clone(), "standard");
             keys.insert(tenant, key);
         }

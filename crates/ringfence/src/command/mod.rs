@@ -1,5 +1,6 @@
 //! Commands, one file each.
 
+mod access_key;
 mod client;
 mod explain;
 mod init;
@@ -35,6 +36,9 @@ pub(crate) enum Command {
     /// Manage a tenant's policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Manage access keys of the policy service
+    #[command(subcommand)]
+    AccessKey(access_key::AccessKeyCommand),
     /// Sign in as a user and print an access or database token
     Token(token::Token),
     /// Show every layer's verdict on one request
@@ -52,6 +56,7 @@ impl Command {
             Self::User(command) => command.run().await,
             Self::Client(command) => command.run().await,
             Self::Policy(command) => command.run().await,
+            Self::AccessKey(command) => command.run().await,
             Self::Token(command) => command.run().await,
             Self::Explain(command) => command.run().await,
             Self::Prove(command) => command.run().await,

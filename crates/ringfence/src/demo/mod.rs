@@ -26,6 +26,16 @@ pub(crate) struct Demo {
 #[derive(Debug, Serialize, Deserialize)]
 struct Operator {
     token: String,
+    /// Made where it is missing: by an earlier version there was none.
+    #[serde(default)]
+    access_key: Option<AccessKey>,
+}
+
+/// What a script signs requests to the policy service with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct AccessKey {
+    id: String,
+    secret: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +47,11 @@ struct DemoTenant {
     client: DemoClient,
     /// One payment of this tenant, to try reaching for.
     payment: String,
+    #[serde(default)]
+    access_key: Option<AccessKey>,
+    /// The store this tenant's requests are decided by.
+    #[serde(default)]
+    policy_store_id: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

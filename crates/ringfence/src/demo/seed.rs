@@ -5,7 +5,7 @@ use miette::{IntoDiagnostic, Result, miette};
 use ringfence_context::key::{base64url, random};
 use serde_json::{Value, json};
 
-use super::{Demo, DemoClient, DemoTenant, DemoUser, Operator};
+use super::{AccessKey, Demo, DemoClient, DemoTenant, DemoUser, Operator};
 use crate::{
     call::{Caller, Running, bearer},
     sign_in::Issuer,
@@ -61,7 +61,7 @@ impl Seed<'_> {
             gateway: self.running.base_url.clone(),
             api: format!("http://{}", self.running.api),
             guard: format!("postgres://{}/{}", self.running.guard, self.running.database),
-            operator: Operator { token: self.operator.clone() },
+            operator: Operator { token: self.operator.clone(), access_key: None },
             tenants,
         })
     }
@@ -88,7 +88,42 @@ impl Seed<'_> {
         let host = text("host");
         let payment = self.rows(id, &host, &secret, currency).await?;
         let client = DemoClient { client_id: MACHINE.to_owned(), client_secret: secret };
-        Ok(DemoTenant { id: (*id).to_owned(), issuer: text("issuer"), host, users: people, client, payment })
+        Ok(DemoTenant {
+            id: (*id).to_owned(),
+            issuer: text("issuer"),
+            host,
+            users: people,
+            client,
+            payment,
+            access_key: None,
+            policy_store_id: String::new(),
+        })
+    }
+
+    /// Access keys for the operator and each tenant, and where each tenant's policies are: what is missing of it.
+    pub(super) async fn keys(&self, demo: &mut Demo) -> Result<()> {
+        if demo.operator.access_key.is_none() {
+            demo.operator.access_key = Some(self.key("/v1/access-keys").await?);
+        }
+        for tenant in &mut demo.tenants {
+            let path = format!("/v1/tenants/{}", tenant.id);
+            if tenant.access_key.is_none() {
+                tenant.access_key = Some(self.key(&format!("{path}/access-keys")).await?);
+            }
+            let policies = self.api(Method::GET, &format!("{path}/policies"), json!({})).await?;
+            let store = policies.get("policy_store_id").and_then(Value::as_str);
+            tenant.policy_store_id = store.unwrap_or_default().to_owned();
+        }
+        Ok(())
+    }
+
+    async fn key(&self, path: &str) -> Result<AccessKey> {
+        let made = self.api(Method::POST, path, json!({})).await?;
+        let text = |name: &str| made.get(name).and_then(Value::as_str).map(str::to_owned);
+        match (text("id"), text("secret")) {
+            (Some(id), Some(secret)) => Ok(AccessKey { id, secret }),
+            _ => Err(miette!("{path} gave no access key")),
+        }
     }
 
     /// Books through the gateway, as the tenant's machine client; says one payment's id.

@@ -12,10 +12,12 @@ impl Demo {
     /// Makes the demo's tenants where they are not there yet, writes `demo.json`, and prints what to try.
     pub(crate) async fn ready(dir: &Path, running: &Running) -> Result<()> {
         let operator = Plane::operator_token(dir).into_diagnostic()?.reveal().clone();
-        let demo = match Self::load(dir) {
+        let seed = Seed { caller: Caller::new(), running, operator };
+        let mut demo = match Self::load(dir) {
             Some(demo) => demo.moved_to(running),
-            None => Seed { caller: Caller::new(), running, operator }.all().await?,
+            None => seed.all().await?,
         };
+        seed.keys(&mut demo).await?;
         let text = serde_json::to_string_pretty(&demo).into_diagnostic()?;
         private_file::write(&dir.join(DEMO), &text).into_diagnostic()?;
         demo.print(dir);

@@ -9,6 +9,7 @@
     reason = "what a test does not expect fails it"
 )]
 
+mod avp;
 mod commands;
 mod crash;
 mod demo;

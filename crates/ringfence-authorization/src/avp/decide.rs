@@ -1,0 +1,89 @@
+//! Decisions: the one place where this service asks Cedar.
+
+use std::sync::{Arc, OnceLock};
+
+use cedar_policy::{Authorizer, Decision, Entities, Policy, PolicyId, PolicySet, Request, Schema};
+
+use crate::{
+    avp::{
+        content::Content,
+        error::{AvpError, Outcome},
+        fit,
+    },
+    compile::{GUARDRAIL, RESERVED},
+};
+
+/// What Cedar answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decided {
+    pub(crate) allow: bool,
+    /// Ids of the policies that determined it, in order. The platform's own are not among them.
+    pub(crate) determining: Vec<String>,
+    /// What Cedar says of the policies it had to skip.
+    pub(crate) errors: Vec<String>,
+}
+
+/// A store, ready to decide. Made when the first decision is asked for.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    policies: PolicySet,
+    /// Actions with their groups, as the schema has them.
+    pub(crate) actions: Entities,
+}
+
+/// A store's content, and what decides by it once it is asked to.
+#[derive(Debug)]
+pub(crate) struct Deciding {
+    pub(crate) content: Arc<Content>,
+    ready: OnceLock<Arc<Ready>>,
+}
+
+impl Deciding {
+    pub(crate) fn new(content: Arc<Content>) -> Self {
+        Self { content, ready: OnceLock::new() }
+    }
+
+    /// What decides by this content. Parses all of it the first time.
+    ///
+    /// # Errors
+    /// Where a part of the content does not parse, which it did when it was written.
+    pub(crate) fn ready(&self) -> Outcome<Arc<Ready>> {
+        if let Some(ready) = self.ready.get() {
+            return Ok(Arc::clone(ready));
+        }
+        let ready = Arc::new(Ready::of(&self.content)?);
+        Ok(Arc::clone(self.ready.get_or_init(|| ready)))
+    }
+}
+
+impl Ready {
+    fn of(content: &Content) -> Outcome<Self> {
+        let unready = |what: String| AvpError::internal(format!("a store does not compile: {what}"));
+        let mut policies = fit::all(content).map_err(|error| unready(error.body().to_string()))?;
+        if content.serving.is_some() {
+            let id = PolicyId::new(format!("{RESERVED}guardrail"));
+            let guardrail = Policy::parse(Some(id), GUARDRAIL).map_err(|error| unready(error.to_string()))?;
+            policies.add(guardrail).map_err(|error| unready(error.to_string()))?;
+        }
+        let actions = match &content.schema {
+            Some(schema) => Schema::from_json_str(&schema.json)
+                .map_err(|error| unready(error.to_string()))?
+                .action_entities()
+                .map_err(|error| unready(error.to_string()))?,
+            None => Entities::empty(),
+        };
+        Ok(Self { policies, actions })
+    }
+
+    /// Answers as Cedar does.
+    pub(crate) fn decide(&self, request: &Request, entities: &Entities) -> Decided {
+        let response = Authorizer::new().is_authorized(request, &self.policies, entities);
+        let diagnostics = response.diagnostics();
+        let ids = diagnostics.reason().map(ToString::to_string).filter(|id| !id.starts_with(RESERVED));
+        let (mut determining, mut errors): (Vec<String>, Vec<String>) =
+            (ids.collect(), diagnostics.errors().map(ToString::to_string).collect());
+        determining.sort();
+        errors.sort();
+        Decided { allow: response.decision() == Decision::Allow, determining, errors }
+    }
+}

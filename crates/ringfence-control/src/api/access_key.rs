@@ -1,0 +1,116 @@
+//! Access keys, for operators: their own, and those of a tenant.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use ringfence_context::TenantId;
+use serde::Serialize;
+
+use crate::{
+    access_key::{KeyOwner, ShownKey},
+    api::{Api, caller::Operator, failure::ApiFailure},
+    tenant::{TenantError, TenantStatus},
+};
+
+/// A key. Its secret is shown once, where it is made.
+#[derive(Serialize)]
+pub struct Shown {
+    id: String,
+    owner: String,
+    created: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+/// `GET /v1/access-keys`: those of operators.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn list(State(api): State<Api>, _: Operator) -> Result<Json<Vec<Shown>>, ApiFailure> {
+    Ok(Json(api.access_keys.key_list(None).await?.into_iter().map(shown).collect()))
+}
+
+/// `POST /v1/access-keys`: one of the operator who asks.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn create(
+    State(api): State<Api>,
+    operator: Operator,
+) -> Result<(StatusCode, Json<Shown>), ApiFailure> {
+    made(&api, KeyOwner::Operator(operator.0.operator().clone())).await
+}
+
+/// `DELETE /v1/access-keys/{id}`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn delete(
+    State(api): State<Api>,
+    _: Operator,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiFailure> {
+    gone(api.access_keys.key_delete(None, &id).await?)
+}
+
+/// `GET /v1/tenants/{tenant}/access-keys`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn tenant_list(
+    State(api): State<Api>,
+    _: Operator,
+    Path(tenant): Path<TenantId>,
+) -> Result<Json<Vec<Shown>>, ApiFailure> {
+    Ok(Json(api.access_keys.key_list(Some(&tenant)).await?.into_iter().map(shown).collect()))
+}
+
+/// `POST /v1/tenants/{tenant}/access-keys`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn tenant_create(
+    State(api): State<Api>,
+    _: Operator,
+    Path(tenant): Path<TenantId>,
+) -> Result<(StatusCode, Json<Shown>), ApiFailure> {
+    let found = api.workflow.tenants.tenant_get(&tenant).await?.value;
+    if found.status != TenantStatus::Active {
+        return Err(TenantError::Status(found.status, "active").into());
+    }
+    made(&api, KeyOwner::Tenant(tenant)).await
+}
+
+/// `DELETE /v1/tenants/{tenant}/access-keys/{id}`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn tenant_delete(
+    State(api): State<Api>,
+    _: Operator,
+    Path((tenant, id)): Path<(TenantId, String)>,
+) -> Result<StatusCode, ApiFailure> {
+    gone(api.access_keys.key_delete(Some(&tenant), &id).await?)
+}
+
+async fn made(api: &Api, owner: KeyOwner) -> Result<(StatusCode, Json<Shown>), ApiFailure> {
+    let (key, secret) = api.access_keys.key_create(owner, api.clock.now()).await?;
+    Ok((StatusCode::CREATED, Json(Shown { secret: Some(secret.reveal().clone()), ..shown(key) })))
+}
+
+fn gone(found: bool) -> Result<StatusCode, ApiFailure> {
+    if found {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(ApiFailure::Told(StatusCode::NOT_FOUND, "there is no such access key here".to_owned()))
+}
+
+fn shown(key: ShownKey) -> Shown {
+    let owner = match key.owner {
+        KeyOwner::Operator(operator) => format!("operator {operator}"),
+        KeyOwner::Tenant(tenant) => format!("tenant {tenant}"),
+    };
+    Shown { id: key.id, owner, created: key.created, secret: None }
+}

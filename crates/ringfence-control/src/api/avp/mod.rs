@@ -1,0 +1,171 @@
+//! The policy service on the wire: awsJson1.0 with AWS Signature Version 4, at the API's listener.
+//!
+//! `POST /` with `X-Amz-Target: VerifiedPermissions.<Operation>`. A request is read, its signature verified, its caller
+//! found live, counted against its tenant's rate; only then does anyone look at what it wants. Every request and decision
+//! is on record under the id that is answered as `x-amzn-RequestId`.
+
+mod refusal;
+mod signature;
+mod tier;
+mod token;
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    response::Response,
+};
+use ringfence_authorization::avp::{AvpError, Caller};
+use ringfence_context::{
+    Layer, Part, Reason, Reference, Refusal, TenantId, Verdict, key, limits, strict_json,
+};
+use serde_json::Value;
+
+pub(crate) use tier::TierQuotas;
+pub use tier::TierRates;
+pub(crate) use token::OwnIssuers;
+
+use crate::{
+    access_key::KeyOwner,
+    api::{
+        Api,
+        avp::{
+            refusal::WireRefusal,
+            signature::{Claimed, SignatureFault},
+        },
+    },
+};
+
+const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
+
+const TARGET: &str = "VerifiedPermissions.";
+
+/// `POST /`.
+pub async fn call(State(api): State<Api>, request: Request) -> Response {
+    let now = api.clock.now();
+    let reference = Reference::make(now, key::random::<8>().map_or(0, u64::from_be_bytes));
+    let (head, body) = request.into_parts();
+    let verdict = Verdict::passed(reference.clone(), now, Part::Api, &[]);
+    let (verdict, answered) = match admit(&api, &head, body).await {
+        Ok((caller, body)) => {
+            let verdict = Verdict { tenant: caller.account().tenant().cloned(), ..verdict };
+            match operate(&api, &head, &caller, &body).await {
+                Ok((operation, Ok(answer))) => (recorded(verdict, &operation, &answer), Ok(answer)),
+                Ok((operation, Err(error))) => {
+                    let verdict = Verdict { action: Some(format!("avp:{operation}").into()), ..verdict };
+                    (refused(verdict, &error), Err(WireRefusal::from(error)))
+                }
+                Err(refusal) => (verdict.refused(&refusal.refusal()), Err(refusal)),
+            }
+        }
+        Err(refusal) => (verdict.refused(&refusal.refusal()), Err(refusal)),
+    };
+    api.record.record(verdict);
+    match answered {
+        Ok(answer) => respond(StatusCode::OK, &reference, &answer),
+        Err(refusal) => respond(refusal.status(), &reference, &refusal.body()),
+    }
+}
+
+/// Reads the body, and finds out who sent it.
+async fn admit(api: &Api, head: &Parts, body: Body) -> Result<(Caller, Vec<u8>), WireRefusal> {
+    let body = to_bytes(body, limits::AVP_REQUEST_BYTES).await.map_err(|_| WireRefusal::TooLarge)?.to_vec();
+    if head.uri.path() != "/" || head.uri.query().is_some() {
+        return Err(SignatureFault::Incomplete("the request is POST / without a query").into());
+    }
+    let claimed = Claimed::read(&head.headers, api.clock.now())?;
+    let found = api.access_keys.key_find(claimed.key_id, api.clock.now()).await;
+    let found =
+        found.map_err(|error| WireRefusal::Internal(error.to_string()))?.ok_or(WireRefusal::UnknownKey)?;
+    claimed.check(&found.secret, (&head.method, &head.uri, &head.headers), &body)?;
+    let caller = match found.owner {
+        KeyOwner::Operator(operator) => Caller::Operator(operator),
+        KeyOwner::Tenant(tenant) => {
+            api.workflow.directory.pool(&tenant).map_err(|_| WireRefusal::Inactive)?;
+            count(api, &tenant).await?;
+            Caller::Tenant(tenant)
+        }
+    };
+    Ok((caller, body))
+}
+
+async fn count(api: &Api, tenant: &TenantId) -> Result<(), WireRefusal> {
+    if !api.avp_rates.knows(tenant) {
+        let found = api.workflow.tenants.tenant_get(tenant).await.map_err(|_| WireRefusal::Inactive)?;
+        api.avp_rates.tier_put(tenant.clone(), &found.value.tier);
+    }
+    api.avp_rates.take(tenant).map_err(|_| WireRefusal::Throttled)
+}
+
+/// The operation's name, and what it ended in.
+type Operated = (String, Result<Value, AvpError>);
+
+async fn operate(api: &Api, head: &Parts, caller: &Caller, body: &[u8]) -> Result<Operated, WireRefusal> {
+    if only(&head.headers, header::CONTENT_TYPE.as_str()) != Some(CONTENT_TYPE) {
+        return Err(AvpError::Serialization("the content type must be application/x-amz-json-1.0").into());
+    }
+    let target = only(&head.headers, "x-amz-target").and_then(|target| target.strip_prefix(TARGET));
+    let operation =
+        target.filter(|operation| api.avp.model().has(operation)).ok_or(AvpError::UnknownOperation)?;
+    let input = strict_json::value(body, limits::AVP_JSON_DEPTH).ok().filter(Value::is_object);
+    let unread =
+        AvpError::Serialization("the body must be one JSON object, no key twice, not nested too deeply");
+    let outcome = api.avp.call(caller, operation, &input.ok_or(unread)?).await;
+    if let Err(AvpError::Internal(what)) = &outcome {
+        tracing::error!(operation, what, "the policy service failed");
+    }
+    Ok((operation.to_owned(), outcome))
+}
+
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())?.to_str().ok()
+}
+
+/// What is on record of an operation that was done: for a decision, which, and by which policies.
+fn recorded(verdict: Verdict, operation: &str, answer: &Value) -> Verdict {
+    let ids = |list: &Value| -> Vec<String> {
+        let items = list.as_array().into_iter().flatten();
+        items.filter_map(|item| item.get("policyId")?.as_str().map(str::to_owned)).collect()
+    };
+    let policies = match (answer.get("determiningPolicies"), answer.get("policyId").and_then(Value::as_str)) {
+        (Some(list), _) => ids(list),
+        (None, Some(id)) => vec![id.to_owned()],
+        (None, None) => Vec::new(),
+    };
+    let detail = match answer.get("decision").and_then(Value::as_str) {
+        Some("ALLOW") => "decided: allow",
+        Some(_) => "decided: deny",
+        None => "done",
+    };
+    Verdict {
+        passed: (&[Layer::Authorization]).into(),
+        action: Some(format!("avp:{operation}").into()),
+        policies,
+        detail: detail.into(),
+        ..verdict
+    }
+}
+
+fn refused(verdict: Verdict, error: &AvpError) -> Verdict {
+    let reason = match error {
+        AvpError::Internal(_) => Reason::Internal,
+        AvpError::AccessDenied(_) => Reason::Denied,
+        AvpError::ResourceNotFound { .. } => Reason::NotServed,
+        AvpError::Throttling(_) => Reason::RateLimited,
+        _ => Reason::RequestMalformed,
+    };
+    verdict.refused(&Refusal::new(Layer::Authorization, reason, error.name()))
+}
+
+fn respond(status: StatusCode, reference: &Reference, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(reference) = HeaderValue::from_str(reference.as_str()) {
+        headers.insert("x-amzn-requestid", reference);
+    }
+    response
+}

@@ -1,0 +1,74 @@
+//! What a tenant may have and how much it may ask at the policy service, by its tier.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    num::NonZeroU32,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use ringfence_authorization::{
+    WhenUnproved,
+    avp::{Later, Quotas, Tiers},
+};
+use ringfence_context::{Refusal, TenantId};
+use ringfence_gateway::limit::{Rate, RateLimits};
+
+use crate::{settings::TierPolicies, tenant::Tenants};
+
+/// Quotas of tiers.
+#[derive(Debug)]
+pub(crate) struct TierQuotas {
+    pub(crate) tenants: Tenants,
+    pub(crate) tiers: BTreeMap<String, Quotas>,
+    pub(crate) policies: Arc<BTreeMap<String, TierPolicies>>,
+}
+
+impl Tiers for TierQuotas {
+    fn quotas<'a>(&'a self, tenant: &'a TenantId) -> Later<'a, Quotas> {
+        Box::pin(async move {
+            let found = self.tenants.tenant_get(tenant).await.ok();
+            // A tier that is no longer in the settings leaves the documented quotas.
+            found.and_then(|tenant| self.tiers.get(&tenant.value.tier).copied()).unwrap_or_default()
+        })
+    }
+
+    fn unproved<'a>(&'a self, tenant: &'a TenantId) -> Later<'a, WhenUnproved> {
+        Box::pin(async move {
+            let found = self.tenants.tenant_get(tenant).await.ok();
+            let tier = found.and_then(|tenant| self.policies.get(&tenant.value.tier));
+            tier.map(|tier| tier.unproved).unwrap_or_default()
+        })
+    }
+}
+
+/// Rates of tiers at the policy service, apart from those at the gateway.
+#[derive(Debug)]
+pub struct TierRates {
+    limits: RateLimits,
+    known: RwLock<HashSet<TenantId>>,
+}
+
+impl TierRates {
+    /// A rate for each tier.
+    pub fn new(tiers: &BTreeMap<String, Quotas>) -> Self {
+        let rate = |quotas: &Quotas| {
+            let per_second = NonZeroU32::new(quotas.requests_per_second).unwrap_or(NonZeroU32::MIN);
+            Rate { per_second, burst: per_second }
+        };
+        let limits = RateLimits::new(tiers.iter().map(|(name, quotas)| (name.clone(), rate(quotas))));
+        Self { limits, known: RwLock::default() }
+    }
+
+    pub(crate) fn knows(&self, tenant: &TenantId) -> bool {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).contains(tenant)
+    }
+
+    pub(crate) fn tier_put(&self, tenant: TenantId, tier: &str) {
+        self.limits.tier_put(tenant.clone(), tier);
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(tenant);
+    }
+
+    pub(crate) fn take(&self, tenant: &TenantId) -> Result<(), Refusal> {
+        self.limits.take(tenant).map_err(|(refusal, _)| refusal)
+    }
+}

@@ -1,0 +1,179 @@
+//! The policy service on the wire: what is read of a request before anyone looks at what it wants.
+
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use ringfence_context::{
+    Clock, Reference, Secret,
+    key::{MacKey, sha256},
+    limits,
+};
+use ringfence_control::{SystemClock, access_key::KeyOwner};
+use serde_json::{Value, json};
+
+use crate::bench::{Answer, Bench, id, with_bench};
+
+/// An access key of a new tenant.
+struct Key {
+    id: String,
+    secret: Secret<String>,
+}
+
+impl Key {
+    async fn of(bench: &Bench, tenant: &str) -> Self {
+        bench.tenant(tenant).await;
+        let owner = KeyOwner::Tenant(id(tenant));
+        let (shown, secret) = bench.workflow.access_keys.key_create(owner, SystemClock.now()).await.unwrap();
+        assert!(!format!("{secret:?}").contains(secret.reveal()), "never printed");
+        Self { id: shown.id, secret }
+    }
+
+    /// Headers of a request signed with this key, as the IAM user guide describes it.
+    fn sign(&self, bench: &Bench, operation: &str, content_type: &str, body: &str) -> HeaderMap {
+        let day = 86_400;
+        let now = SystemClock.now().seconds();
+        let (date, seconds) = (civil(now / day), now % day);
+        let time = format!("{date}T{:02}{:02}{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let headers = [
+            ("content-type", content_type.to_owned()),
+            ("host", bench.api_address()),
+            ("x-amz-date", time.clone()),
+            ("x-amz-target", format!("VerifiedPermissions.{operation}")),
+        ];
+        let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
+        let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let request = format!("POST\n/\n\n{lines}\n{names}\n{}", hex(&sha256(body.as_bytes())));
+        let scope = format!("{date}/local/verifiedpermissions/aws4_request");
+        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(&sha256(request.as_bytes())));
+        let mut key = format!("AWS4{}", self.secret.reveal()).into_bytes();
+        for part in scope.split('/') {
+            key = MacKey::from_bytes(&Secret::new(key)).tag_plain(part.as_bytes()).to_vec();
+        }
+        let signature = hex(&MacKey::from_bytes(&Secret::new(key)).tag_plain(text.as_bytes()));
+        let credential = format!("{}/{scope}", self.id);
+        let value =
+            format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}");
+        let mut all: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect();
+        all.insert("authorization", value.parse().unwrap());
+        all
+    }
+
+    async fn ask(&self, bench: &Bench, operation: &str, body: &str) -> Answer {
+        let headers = self.sign(bench, operation, "application/x-amz-json-1.0", body);
+        bench.api(Method::POST, "/", headers, body).await
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The date of a day since the epoch, as `YYYYMMDD`.
+fn civil(days: u64) -> String {
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let (mut year, mut rest) = (1970, days);
+    while rest >= if leap(year) { 366 } else { 365 } {
+        rest -= if leap(year) { 366 } else { 365 };
+        year += 1;
+    }
+    let february = if leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if rest < length {
+            break;
+        }
+        rest -= length;
+        month += 1;
+    }
+    format!("{year:04}{month:02}{:02}", rest + 1)
+}
+
+fn kind(answer: &Answer) -> (u16, String) {
+    let name = answer.json()["__type"].as_str().unwrap_or_default().to_owned();
+    (answer.status.as_u16(), name)
+}
+
+fn serialization() -> (u16, String) {
+    (400, "SerializationException".to_owned())
+}
+
+#[test]
+fn reject_avp_request_bytes() {
+    with_bench(async |bench| {
+        let key = Key::of(bench, "avp-bytes").await;
+        let body = |size: usize| format!("{{}}{}", " ".repeat(size - 2));
+        let whole = key.ask(bench, "ListPolicyStores", &body(limits::AVP_REQUEST_BYTES)).await;
+        assert_eq!(whole.status, StatusCode::OK, "{whole:?}");
+        let more = key.ask(bench, "ListPolicyStores", &body(limits::AVP_REQUEST_BYTES + 1)).await;
+        assert_eq!(more.status, StatusCode::PAYLOAD_TOO_LARGE);
+    });
+}
+
+#[test]
+fn reject_avp_json_depth() {
+    with_bench(async |bench| {
+        let key = Key::of(bench, "avp-depth").await;
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        let refused = |depth: usize| key.ask(bench, "ListPolicyStores", nested(depth).leak());
+        assert_eq!(kind(&refused(limits::AVP_JSON_DEPTH).await), (400, "ValidationException".to_owned()));
+        for depth in [limits::AVP_JSON_DEPTH + 1, 100, 100_000] {
+            assert_eq!(kind(&refused(depth).await), serialization(), "{depth}");
+        }
+    });
+}
+
+#[test]
+fn a_body_is_one_object_with_each_key_once_for_one_known_operation() {
+    with_bench(async |bench| {
+        let key = Key::of(bench, "avp-body").await;
+        for body in ["", "[]", "1", "{} {}", "{\"maxResults\":1,\"maxResults\":2}", "{\"maxResults\":1"] {
+            assert_eq!(kind(&key.ask(bench, "ListPolicyStores", body).await), serialization(), "{body}");
+        }
+        for operation in ["", "Nothing", "listpolicystores", "ListPolicyStores.x"] {
+            let refused = key.ask(bench, operation, "{}").await;
+            assert_eq!(kind(&refused), (400, "UnknownOperationException".to_owned()), "{operation}");
+        }
+        for content_type in ["application/json", "application/x-amz-json-1.1", "text/plain"] {
+            let headers = key.sign(bench, "ListPolicyStores", content_type, "{}");
+            assert_eq!(kind(&bench.api(Method::POST, "/", headers, "{}").await), serialization());
+        }
+    });
+}
+
+#[test]
+fn cv24_every_request_is_on_record_under_the_id_it_is_answered_with() {
+    with_bench(async |bench| {
+        let key = Key::of(bench, "avp-record").await;
+        let recorded = |answer: &Answer| {
+            let reference = Reference::new(answer.headers["x-amzn-requestid"].to_str().unwrap()).unwrap();
+            bench.log.find(&reference).unwrap().pop().unwrap()
+        };
+        let statement = "forbid (principal, action == Ledger::Action::\"ListPayments\", resource);";
+        let new = json!({ "policyStoreId": "ps-avp-record", "definition": { "static": { "statement": statement } } });
+        let made = key.ask(bench, "CreatePolicy", &new.to_string()).await;
+        let verdict = recorded(&made);
+        assert_eq!(verdict.tenant, Some(id("avp-record")));
+        assert_eq!(verdict.action.as_deref(), Some("avp:CreatePolicy"));
+        assert_eq!(verdict.policies, [made.json()["policyId"].as_str().unwrap()]);
+        let asked = json!({
+            "policyStoreId": "ps-avp-record",
+            "principal": { "entityType": "Ledger::User", "entityId": "u" },
+            "action": { "actionType": "Ledger::Action", "actionId": "ListPayments" },
+            "resource": { "entityType": "Ledger::Book", "entityId": "b" },
+        });
+        let decided = key.ask(bench, "IsAuthorized", &asked.to_string()).await;
+        assert_eq!(decided.json()["decision"], Value::from("DENY"));
+        assert_eq!(recorded(&decided).detail, "decided: deny");
+        assert_eq!(recorded(&decided).policies, verdict.policies);
+        let foreign = json!({ "policyStoreId": "ps-avp-other" });
+        let refused = key.ask(bench, "GetPolicyStore", &foreign.to_string()).await;
+        assert_eq!(kind(&refused), (400, "ResourceNotFoundException".to_owned()));
+        assert!(recorded(&refused).refused.is_some());
+        let mut unsigned = key.sign(bench, "ListPolicyStores", "application/x-amz-json-1.0", "{}");
+        unsigned.remove("authorization");
+        let refused = bench.api(Method::POST, "/", unsigned, "{}").await;
+        assert_eq!(kind(&refused), (400, "MissingAuthenticationTokenException".to_owned()));
+        assert!(recorded(&refused).refused.is_some());
+    });
+}
