@@ -9,6 +9,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::stores::store_create;
 
+#[path = "cedar_tests.rs"]
+mod cedar_tests;
+
 const SCHEMA: &str = r#"{"P": {"entityTypes": {"User": {"memberOfTypes": ["Group"]}, "Group": {}, "Photo": {}},
     "actions": {"view": {"appliesTo": {"principalTypes": ["User"], "resourceTypes": ["Photo"]}}}}}"#;
 
