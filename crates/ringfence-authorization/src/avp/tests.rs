@@ -9,6 +9,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::{Gate, SolverSettings, WhenUnproved, stores::store_create};
 
+#[path = "cedar_tests.rs"]
+mod cedar_tests;
+
 const SCHEMA: &str = r#"{"P": {"entityTypes": {"User": {"memberOfTypes": ["Group"]}, "Group": {}, "Photo": {}},
     "actions": {"view": {"appliesTo": {"principalTypes": ["User"], "resourceTypes": ["Photo"]}}}}}"#;
 
@@ -149,6 +152,70 @@ fn question(store: &str, user: &str, entities: Value) -> Value {
     })
 }
 
+/// An input of each operation that takes a store, by its id or alias.
+fn inputs(store: &str) -> Vec<(&'static str, Value)> {
+    let about = |operation, members: Value| {
+        let mut input = json!({ "policyStoreId": store });
+        input.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        (operation, input)
+    };
+    let arn = format!("arn:aws:verifiedpermissions::acme:policy-store/{store}");
+    let oidc = json!({ "openIdConnectConfiguration": { "issuer": "https://idp", "tokenSelection": { "accessTokenOnly": {} } } });
+    let mut inputs = vec![
+        about("GetPolicyStore", json!({})),
+        about("GetSchema", json!({})),
+        about("ListPolicies", json!({})),
+        about("ListPolicyTemplates", json!({})),
+        about("ListIdentitySources", json!({})),
+        about("GetPolicy", json!({ "policyId": "SP1" })),
+        about("DeletePolicy", json!({ "policyId": "SP1" })),
+        about("UpdatePolicy", json!({ "policyId": "SP1" })),
+        about("GetPolicyTemplate", json!({ "policyTemplateId": "PT1" })),
+        about("DeletePolicyTemplate", json!({ "policyTemplateId": "PT1" })),
+        about("UpdatePolicyTemplate", json!({ "policyTemplateId": "PT1", "statement": PERMIT })),
+        about("CreatePolicyTemplate", json!({ "statement": PERMIT })),
+        ("CreatePolicy", policy(store, PERMIT)),
+        about("PutSchema", json!({ "definition": { "cedarJson": SCHEMA } })),
+        about("UpdatePolicyStore", json!({ "validationSettings": { "mode": "OFF" } })),
+        about("GetIdentitySource", json!({ "identitySourceId": "IS1" })),
+        about("DeleteIdentitySource", json!({ "identitySourceId": "IS1" })),
+        about("CreateIdentitySource", json!({ "configuration": oidc })),
+        about("UpdateIdentitySource", json!({ "identitySourceId": "IS1", "updateConfiguration": oidc })),
+        ("TagResource", json!({ "resourceArn": arn, "tags": { "a": "b" } })),
+        ("UntagResource", json!({ "resourceArn": arn, "tagKeys": ["a"] })),
+        ("ListTagsForResource", json!({ "resourceArn": arn })),
+    ];
+    if store.starts_with("policy-store-alias/") {
+        inputs.push(("GetPolicyStoreAlias", json!({ "aliasName": store })));
+        inputs.push(("DeletePolicyStoreAlias", json!({ "aliasName": store, "deletionMode": "HardDelete" })));
+    } else {
+        inputs.push(about("DeletePolicyStore", json!({})));
+        inputs.push(about("CreatePolicyStoreAlias", json!({ "aliasName": "policy-store-alias/x" })));
+    }
+    inputs.extend(questions(store));
+    inputs
+}
+
+/// The same for those that decide, and the batches.
+fn questions(store: &str) -> Vec<(&'static str, Value)> {
+    let asked = question(store, "u", json!([]));
+    let mut request = asked.clone();
+    request
+        .as_object_mut()
+        .unwrap()
+        .retain(|name, _| !["policyStoreId", "entities"].contains(&name.as_str()));
+    let token = json!({ "policyStoreId": store, "accessToken": "a.b.c" });
+    let mut tokens = token.clone();
+    tokens["requests"] = json!([{}]);
+    vec![
+        ("IsAuthorized", asked),
+        ("IsAuthorizedWithToken", token),
+        ("BatchIsAuthorized", json!({ "policyStoreId": store, "requests": [request] })),
+        ("BatchIsAuthorizedWithToken", tokens),
+        ("BatchGetPolicy", json!({ "requests": [{ "policyStoreId": store, "policyId": "SP1" }] })),
+    ]
+}
+
 #[tokio::test]
 async fn another_tenants_store_and_one_that_never_was_answer_the_same_bytes() {
     let bench = Bench::new().await;
@@ -160,63 +227,6 @@ async fn another_tenants_store_and_one_that_never_was_answer_the_same_bytes() {
     let absent = "PS00000000000000000000000000000000";
     let pairs =
         [(store.as_str(), absent), ("ps-acme", "ps-none"), ("policy-store-alias/a", "policy-store-alias/b")];
-    let more = json!({
-        "action": { "actionType": "P::Action", "actionId": "view" },
-        "principal": { "entityType": "P::User", "entityId": "u" },
-        "resource": { "entityType": "P::Photo", "entityId": "p" },
-    });
-    let inputs = |store: &str| {
-        let id = json!({ "policyStoreId": store });
-        let with = |members: Value| {
-            let mut input = id.clone();
-            input.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-            input
-        };
-        let arn = format!("arn:aws:verifiedpermissions::acme:policy-store/{store}");
-        let oidc = json!({ "openIdConnectConfiguration": {
-            "issuer": "https://idp", "tokenSelection": { "accessTokenOnly": {} } } });
-        let mut inputs = vec![
-            ("GetPolicyStore", id.clone()),
-            ("GetSchema", id.clone()),
-            ("ListPolicies", id.clone()),
-            ("ListPolicyTemplates", id.clone()),
-            ("ListIdentitySources", id.clone()),
-            ("GetPolicy", with(json!({ "policyId": "SP1" }))),
-            ("DeletePolicy", with(json!({ "policyId": "SP1" }))),
-            ("UpdatePolicy", with(json!({ "policyId": "SP1" }))),
-            ("GetPolicyTemplate", with(json!({ "policyTemplateId": "PT1" }))),
-            ("DeletePolicyTemplate", with(json!({ "policyTemplateId": "PT1" }))),
-            ("UpdatePolicyTemplate", with(json!({ "policyTemplateId": "PT1", "statement": PERMIT }))),
-            ("CreatePolicyTemplate", with(json!({ "statement": PERMIT }))),
-            ("CreatePolicy", policy(store, PERMIT)),
-            ("PutSchema", with(json!({ "definition": { "cedarJson": SCHEMA } }))),
-            ("UpdatePolicyStore", with(json!({ "validationSettings": { "mode": "OFF" } }))),
-            ("GetIdentitySource", with(json!({ "identitySourceId": "IS1" }))),
-            ("DeleteIdentitySource", with(json!({ "identitySourceId": "IS1" }))),
-            ("CreateIdentitySource", with(json!({ "configuration": oidc }))),
-            ("UpdateIdentitySource", with(json!({ "identitySourceId": "IS1", "updateConfiguration": oidc }))),
-            ("IsAuthorized", with(more.clone())),
-            ("IsAuthorizedWithToken", with(json!({ "accessToken": "a.b.c" }))),
-            ("BatchIsAuthorized", with(json!({ "requests": [more] }))),
-            ("BatchIsAuthorizedWithToken", with(json!({ "accessToken": "a.b.c", "requests": [{}] }))),
-            ("BatchGetPolicy", json!({ "requests": [with(json!({ "policyId": "SP1" }))] })),
-            ("TagResource", json!({ "resourceArn": arn, "tags": { "a": "b" } })),
-            ("UntagResource", json!({ "resourceArn": arn, "tagKeys": ["a"] })),
-            ("ListTagsForResource", json!({ "resourceArn": arn })),
-        ];
-        if store.starts_with("policy-store-alias/") {
-            inputs.push(("GetPolicyStoreAlias", json!({ "aliasName": store })));
-            inputs.push((
-                "DeletePolicyStoreAlias",
-                json!({ "aliasName": store, "deletionMode": "HardDelete" }),
-            ));
-        } else {
-            inputs.push(("DeletePolicyStore", id.clone()));
-            let alias = json!({ "aliasName": "policy-store-alias/x", "policyStoreId": store });
-            inputs.push(("CreatePolicyStoreAlias", alias));
-        }
-        inputs
-    };
     let mut compared = 0;
     for (there, nowhere) in pairs {
         for ((operation, foreign), (_, never)) in inputs(there).into_iter().zip(inputs(nowhere)) {
