@@ -8,12 +8,15 @@ pub mod bundle;
 pub mod compile;
 pub mod document;
 pub mod question;
+mod scope;
+pub mod slice;
 pub mod stores;
 
 pub use bundle::PolicyBundle;
 pub use compile::{CompiledStore, PolicyFault};
 pub use document::{StoreDocument, TemplateLink};
 pub use question::{Facts, Question, Resource};
+pub use slice::SlicedPolicies;
 pub use stores::{Decide, Stores, StoresError};
 
 #[cfg(test)]
