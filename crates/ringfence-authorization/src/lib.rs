@@ -6,18 +6,21 @@
 
 pub mod bundle;
 pub mod compile;
+mod content;
 pub mod document;
 pub mod question;
+mod residents;
 mod scope;
 pub mod slice;
 pub mod stores;
+mod vocabulary;
 
 pub use bundle::PolicyBundle;
 pub use compile::{CompiledStore, PolicyFault};
 pub use document::{StoreDocument, TemplateLink};
 pub use question::{Facts, Question, Resource};
 pub use slice::SlicedPolicies;
-pub use stores::{Decide, Stores, StoresError};
+pub use stores::{Decide, Memory, Stores, StoresError};
 
 #[cfg(test)]
 mod tests;

@@ -64,7 +64,7 @@ enum Constraint {
 
 impl ScopeIndex {
     /// The index of these policies, static or linked.
-    pub(crate) fn new(policies: &[&Policy]) -> Self {
+    pub(crate) fn new<'a>(policies: impl Iterator<Item = &'a Policy>) -> Self {
         let [mut actions, mut principals, mut resources] = <[Dimension; 3]>::default();
         let mut rows = Vec::new();
         let mut count = 0;

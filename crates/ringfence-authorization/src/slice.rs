@@ -4,7 +4,7 @@
 //! whole set: see `docs/concepts/slicing.md` for why, and `tests/it/agreement.rs` for the test. Each candidate is
 //! evaluated whole by Cedar's own evaluator, scope included: the index only decides which policies are not looked at.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use cedar_policy::{Decision, Effect, Entities, Policy, PolicySet, Request, Response};
 use cedar_policy_core::{
@@ -19,21 +19,19 @@ use crate::scope::ScopeIndex;
 /// A set of policies that answers in time that depends on the policies whose scope matches, not on how many there are.
 #[derive(Debug)]
 pub struct SlicedPolicies {
-    policies: Box<[ast::Policy]>,
+    policies: Box<[Arc<Policy>]>,
     scopes: ScopeIndex,
 }
 
 impl SlicedPolicies {
     /// The static and linked policies of a set.
     pub fn new(set: &PolicySet) -> Self {
-        Self::from_policies(&set.policies().collect::<Vec<_>>())
+        Self::from_shared(set.policies().cloned().map(Arc::new).collect())
     }
 
     /// These policies, whose ids differ.
-    pub(crate) fn from_policies(policies: &[&Policy]) -> Self {
-        let scopes = ScopeIndex::new(policies);
-        let policies = policies.iter().map(|policy| AsRef::<ast::Policy>::as_ref(*policy).clone()).collect();
-        Self { policies, scopes }
+    pub(crate) fn from_shared(policies: Vec<Arc<Policy>>) -> Self {
+        Self { scopes: ScopeIndex::new(policies.iter().map(AsRef::as_ref)), policies: policies.into() }
     }
 
     /// Answers as [`cedar_policy::Authorizer::is_authorized`] answers for the whole set.
@@ -42,10 +40,8 @@ impl SlicedPolicies {
         let evaluator = Evaluator::new(inside.clone(), entities.as_ref(), Extensions::all_available());
         let [mut permits, mut forbids] = <[Vec<&PolicyID>; 2]>::default();
         let mut errors = Vec::new();
-        for place in self.scopes.candidates(request, entities) {
-            let Some(policy) = usize::try_from(place).ok().and_then(|place| self.policies.get(place)) else {
-                continue;
-            };
+        for policy in self.candidates(request, entities) {
+            let policy: &ast::Policy = policy.as_ref();
             match (evaluator.evaluate(policy), policy.effect()) {
                 (Ok(false), _) => {}
                 (Ok(true), Effect::Permit) => permits.push(policy.id()),
@@ -65,6 +61,12 @@ impl SlicedPolicies {
         authorizer::Response::new(decision, reason, errors).into()
     }
 
+    /// The policies as they are shared.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.policies.iter()
+    }
+
     /// How many policies there are.
     pub fn len(&self) -> usize {
         self.policies.len()
@@ -75,8 +77,10 @@ impl SlicedPolicies {
         self.policies.is_empty()
     }
 
-    /// How many policies would be evaluated for a request.
-    pub fn candidates(&self, request: &Request, entities: &Entities) -> usize {
-        self.scopes.candidates(request, entities).len()
+    /// The policies that are evaluated for a request: those whose scope matches.
+    pub fn candidates(&self, request: &Request, entities: &Entities) -> impl Iterator<Item = &Policy> {
+        // Every place is one of the policies the index was made from.
+        let places = self.scopes.candidates(request, entities).into_iter();
+        places.filter_map(|place| self.policies.get(usize::try_from(place).ok()?).map(AsRef::as_ref))
     }
 }

@@ -6,8 +6,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Request, Response,
-    RestrictedExpression, SlotId, Template,
+    Authorizer, Context, Decision, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Request,
+    Response, RestrictedExpression, SlotId, Template,
 };
 use proptest::prelude::*;
 use ringfence_authorization::SlicedPolicies;
@@ -248,7 +248,7 @@ proptest! {
             let whole = Authorizer::new().is_authorized(&request, &set, &entities);
             prop_assert_eq!(outcome(&sliced.is_authorized(&request, &entities)), outcome(&whole), "{}", request);
             let matching = world.policies.iter().filter(|drawn| scope_matches(drawn, &request, &entities));
-            prop_assert_eq!(sliced.candidates(&request, &entities), matching.count(), "no policy too many");
+            prop_assert_eq!(sliced.candidates(&request, &entities).count(), matching.count(), "no policy too many");
         }
     }
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use cedar_policy::{
-    AuthorizationError, Authorizer, Context, Decision, Entities, EntityId, EntityUid, PolicySet, Request, Response, Schema,
-    ValidationMode, Validator,
+    AuthorizationError, Authorizer, Context, Decision, Entities, EntityId, EntityUid, PolicySet, Request,
+    Response, Schema, ValidationMode, Validator,
 };
 use ringfence_authorization::SlicedPolicies;
 use serde::Deserialize;
