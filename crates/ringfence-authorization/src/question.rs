@@ -199,6 +199,20 @@ mod tests {
         Some((request, Entities::from_entities(entities, Some(schema)).ok()?))
     }
 
+    /// Schemas in which the principal, or its role, is not what it mostly is.
+    fn schema(variant: usize) -> String {
+        let (from, to) = [
+            ("", ""),
+            ("", ""),
+            ("entity Role;", "entity Role enum [\"any\", \"viewer\"];"),
+            ("entity Role;", "entity Role enum [\"any\"];"),
+            ("entity Role;", "entity Role = { tenant: String };"),
+            ("entity User in [Role]", "entity User"),
+            ("subject: String };", "subject: String, budget: Long };"),
+        ][variant];
+        SCHEMA.replacen(from, to, 1)
+    }
+
     fn value() -> impl Strategy<Value = Value> {
         let owner = json!({ "type": "Shop::User", "id": "u-1" });
         proptest::sample::select(vec![
@@ -233,13 +247,14 @@ mod tests {
 
         #[test]
         fn a_question_means_what_cedar_reads_in_its_json(
+            variant in 0..7_usize,
             kind in proptest::sample::select(vec!["Plain", "Bare", "Strict", "Thing", "Status", "Role", "None", "User"]),
             id in proptest::sample::select(vec!["any", "new", "viewer", "x\" y"]),
             action in proptest::sample::select(vec!["see", "see", "see", "need", "none"]),
             attributes in facts(),
             facts in facts(),
         ) {
-            let vocabulary = Vocabulary::new("Shop", SCHEMA).unwrap();
+            let vocabulary = Vocabulary::new("Shop", &schema(variant)).unwrap();
             let context = context("acme", "viewer");
             let tenant = TenantId::new("acme").unwrap();
             let resource = Resource { kind: kind.to_owned(), id: id.to_owned(), tenant, attributes };

@@ -243,7 +243,11 @@ impl Stores {
     async fn read(&self, tenant: &TenantId) -> Found {
         let flight = self.residents.flight(tenant);
         let lead = async || loop {
-            let (found, resident) = self.read_once(tenant).await;
+            // Whoever read it last may have landed just before this flight began.
+            let (found, resident) = match self.resident(tenant) {
+                Some(found) => (found, None),
+                None => self.read_once(tenant).await,
+            };
             if self.residents.land(tenant, resident) {
                 return found;
             }
