@@ -1,19 +1,20 @@
 //! From a store's text to Cedar's parsed form, validated strictly.
 //!
 //! Adds one policy to every store, the guardrail: whatever a tenant's policies say, a principal of one tenant is
-//! forbidden a resource of another. A tenant can neither see nor shadow it.
+//! forbidden a resource of another. A tenant can neither see nor shadow it. What has been parsed for another store with
+//! the same text is used again: see `content.rs`.
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
-use cedar_policy::{
-    Authorizer, Decision, EntityUid, Policy, PolicyId, PolicySet, Schema, SlotId, Template, ValidationMode,
-    Validator,
-};
+use cedar_policy::{Decision, EntityUid, Policy, PolicyId, PolicySet, SlotId, Template};
 use ringfence_context::{Layer, Reason, Refusal, StoreAnswer, TenantId, id::StoreId};
 
 use crate::{
+    content::{Content, Contents, Digest, names_resources, weigh},
     document::{StoreDocument, TemplateLink},
     question::Question,
+    slice::SlicedPolicies,
+    vocabulary::Vocabulary,
 };
 
 /// Ids that start so are the platform's.
@@ -28,12 +29,12 @@ unless { principal has tenant && resource has tenant && principal.tenant == reso
 pub struct PolicyFault(String);
 
 impl PolicyFault {
-    pub(crate) fn schema(error: impl fmt::Display) -> Self {
-        Self(format!("the schema is not valid: {error}"))
-    }
-
     pub(crate) fn syntax(error: impl fmt::Display) -> Self {
         Self(format!("not valid Cedar: {error}"))
+    }
+
+    pub(crate) fn schema(error: impl fmt::Display) -> Self {
+        Self(format!("the schema is not valid: {error}"))
     }
 
     pub(crate) fn duplicate(name: &str) -> Self {
@@ -43,38 +44,34 @@ impl PolicyFault {
     pub(crate) fn unnamed() -> Self {
         Self("a policy has no name: give each an annotation @id(\"…\")".to_owned())
     }
+
+    pub(crate) fn panicked() -> Self {
+        Self("it could not be compiled".to_owned())
+    }
+
+    fn of(kind: &str, name: &str, error: impl fmt::Display) -> Self {
+        Self(format!("{kind} \"{name}\": {error}"))
+    }
 }
 
 /// One tenant's store, ready to answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CompiledStore {
-    id: StoreId,
-    tenant: TenantId,
-    revision: u64,
-    namespace: String,
-    schema: Schema,
-    policies: PolicySet,
-    names_resources: bool,
+    pub(crate) id: StoreId,
+    pub(crate) tenant: TenantId,
+    pub(crate) revision: u64,
+    pub(crate) content: Arc<Content>,
 }
 
 impl CompiledStore {
-    /// Parses and strictly validates a store.
+    /// Parses and strictly validates a store, by itself.
     ///
     /// # Errors
     /// What is wrong, naming the policy.
     pub fn compile(document: &StoreDocument, revision: u64) -> Result<Self, PolicyFault> {
-        let (schema, _) = Schema::from_cedarschema_str(&document.schema).map_err(PolicyFault::schema)?;
-        let policies = parse(document)?;
-        validate(&schema, &policies)?;
-        Ok(Self {
-            id: document.id.clone(),
-            tenant: document.tenant.clone(),
-            revision,
-            namespace: document.namespace.clone(),
-            names_resources: names_resources(document, &policies),
-            schema,
-            policies,
-        })
+        let (_, content) = Contents::new(0).compile(document)?;
+        let StoreDocument { id, tenant, .. } = document.clone();
+        Ok(Self { id, tenant, revision, content })
     }
 
     /// Answers a question as Cedar does; whether to believe it is the kernel's matter.
@@ -82,20 +79,22 @@ impl CompiledStore {
     /// # Errors
     /// [`Reason::PolicyError`] where the question does not fit the store's schema.
     pub fn answer(&self, question: &Question<'_>) -> Result<StoreAnswer, Refusal> {
-        let (request, entities) = question.to_cedar(&self.namespace, &self.schema).map_err(|_| {
+        let (request, entities) = question.to_cedar(&self.content.vocabulary).map_err(|_| {
             Refusal::new(
                 Layer::Authorization,
                 Reason::PolicyError,
                 "the question does not fit the store's schema",
             )
         })?;
-        let response = Authorizer::new().is_authorized(&request, &self.policies, &entities);
+        let response = self.content.policies.is_authorized(&request, &entities);
         let diagnostics = response.diagnostics();
+        let mut determining: Vec<String> = diagnostics.reason().map(ToString::to_string).collect();
+        determining.sort_unstable();
         Ok(StoreAnswer {
             store: self.id.clone(),
             store_tenant: self.tenant.clone(),
             allow: response.decision() == Decision::Allow,
-            determining: diagnostics.reason().map(ToString::to_string).collect(),
+            determining,
             errors: diagnostics.errors().map(ToString::to_string).collect(),
             revision: self.revision,
         })
@@ -115,41 +114,146 @@ impl CompiledStore {
     /// other than roles, users and actions, an answer about a bare resource holds for every bare resource of its type
     /// and may be cached so.
     pub fn names_resources(&self) -> bool {
-        self.names_resources
+        self.content.names_resources
     }
 }
 
-fn parse(document: &StoreDocument) -> Result<PolicySet, PolicyFault> {
-    let mut set = own_policies(document)?;
-    let guardrail = Policy::parse(Some(PolicyId::new(format!("{RESERVED}guardrail"))), GUARDRAIL);
-    let inside = |error: &dyn fmt::Display| PolicyFault(format!("the guardrail: {error}"));
-    set.add(guardrail.map_err(|error| inside(&error))?).map_err(|error| inside(&error))?;
-    Ok(set)
+/// A document on its way to a content.
+pub(crate) struct Source<'a> {
+    document: &'a StoreDocument,
+    /// What must be parsed and validated still, with its digest; each in Cedar's own set.
+    fresh: PolicySet,
+    names: Vec<(String, Digest)>,
+    ready: Vec<Arc<Policy>>,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(document: &'a StoreDocument) -> Self {
+        Self { document, fresh: PolicySet::new(), names: Vec::new(), ready: Vec::new() }
+    }
+
+    /// Parses what nobody has parsed yet, and validates it strictly.
+    pub(crate) fn compile(mut self, contents: &Contents) -> Result<Content, PolicyFault> {
+        let document = self.document;
+        let vocabulary = contents.vocabulary(&document.namespace, &document.schema)?;
+        let schema = Digest::of([document.namespace.as_bytes(), document.schema.as_bytes()]);
+        self.static_policy(contents, &schema, &format!("{RESERVED}guardrail"), GUARDRAIL)?;
+        for (name, text) in &document.policies {
+            check_name(name)?;
+            self.static_policy(contents, &schema, name, text)?;
+        }
+        self.templates(contents, &schema)?;
+        let policies = self.validated(contents, &vocabulary)?;
+        let text = document.schema.len()
+            + document.policies.values().chain(document.templates.values()).map(String::len).sum::<usize>();
+        Ok(Content {
+            names_resources: names_resources(document, policies.iter().map(AsRef::as_ref)),
+            weight: weigh(policies.len(), text),
+            policies: SlicedPolicies::from_shared(policies),
+            vocabulary,
+        })
+    }
+
+    fn static_policy(
+        &mut self,
+        contents: &Contents,
+        schema: &Digest,
+        name: &str,
+        text: &str,
+    ) -> Result<(), PolicyFault> {
+        let digest = Digest::of([schema.bytes(), b"policy", name.as_bytes(), text.as_bytes()]);
+        if let Some(policy) = contents.policies().get(&digest) {
+            self.ready.push(policy);
+            return Ok(());
+        }
+        let fault = |error: &dyn fmt::Display| PolicyFault::of("policy", name, error);
+        let policy = Policy::parse(Some(PolicyId::new(name)), text).map_err(|error| fault(&error))?;
+        self.fresh.add(policy).map_err(|error| fault(&error))?;
+        self.names.push((name.to_owned(), digest));
+        Ok(())
+    }
+
+    /// Templates are parsed each time, for they are few; of their links, which may be many, those that are new.
+    fn templates(&mut self, contents: &Contents, schema: &Digest) -> Result<(), PolicyFault> {
+        let StoreDocument { policies, templates, links, .. } = self.document;
+        for (name, text) in templates {
+            check_name(name)?;
+            if policies.contains_key(name) {
+                return Err(PolicyFault::duplicate(name));
+            }
+            let fault = |error: &dyn fmt::Display| PolicyFault::of("template", name, error);
+            let template = Template::parse(Some(PolicyId::new(name)), text).map_err(|error| fault(&error))?;
+            self.fresh.add_template(template).map_err(|error| fault(&error))?;
+        }
+        for (name, link) in links {
+            check_name(name)?;
+            if policies.contains_key(name) || templates.contains_key(name) {
+                return Err(PolicyFault::duplicate(name));
+            }
+            let digest = link_digest(schema, name, link, templates.get(&link.template));
+            if let Some(policy) = contents.policies().get(&digest) {
+                self.ready.push(policy);
+                continue;
+            }
+            let fault = |error: &dyn fmt::Display| PolicyFault::of("link", name, error);
+            let slots = slots(link).map_err(|error| fault(&error))?;
+            let (template, id) = (PolicyId::new(&link.template), PolicyId::new(name));
+            self.fresh.link(template, id, slots).map_err(|error| fault(&error))?;
+            self.names.push((name.clone(), digest));
+        }
+        Ok(())
+    }
+
+    fn validated(
+        self,
+        contents: &Contents,
+        vocabulary: &Vocabulary,
+    ) -> Result<Vec<Arc<Policy>>, PolicyFault> {
+        if let Some(error) = vocabulary.unfit(&self.fresh) {
+            return Err(PolicyFault(format!("does not fit the schema: {error}")));
+        }
+        let mut policies = self.ready;
+        for (name, digest) in self.names {
+            // Absent is impossible, and a policy that is not there must not go unnoticed: it may forbid.
+            let policy = self.fresh.policy(&PolicyId::new(&name));
+            let policy = policy.ok_or_else(|| PolicyFault::of("policy", &name, "was lost"))?;
+            policies.push(contents.policies().put(digest, Arc::new(policy.clone())));
+        }
+        Ok(policies)
+    }
+}
+
+fn link_digest(schema: &Digest, name: &str, link: &TemplateLink, text: Option<&String>) -> Digest {
+    // An absent slot and an empty one differ by a part.
+    let slot = |slot: &Option<String>| slot.iter().map(|uid| format!("={uid}")).collect::<String>();
+    let (principal, resource) = (slot(&link.principal), slot(&link.resource));
+    let text = text.map_or("", String::as_str);
+    let parts = ["link", name, &link.template, text, &principal, &resource].map(str::as_bytes);
+    Digest::of([schema.bytes()].into_iter().chain(parts))
 }
 
 /// What is the tenant's own of a store: all but the guardrail.
 pub(crate) fn own_policies(document: &StoreDocument) -> Result<PolicySet, PolicyFault> {
+    let StoreDocument { policies, templates, links, .. } = document;
     let mut set = PolicySet::new();
-    let add = |set: &mut PolicySet, name: &str, text: &str| {
-        let fault = |error: &dyn fmt::Display| PolicyFault(format!("policy \"{name}\": {error}"));
+    for (name, text) in policies {
+        check_name(name)?;
+        let fault = |error: &dyn fmt::Display| PolicyFault::of("policy", name, error);
         let policy = Policy::parse(Some(PolicyId::new(name)), text).map_err(|error| fault(&error))?;
-        set.add(policy).map_err(|error| fault(&error))
-    };
-    for (name, text) in &document.policies {
-        check_name(name)?;
-        add(&mut set, name, text)?;
+        set.add(policy).map_err(|error| fault(&error))?;
     }
-    for (name, text) in &document.templates {
+    for (name, text) in templates {
         check_name(name)?;
-        let fault = |error: &dyn fmt::Display| PolicyFault(format!("template \"{name}\": {error}"));
+        let fault = |error: &dyn fmt::Display| PolicyFault::of("template", name, error);
         let template = Template::parse(Some(PolicyId::new(name)), text).map_err(|error| fault(&error))?;
         set.add_template(template).map_err(|error| fault(&error))?;
     }
-    for (name, link) in &document.links {
+    for (name, link) in links {
         check_name(name)?;
-        let fault = |error: &dyn fmt::Display| PolicyFault(format!("link \"{name}\": {error}"));
+        let fault = |error: &dyn fmt::Display| PolicyFault::of("link", name, error);
         let slots = slots(link).map_err(|error| fault(&error))?;
-        set.link(PolicyId::new(&link.template), PolicyId::new(name), slots).map_err(|error| fault(&error))?;
+        let (template, id) = (PolicyId::new(&link.template), PolicyId::new(name));
+        set.link(template, id, slots).map_err(|error| fault(&error))?;
     }
     Ok(set)
 }
@@ -172,24 +276,4 @@ fn slots(link: &TemplateLink) -> Result<HashMap<SlotId, EntityUid>, Box<cedar_po
         slots.insert(SlotId::resource(), EntityUid::from_str(resource)?);
     }
     Ok(slots)
-}
-
-fn validate(schema: &Schema, policies: &PolicySet) -> Result<(), PolicyFault> {
-    let result = Validator::new(schema.clone()).validate(policies, ValidationMode::Strict);
-    match result.validation_errors().next() {
-        None => Ok(()),
-        Some(error) => Err(PolicyFault(format!("does not fit the schema: {error}"))),
-    }
-}
-
-/// Entities of these types say who asks and what for, never which resource.
-fn names_resources(document: &StoreDocument, policies: &PolicySet) -> bool {
-    let namespace = &document.namespace;
-    let asker = |uid: &EntityUid| {
-        let kind = uid.type_name().to_string();
-        ["User", "Client", "Role", "Action"].iter().any(|name| kind == format!("{namespace}::{name}"))
-    };
-    // The entity in a link's slot is not among the linked policy's literals.
-    document.links.values().any(|link| link.resource.is_some())
-        || policies.policies().any(|policy| policy.entity_literals().iter().any(|uid| !asker(uid)))
 }

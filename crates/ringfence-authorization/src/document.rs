@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use ringfence_context::{TenantId, id::StoreId};
 use serde::{Deserialize, Serialize};
 
+use crate::content::Digest;
+
 /// One tenant's policy store. Policies are data: this is the store of record, Cedar's parsed form is derived from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +25,28 @@ pub struct StoreDocument {
     pub templates: BTreeMap<String, String>,
     /// Template-linked policies by id.
     pub links: BTreeMap<String, TemplateLink>,
+}
+
+impl StoreDocument {
+    /// Names what it says, whoever's it is.
+    pub(crate) fn digest(&self) -> Digest {
+        let Self { id: _, tenant: _, namespace, schema, policies, templates, links } = self;
+        let mut parts: Vec<&[u8]> = vec![namespace.as_bytes(), schema.as_bytes()];
+        for (kind, texts) in [("policy", policies), ("template", templates)] {
+            for (name, text) in texts {
+                parts.extend([kind.as_bytes(), name.as_bytes(), text.as_bytes()]);
+            }
+        }
+        for (name, TemplateLink { template, principal, resource }) in links {
+            parts.extend([b"link".as_slice(), name.as_bytes(), template.as_bytes()]);
+            for (slot, uid) in [("principal", principal), ("resource", resource)] {
+                if let Some(uid) = uid {
+                    parts.extend([slot.as_bytes(), uid.as_bytes()]);
+                }
+            }
+        }
+        Digest::of(parts)
+    }
 }
 
 /// A policy made from a template by filling its slots.

@@ -7,11 +7,16 @@
 pub mod avp;
 pub mod bundle;
 pub mod compile;
+mod content;
 pub mod document;
 pub mod gate;
 pub mod proof;
 pub mod question;
+mod residents;
+mod scope;
+pub mod slice;
 pub mod stores;
+mod vocabulary;
 
 pub use bundle::PolicyBundle;
 pub use compile::{CompiledStore, PolicyFault};
@@ -19,7 +24,8 @@ pub use document::{StoreDocument, TemplateLink};
 pub use gate::{Gate, Publishable, Standing, WhenUnproved};
 pub use proof::SolverSettings;
 pub use question::{Facts, Question, Resource};
-pub use stores::{Decide, Stores, StoresError};
+pub use slice::SlicedPolicies;
+pub use stores::{Decide, Memory, Stores, StoresError};
 
 #[cfg(test)]
 mod tests;

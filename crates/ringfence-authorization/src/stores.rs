@@ -1,26 +1,31 @@
-//! All tenants' stores in memory, kept current with the plane's state.
+//! The tenants' stores: read from the plane's state when they are first asked, kept current with it from then on.
 //!
 //! Tenant to store is looked up in an authenticated map, and a store is read from its owner's own records: so a wrong
 //! row of the map leads to a store that says it is another tenant's, and its answers are refused (SYSTEMS X-17).
 //! Where the state can't be read for [`STALE`], questions are refused rather than answered from what once was true.
+//!
+//! A tenant nobody asks about takes no memory. One that is asked about takes an entry (`residents.rs`), and what its
+//! store says is kept once for all tenants whose stores say the same (`content.rs`); both within a budget.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ringfence_context::{Clock, Layer, Reason, Refusal, StoreAnswer, TenantId, UnixTime, id::StoreId};
-use ringfence_store::{Draft, Expect, Kind, Records, Revision, Scope, StoreError};
+use ringfence_store::{Draft, Expect, Kind, Records, Revision, Scope, StoreError, TENANT_KEY};
 use serde::{Deserialize, Serialize};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Semaphore,
+};
 
 use crate::{
     compile::{CompiledStore, PolicyFault},
+    content::{Content, Contents, Digest},
     document::StoreDocument,
     gate::Publishable,
     proof::{Counterexample, Unproved},
     question::Question,
+    residents::{Found, Known, Resident, Residents},
 };
 
 /// How long answers are given without having confirmed that they are current.
@@ -33,6 +38,9 @@ const STORE_MAP: Kind = Kind::new("store_map");
 pub(crate) const STORE_OWNER: Kind = Kind::new("store_owner");
 const POLICY_STORE: Kind = Kind::new("policy_store");
 const PAGE: u32 = 500;
+
+/// How many askers may wait for stores to be read, each on a thread of its own; those beyond are refused.
+const WAITING: usize = 128;
 
 /// The seam at which decisions stand in the chain.
 pub trait Decide: Send + Sync {
@@ -79,31 +87,69 @@ pub enum StoresError {
     Missing,
 }
 
+/// How much of what was read is kept, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// For tenants: which store each has.
+    pub tenants: u64,
+    /// For what stores say, in Cedar's parsed form.
+    pub contents: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { tenants: 512 * 1024 * 1024, contents: 512 * 1024 * 1024 }
+    }
+}
+
 /// The stores of all tenants.
 pub struct Stores {
     records: Records,
     clock: Arc<dyn Clock>,
-    current: ArcSwap<Snapshot>,
+    current: ArcSwap<Current>,
     refreshing: tokio::sync::Mutex<()>,
+    residents: Residents,
+    contents: Arc<Contents>,
+    runtime: Handle,
+    waiting: Semaphore,
 }
 
-struct Snapshot {
+/// How far what is remembered is known to be true.
+struct Current {
     revision: Revision,
     confirmed: UnixTime,
-    stores: HashMap<TenantId, Arc<CompiledStore>>,
 }
 
 impl Stores {
-    /// Loads every store.
+    /// The stores in this state, none of them read yet. Call it inside a Tokio runtime of several threads.
     ///
     /// # Errors
-    /// Where the state can't be read. A single store that can't be is left out, and its tenant's questions refused.
+    /// Where the state can't be read.
     pub async fn load(records: Records, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StoreError> {
-        let empty = Snapshot { revision: 0, confirmed: UnixTime::from_micros(0), stores: HashMap::new() };
-        let stores =
-            Self { records, clock, current: ArcSwap::from_pointee(empty), refreshing: <_>::default() };
-        stores.refresh().await?;
-        Ok(Arc::new(stores))
+        Self::load_within(records, clock, Memory::default()).await
+    }
+
+    /// The same, within a budget.
+    ///
+    /// # Errors
+    /// Where the state can't be read.
+    pub async fn load_within(
+        records: Records,
+        clock: Arc<dyn Clock>,
+        memory: Memory,
+    ) -> Result<Arc<Self>, StoreError> {
+        let confirmed = clock.now();
+        let revision = records.revision().await?;
+        Ok(Arc::new(Self {
+            records,
+            clock,
+            current: ArcSwap::from_pointee(Current { revision, confirmed }),
+            refreshing: <_>::default(),
+            residents: Residents::new(memory.tenants),
+            contents: Arc::new(Contents::new(memory.contents)),
+            runtime: Handle::current(),
+            waiting: Semaphore::new(WAITING),
+        }))
     }
 
     /// Follows the state until the records are dropped.
@@ -125,25 +171,30 @@ impl Stores {
     /// Where the state can't be read.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.refreshing.lock().await;
-        let before = self.current.load_full();
+        let before = self.current.load().revision;
         let confirmed = self.clock.now();
         let revision = self.records.revision().await?;
-        let mut stores = before.stores.clone();
-        if revision != before.revision {
-            for tenant in self.changed_since(&before).await? {
-                match self.load_one(&tenant).await {
-                    Ok(Some(store)) => stores.insert(tenant, Arc::new(store)),
-                    Ok(None) => stores.remove(&tenant),
-                    Err(StoresError::Store(error @ StoreError::Unavailable { .. })) => return Err(error),
-                    Err(error) => {
-                        tracing::error!(%tenant, %error, "a policy store can't be loaded; its tenant is refused");
-                        stores.remove(&tenant)
-                    }
-                };
+        if revision > before {
+            for tenant in self.changed_since(before).await? {
+                self.residents.forget(&tenant);
             }
+        } else if revision < before {
+            // A restored backup: what changed since is not written anywhere.
+            self.residents.forget_all();
         }
-        self.current.store(Arc::new(Snapshot { revision, confirmed, stores }));
+        self.current.store(Arc::new(Current { revision, confirmed }));
         Ok(())
+    }
+
+    /// Reads a tenant's store into memory if it is not there, so that the next question need not wait for it.
+    ///
+    /// # Errors
+    /// As [`Decide::decide`].
+    pub async fn warm(&self, tenant: &TenantId) -> Result<(), Refusal> {
+        match self.resident(tenant) {
+            Some(found) => found.map(drop),
+            None => self.read(tenant).await.map(drop),
+        }
     }
 
     /// The tenant's store as it is kept, with its revision.
@@ -180,6 +231,7 @@ impl Stores {
         also: Vec<Draft>,
     ) -> Result<Revision, StoresError> {
         let document = publishable.document();
+        self.content(document.clone()).await?;
         let scope = Scope::Tenant(document.tenant.clone());
         let draft = Draft::put(&scope, POLICY_STORE, document.id.as_str(), document)?;
         let mut drafts = vec![draft.expect(Expect::Revision(revision))];
@@ -189,23 +241,8 @@ impl Stores {
         Ok(revision)
     }
 
-    async fn changed_since(&self, before: &Snapshot) -> Result<HashSet<TenantId>, StoreError> {
+    async fn changed_since(&self, mut after: Revision) -> Result<HashSet<TenantId>, StoreError> {
         let mut tenants = HashSet::new();
-        if before.revision == 0 {
-            let mut after: Option<String> = None;
-            loop {
-                let rows = self
-                    .records
-                    .list::<StoreMapRow>(&Scope::Plane, STORE_MAP, after.as_deref(), PAGE)
-                    .await?;
-                tenants.extend(rows.iter().filter_map(|(id, _)| TenantId::new(id).ok()));
-                match rows.into_iter().next_back() {
-                    Some((last, _)) => after = Some(last),
-                    None => return Ok(tenants),
-                }
-            }
-        }
-        let mut after = before.revision;
         loop {
             let page = self.records.changes(after, PAGE).await?;
             for (_, key) in &page {
@@ -213,8 +250,8 @@ impl Stores {
                     Scope::Tenant(tenant) if key.kind == POLICY_STORE.as_str() => {
                         tenants.insert(tenant.clone());
                     }
-                    Scope::Plane if key.kind == STORE_MAP.as_str() => {
-                        tenants.extend(TenantId::new(&key.id).ok())
+                    Scope::Plane if [STORE_MAP, TENANT_KEY].iter().any(|kind| key.kind == kind.as_str()) => {
+                        tenants.extend(TenantId::new(&key.id).ok());
                     }
                     _ => {}
                 }
@@ -226,12 +263,67 @@ impl Stores {
         }
     }
 
-    async fn load_one(&self, tenant: &TenantId) -> Result<Option<CompiledStore>, StoresError> {
-        match self.document(tenant).await {
-            Ok((document, revision)) => Ok(Some(CompiledStore::compile(&document, revision)?)),
-            Err(StoresError::Missing | StoresError::Store(StoreError::TenantUnknown)) => Ok(None),
-            Err(error) => Err(error),
+    /// Reads a tenant's store, or waits for whoever is reading it.
+    async fn read(&self, tenant: &TenantId) -> Found {
+        let flight = self.residents.flight(tenant);
+        let lead = async || loop {
+            // Whoever read it last may have landed just before this flight began.
+            let (found, resident) = match self.resident(tenant) {
+                Some(found) => (found, None),
+                None => self.read_once(tenant).await,
+            };
+            if self.residents.land(tenant, resident) {
+                return found;
+            }
+        };
+        flight.get_or_init(lead).await.clone()
+    }
+
+    /// What there is now, and what of it may be remembered.
+    async fn read_once(&self, tenant: &TenantId) -> (Found, Option<Resident>) {
+        let read = async {
+            let (document, revision) = self.document(tenant).await?;
+            let (id, owner) = (document.id.clone(), document.tenant.clone());
+            let (digest, content) = self.content(document).await?;
+            Ok::<_, StoresError>((CompiledStore { id, tenant: owner, revision, content }, digest))
+        };
+        match read.await {
+            Ok((store, digest)) => {
+                let known = Known {
+                    id: store.id.clone(),
+                    owner: store.tenant.clone(),
+                    revision: store.revision,
+                    digest,
+                    names_resources: store.names_resources(),
+                };
+                (Ok(store), Some(Resident::Store(Arc::new(known))))
+            }
+            Err(StoresError::Missing | StoresError::Store(StoreError::TenantUnknown)) => {
+                (Err(nothing()), Some(Resident::Nothing))
+            }
+            Err(error @ StoresError::Policy(_)) => {
+                tracing::error!(%tenant, %error, "a policy store is not valid; its tenant is refused");
+                (Err(nothing()), Some(Resident::Nothing))
+            }
+            Err(StoresError::Store(StoreError::Unavailable { .. })) => {
+                (Err(unavailable("the tenant's policy store can't be read")), None)
+            }
+            Err(error) => {
+                tracing::error!(%tenant, %error, "a policy store can't be read; its tenant is refused");
+                (Err(nothing()), None)
+            }
         }
+    }
+
+    /// What a document says, parsed and validated, off the threads that serve.
+    async fn content(&self, document: StoreDocument) -> Result<(Digest, Arc<Content>), StoresError> {
+        let digest = document.digest();
+        if let Some(content) = self.contents.held(&digest) {
+            return Ok((digest, content));
+        }
+        let contents = Arc::clone(&self.contents);
+        let compiled = tokio::task::spawn_blocking(move || contents.compile(&document)).await;
+        Ok(compiled.map_err(|_| PolicyFault::panicked())??)
     }
 
     async fn map_row(&self, tenant: &TenantId) -> Result<Option<StoreMapRow>, StoreError> {
@@ -250,7 +342,14 @@ impl Stores {
 /// # Errors
 /// [`StoreError::Invalid`].
 pub fn store_create(publishable: &Publishable) -> Result<Vec<Draft>, StoreError> {
-    let document = publishable.document();
+    store_create_unchecked(publishable.document())
+}
+
+/// As [`store_create`], of a document the gate has not seen: for a benchmark that fills a state with a million of them.
+///
+/// # Errors
+/// [`StoreError::Invalid`].
+pub fn store_create_unchecked(document: &StoreDocument) -> Result<Vec<Draft>, StoreError> {
     let StoreDocument { id, tenant, .. } = document;
     let row = StoreMapRow { tenant: tenant.clone(), store: id.clone() };
     Ok(vec![
@@ -281,28 +380,62 @@ pub fn store_delete(document: &StoreDocument) -> Vec<Draft> {
 
 impl Decide for Stores {
     fn decide(&self, question: &Question<'_>) -> Result<StoreAnswer, Refusal> {
-        self.store(question.context.tenant())?.answer(question)
+        let tenant = question.context.tenant();
+        self.confirmed()?;
+        self.resident(tenant).unwrap_or_else(|| self.wait(tenant))?.answer(question)
     }
 
     fn revision(&self, tenant: &TenantId) -> Result<(Revision, bool), Refusal> {
-        let store = self.store(tenant)?;
-        Ok((store.revision(), store.names_resources()))
+        self.confirmed()?;
+        match self.residents.get(tenant) {
+            Some(Resident::Store(known)) => Ok((known.revision, known.names_resources)),
+            Some(Resident::Nothing) => Err(nothing()),
+            None => self.wait(tenant).map(|store| (store.revision(), store.names_resources())),
+        }
     }
 }
 
 impl Stores {
-    fn store(&self, tenant: &TenantId) -> Result<Arc<CompiledStore>, Refusal> {
-        let refuse = |reason, detail| Refusal::new(Layer::Authorization, reason, detail);
-        let snapshot = self.current.load();
-        if self.clock.now().since(snapshot.confirmed) > STALE {
-            return Err(refuse(
-                Reason::DependencyUnavailable,
-                "policy stores can't be confirmed to be current",
-            ));
+    fn confirmed(&self) -> Result<(), Refusal> {
+        if self.clock.now().since(self.current.load().confirmed) > STALE {
+            return Err(unavailable("policy stores can't be confirmed to be current"));
         }
-        let store = snapshot.stores.get(tenant).cloned();
-        store.ok_or(refuse(Reason::StoreUnavailable, "the tenant has no policy store"))
+        Ok(())
     }
+
+    /// The tenant's store, if all of it is in memory.
+    fn resident(&self, tenant: &TenantId) -> Option<Found> {
+        match self.residents.get(tenant)? {
+            Resident::Store(known) => {
+                let content = self.contents.held(&known.digest)?;
+                let (id, tenant) = (known.id.clone(), known.owner.clone());
+                Some(Ok(CompiledStore { id, tenant, revision: known.revision, content }))
+            }
+            Resident::Nothing => Some(Err(nothing())),
+        }
+    }
+
+    /// Waits on this thread until the tenant's store has been read. The runtime's other tasks go on meanwhile.
+    fn wait(&self, tenant: &TenantId) -> Found {
+        let _place =
+            self.waiting.try_acquire().map_err(|_| unavailable("too many policy stores are being read"))?;
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => {
+                tokio::task::block_in_place(|| self.runtime.block_on(self.read(tenant)))
+            }
+            // On the only thread there is, nobody would read while it waits.
+            Ok(_) => Err(unavailable("policy stores can't be waited for on a runtime of one thread")),
+            Err(_) => self.runtime.block_on(self.read(tenant)),
+        }
+    }
+}
+
+fn unavailable(detail: &'static str) -> Refusal {
+    Refusal::new(Layer::Authorization, Reason::DependencyUnavailable, detail)
+}
+
+fn nothing() -> Refusal {
+    Refusal::new(Layer::Authorization, Reason::StoreUnavailable, "the tenant has no policy store")
 }
 
 impl std::fmt::Debug for Stores {

@@ -85,6 +85,10 @@ when { principal in App::Role::"member" };
 @id("but-not-the-owner")
 forbid (principal, action == App::Action::"ViewUser", resource)
 when { resource == App::User::"owner" };
+
+@id("own-tenant-only")
+forbid (principal, action, resource)
+unless { principal.tenant == resource.tenant };
 "#;
 
 /// The gateway and what stands around it.

@@ -1,0 +1,236 @@
+//! What a store says, apart from whose it is: parsed once and shared by every tenant whose store says the same.
+//!
+//! It guarantees that what is shared is equal: things are found by the SHA-256 of the whole text they were made from,
+//! each part preceded by its length. Nothing of a tenant is in a content, so none can reach another through it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use cedar_policy::{EntityUid, Policy};
+use ringfence_context::key::sha256;
+
+use crate::{
+    compile::{PolicyFault, Source},
+    document::StoreDocument,
+    slice::SlicedPolicies,
+    vocabulary::Vocabulary,
+};
+
+/// Names a text by what it says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Digest([u8; 32]);
+
+impl Digest {
+    /// Of these parts, in this order.
+    pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut text = Vec::new();
+        for part in parts {
+            text.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            text.extend_from_slice(part);
+        }
+        Self(sha256(&text))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({})", self.0.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+}
+
+/// Schema and policies of a store, ready to answer.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) vocabulary: Arc<Vocabulary>,
+    pub(crate) policies: SlicedPolicies,
+    pub(crate) names_resources: bool,
+    /// How much memory it takes, in bytes, as if nothing of it were shared: an estimate, see [`weigh`].
+    pub(crate) weight: u64,
+}
+
+/// The contents in memory. Least used ones go when there are more than the budget; parts of contents live as long as a
+/// content that has them.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    whole: quick_cache::sync::Cache<Digest, Arc<Content>, Weight>,
+    vocabularies: Shared<Vocabulary>,
+    policies: Shared<Policy>,
+}
+
+#[derive(Debug, Clone)]
+struct Weight;
+
+impl quick_cache::Weighter<Digest, Arc<Content>> for Weight {
+    fn weight(&self, _: &Digest, content: &Arc<Content>) -> u64 {
+        content.weight
+    }
+}
+
+impl Contents {
+    /// At most `budget` bytes of them.
+    pub(crate) fn new(budget: u64) -> Self {
+        let expected = usize::try_from(budget / weigh(20, 4096)).unwrap_or(usize::MAX).max(16);
+        Self {
+            whole: quick_cache::sync::Cache::with_weighter(expected, budget, Weight),
+            vocabularies: Shared::default(),
+            policies: Shared::default(),
+        }
+    }
+
+    /// A content that is in memory.
+    pub(crate) fn held(&self, digest: &Digest) -> Option<Arc<Content>> {
+        self.whole.get(digest)
+    }
+
+    /// What a document says, parsed and strictly validated now if it is not in memory; by one caller, while others wait.
+    pub(crate) fn compile(&self, document: &StoreDocument) -> Result<(Digest, Arc<Content>), PolicyFault> {
+        let digest = document.digest();
+        let made =
+            self.whole.get_or_insert_with(&digest, || Source::new(document).compile(self).map(Arc::new));
+        made.map(|content| (digest, content))
+    }
+
+    /// The vocabulary of a schema.
+    pub(crate) fn vocabulary(&self, namespace: &str, schema: &str) -> Result<Arc<Vocabulary>, PolicyFault> {
+        let digest = Digest::of([namespace.as_bytes(), schema.as_bytes()]);
+        if let Some(found) = self.vocabularies.get(&digest) {
+            return Ok(found);
+        }
+        let made = Vocabulary::new(namespace, schema).map_err(PolicyFault::schema)?;
+        Ok(self.vocabularies.put(digest, Arc::new(made)))
+    }
+
+    /// Policies that have been parsed and found to fit the schema their digest names.
+    pub(crate) fn policies(&self) -> &Shared<Policy> {
+        &self.policies
+    }
+}
+
+/// What is in use, by digest. Holds nothing in use itself.
+#[derive(Debug)]
+pub(crate) struct Shared<T>(Mutex<Held<T>>);
+
+#[derive(Debug)]
+struct Held<T> {
+    known: HashMap<Digest, Weak<T>>,
+    /// How many make a sweep worth its while.
+    sweep_at: usize,
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Held { known: HashMap::new(), sweep_at: 64 }))
+    }
+}
+
+impl<T> Shared<T> {
+    pub(crate) fn get(&self, digest: &Digest) -> Option<Arc<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).known.get(digest)?.upgrade()
+    }
+
+    /// Shares what was just made; if somebody was faster, theirs.
+    pub(crate) fn put(&self, digest: Digest, made: Arc<T>) -> Arc<T> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = held.known.get(&digest).and_then(Weak::upgrade) {
+            return found;
+        }
+        held.known.insert(digest, Arc::downgrade(&made));
+        if held.known.len() >= held.sweep_at {
+            held.known.retain(|_, weak| weak.strong_count() > 0);
+            held.sweep_at = (held.known.len() * 2).max(64);
+        }
+        made
+    }
+}
+
+/// An upper estimate of a content's memory, from the bench (`cargo bench -p ringfence-authorization`): Cedar's parsed form
+/// of a policy takes about 25 bytes for each of its text, and 2 KiB besides.
+pub(crate) fn weigh(policies: usize, text: usize) -> u64 {
+    u64::try_from(policies.saturating_mul(2048).saturating_add(text.saturating_mul(25))).unwrap_or(u64::MAX)
+}
+
+/// Entities of these types say who asks and what for, never which resource.
+pub(crate) fn names_resources<'a>(
+    document: &StoreDocument,
+    policies: impl IntoIterator<Item = &'a Policy>,
+) -> bool {
+    let kinds = ["User", "Client", "Role", "Action"].map(|name| format!("{}::{name}", document.namespace));
+    let asker = |uid: &EntityUid| kinds.contains(&uid.type_name().to_string());
+    // The entity in a link's slot is not among the linked policy's literals.
+    document.links.values().any(|link| link.resource.is_some())
+        || policies.into_iter().any(|policy| policy.entity_literals().iter().any(|uid| !asker(uid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{TemplateLink, tests::document};
+
+    #[test]
+    fn what_says_the_same_is_held_once_and_what_differs_shares_its_parts() {
+        let contents = Contents::new(1 << 30);
+        let (one, two) = (document("acme"), document("globex"));
+        let (digest, acme) = contents.compile(&one).unwrap();
+        let (same, globex) = contents.compile(&two).unwrap();
+        assert!(digest == same && Arc::ptr_eq(&acme, &globex), "whose it is, is not part of what it says");
+        let mut own = document("initech");
+        own.policies.insert("own".to_owned(), "permit (principal, action, resource);".to_owned());
+        let (other, initech) = contents.compile(&own).unwrap();
+        assert!(other != digest && Arc::ptr_eq(&acme.vocabulary, &initech.vocabulary));
+        assert_eq!(initech.policies.len(), acme.policies.len() + 1);
+        let shared = |policy: &Arc<Policy>| initech.policies.shared().any(|p| Arc::ptr_eq(p, policy));
+        assert!(acme.policies.shared().all(shared));
+    }
+
+    #[test]
+    fn a_digest_tells_every_difference() {
+        let base = document("acme");
+        let digests: Vec<Digest> = [
+            |_: &mut StoreDocument| {},
+            |d: &mut StoreDocument| d.schema.push(' '),
+            |d: &mut StoreDocument| d.namespace.push('x'),
+            |d: &mut StoreDocument| drop(d.policies.insert("ab".into(), "c".into())),
+            |d: &mut StoreDocument| drop(d.policies.insert("a".into(), "bc".into())),
+            |d: &mut StoreDocument| drop(d.templates.insert("a".into(), "bc".into())),
+            |d: &mut StoreDocument| drop(d.links.insert("a".into(), link(None, None))),
+            |d: &mut StoreDocument| drop(d.links.insert("a".into(), link(Some("x"), None))),
+            |d: &mut StoreDocument| drop(d.links.insert("a".into(), link(None, Some("x")))),
+            |d: &mut StoreDocument| drop(d.links.insert("a".into(), link(None, Some("")))),
+        ]
+        .map(|change| {
+            let mut document = base.clone();
+            change(&mut document);
+            document.digest()
+        })
+        .into();
+        for (place, digest) in digests.iter().enumerate() {
+            assert_eq!(digests.iter().position(|other| other == digest), Some(place));
+        }
+    }
+
+    fn link(principal: Option<&str>, resource: Option<&str>) -> TemplateLink {
+        let [principal, resource] = [principal, resource].map(|slot| slot.map(str::to_owned));
+        TemplateLink { template: "t".to_owned(), principal, resource }
+    }
+
+    #[test]
+    fn parts_of_a_content_go_with_it() {
+        let contents = Contents::new(0);
+        let (_, held) = contents.compile(&document("acme")).unwrap();
+        let digest = Digest::of([held.policies.len().to_string().as_bytes()]);
+        let policy = contents
+            .policies()
+            .put(digest, Arc::new(held.policies.shared().next().unwrap().as_ref().clone()));
+        assert!(contents.policies().get(&digest).is_some());
+        drop(policy);
+        assert!(contents.policies().get(&digest).is_none(), "sharing keeps nothing alive");
+    }
+}

@@ -1,0 +1,90 @@
+//! Tenants with real tokens and real stores, for the tests and the bench.
+
+use ringfence_authorization::{Facts, PolicyBundle, Resource, StoreDocument};
+use ringfence_context::{
+    AccessClaims, AccessVerifier, Clock, IssuerKeys, RawToken, Seal, TenantContext, TenantId, TokenId,
+    UnixTime, VerifyAccess, access,
+    id::{ClientId, Role, StoreId, Subject},
+    key::{MacKey, SigningKey},
+};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+pub(crate) const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000);
+
+/// A clock that stands until it is moved.
+#[derive(Debug, Default)]
+pub(crate) struct StandingClock(AtomicU64);
+
+impl StandingClock {
+    pub(crate) fn advance(&self, span: Duration) {
+        self.0.fetch_add(u64::try_from(span.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for StandingClock {
+    fn now(&self) -> UnixTime {
+        NOW.after(Duration::from_micros(self.0.load(Ordering::SeqCst)))
+    }
+}
+
+pub(crate) fn tenant(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
+}
+
+/// Makes contexts as the kernel does: from a real token, really verified.
+pub(crate) struct Contexts {
+    key: SigningKey,
+    seal: MacKey,
+}
+
+impl Contexts {
+    pub(crate) fn new() -> Self {
+        Self { key: SigningKey::generate().unwrap().0, seal: MacKey::generate().unwrap() }
+    }
+
+    pub(crate) fn context(&self, tenant: &TenantId, subject: &str, role: &str) -> TenantContext {
+        let jti = TokenId::new("t-1").unwrap();
+        let exp = NOW.seconds() + 300;
+        let claims = AccessClaims {
+            iss: "https://gw/t/x".to_owned(),
+            sub: Subject::new(subject).unwrap(),
+            aud: "https://gw".to_owned(),
+            exp,
+            iat: NOW.seconds(),
+            seal: Seal::issue(&self.seal, tenant, &jti, exp),
+            jti,
+            client_id: ClientId::new("web").unwrap(),
+            tenant_id: tenant.clone(),
+            roles: vec![Role::new(role).unwrap()],
+        };
+        let issuer = IssuerKeys {
+            tenant: tenant.clone(),
+            issuer: claims.iss.clone(),
+            audience: claims.aud.clone(),
+            keys: vec![self.key.public().clone()],
+        };
+        let raw = RawToken::new(&self.key.sign(access::TYP, &claims).unwrap()).unwrap();
+        AccessVerifier.bind(AccessVerifier.verify(&raw, &issuer, NOW).unwrap(), tenant).unwrap()
+    }
+}
+
+/// The sample app's tier.
+pub(crate) fn bundle() -> PolicyBundle {
+    PolicyBundle {
+        namespace: "Ledger".to_owned(),
+        schema: include_str!("../../../../examples/ledger/policies/ledger.cedarschema").to_owned(),
+        policies: include_str!("../../../../examples/ledger/policies/ledger.cedar").to_owned(),
+    }
+}
+
+/// A store of the sample app's tier.
+pub(crate) fn document(tenant: &TenantId) -> StoreDocument {
+    bundle().seed(StoreId::new(&format!("ps-{tenant}")).unwrap(), tenant.clone()).unwrap()
+}
+
+pub(crate) fn resource(tenant: &TenantId, kind: &str, id: &str) -> Resource {
+    Resource { kind: kind.to_owned(), id: id.to_owned(), tenant: tenant.clone(), attributes: Facts::new() }
+}

@@ -1,0 +1,14 @@
+//! The policy engine against Cedar itself, and the stores against their state.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test does not expect fails it"
+)]
+
+mod agreement;
+mod corpus;
+mod fixture;
+mod stores;
