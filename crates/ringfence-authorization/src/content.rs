@@ -151,8 +151,8 @@ impl<T> Shared<T> {
     }
 }
 
-/// An upper estimate of a content's memory, from the bench (`cargo bench -p ringfence-authorization`): Cedar's parsed form
-/// of a policy takes about 25 bytes for each of its text, and 2 KiB besides.
+/// An upper estimate of a content's memory: for twenty policies and a schema about half as much again as the bench
+/// measures (`cargo bench -p ringfence-authorization`, "alone").
 pub(crate) fn weigh(policies: usize, text: usize) -> u64 {
     u64::try_from(policies.saturating_mul(2048).saturating_add(text.saturating_mul(25))).unwrap_or(u64::MAX)
 }
