@@ -12,6 +12,7 @@ const NEEDED: &[Need] = &[
     ("Postgres 15 or later", postgres, "postgresql"),
     ("cvc5, the solver that proves policies", cvc5, "cvc5"),
     ("kill, which tests use", kill, "procps"),
+    ("Python with venv and pip, which tests use", python, "python3-venv"),
 ];
 
 /// Installs what is missing.
@@ -57,6 +58,10 @@ fn compiler() -> bool {
 
 fn cvc5() -> bool {
     output("cvc5", &["--version"]).is_some()
+}
+
+fn python() -> bool {
+    output("python3", &["-c", "import ensurepip, venv"]).is_some()
 }
 
 fn kill() -> bool {
