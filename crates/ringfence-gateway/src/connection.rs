@@ -49,7 +49,8 @@ pub(crate) struct Connections {
 #[derive(Debug)]
 struct Connection {
     sender: SendRequest<Body>,
-    wire: Box<http1::Connection<TokioIo<TcpStream>, Body>>,
+    /// None once it has ended: what was put on it and not sent is given back when it is dropped, and only then.
+    wire: Option<Box<http1::Connection<TokioIo<TcpStream>, Body>>>,
 }
 
 /// An answer's body together with the connection it arrives on.
@@ -116,7 +117,7 @@ impl Connections {
             http1::handshake(TokioIo::new(stream)).await.ok()
         };
         let opened = timeout(CONNECT, open).await.ok().flatten().ok_or(Failed::Connection)?;
-        Ok(Connection { sender: opened.0, wire: Box::new(opened.1) })
+        Ok(Connection { sender: opened.0, wire: Some(Box::new(opened.1)) })
     }
 
     fn take(&self) -> Option<Connection> {
@@ -141,14 +142,14 @@ impl Connection {
     /// Sends one request and drives the connection until the answer's head is there; says whether it is still open.
     async fn exchange(&mut self, request: Request<Body>) -> Result<(Response<Incoming>, bool), Failed> {
         let mut answer = pin!(self.sender.try_send_request(request));
-        let mut open = true;
+        let wire = &mut self.wire;
         let answered = poll_fn(|cx| {
             // The wire first: it finds out whether the application has gone before it writes anything.
-            open = open && Pin::new(&mut self.wire).poll(cx).is_pending();
+            drive(wire, cx);
             answer.as_mut().poll(cx)
         });
         match answered.await {
-            Ok(response) => Ok((response, open)),
+            Ok(response) => Ok((response, self.wire.is_some())),
             Err(mut error) => Err(match error.take_message() {
                 Some(request) => Failed::Unsent(Box::new(request)),
                 None => Failed::Connection,
@@ -157,14 +158,24 @@ impl Connection {
     }
 }
 
+/// Moves bytes; lets go of a wire that has ended.
+fn drive(wire: &mut Option<Box<http1::Connection<TokioIo<TcpStream>, Body>>>, cx: &mut Context<'_>) {
+    if wire.as_mut().is_some_and(|wire| Pin::new(wire).poll(cx).is_ready()) {
+        *wire = None;
+    }
+}
+
 impl Arriving {
     /// Moves bytes; says whether the connection is still there.
     fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        let ended = self.connection.as_mut().is_none_or(|held| Pin::new(&mut held.wire).poll(cx).is_ready());
-        if ended {
+        let open = self.connection.as_mut().is_some_and(|held| {
+            drive(&mut held.wire, cx);
+            held.wire.is_some()
+        });
+        if !open {
             self.connection = None;
         }
-        !ended
+        open
     }
 
     /// The answer is read: the connection is for the next request, if it wants one.
