@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::run::{Outcome, output, run};
 
 /// Something that is needed: its name, whether it is there, and Debian's package for it.
-type Need = (&'static str, fn() -> bool, &'static str);
+pub(crate) type Need = (&'static str, fn() -> bool, &'static str);
 
 const NEEDED: &[Need] = &[
     ("a C compiler and linker", compiler, "build-essential"),
@@ -13,9 +13,14 @@ const NEEDED: &[Need] = &[
     ("kill, which tests use", kill, "procps"),
 ];
 
-/// Installs what is missing.
+/// Installs what everything needs and is missing.
 pub(crate) fn setup() -> Outcome {
-    let missing: Vec<_> = NEEDED.iter().filter(|(_, there, _)| !there()).collect();
+    install(NEEDED)
+}
+
+/// Installs what of `needed` is missing.
+pub(crate) fn install(needed: &[Need]) -> Outcome {
+    let missing: Vec<_> = needed.iter().filter(|(_, there, _)| !there()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -40,7 +45,7 @@ pub(crate) fn setup() -> Outcome {
     let mut install = vec!["install", "--yes", "--no-install-recommends"];
     install.extend(packages);
     apt(&install)?;
-    match NEEDED.iter().find(|(_, there, _)| !there()) {
+    match needed.iter().find(|(_, there, _)| !there()) {
         None => Ok(()),
         Some((name, ..)) => Err(format!("{name} is still not found; install it, then try again")),
     }
