@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a newcomer and the machine that checks changes run. No dependencies, so that it builds at once.
 
+mod bench;
 mod demo;
 mod run;
 mod setup;
@@ -8,12 +9,14 @@ mod tidy;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask <setup | demo | test | tidy>
+const USAGE: &str = "usage: cargo xtask <setup | demo | test | bench | tidy>
 
   setup   install what is missing: Postgres from the distribution, a linker
   demo    setup, build, and run `ringfence up --demo`; flags after it are passed on
   test    setup, and run every check; --only <step> runs one of:
           format, clippy, tidy, unit, range, prove
+  bench   what the chain costs, as ratios to baselines of the same run: [gateway] [txn] [guard] [--json];
+          installs nginx and wrk
   tidy    check sizes, arrows between crates, and that ARCHITECTURE.md names real tests";
 
 fn main() -> ExitCode {
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
         "setup" => setup::setup(),
         "demo" => demo::demo(rest),
         "test" => test::test(rest),
+        "bench" => bench::bench(rest),
         "tidy" => tidy::tidy(),
         _ => Err(USAGE.to_owned()),
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::run::{Outcome, output, run};
 
 /// Something that is needed: its name, whether it is there, and Debian's package for it.
-type Need = (&'static str, fn() -> bool, &'static str);
+pub(crate) type Need = (&'static str, fn() -> bool, &'static str);
 
 const NEEDED: &[Need] = &[
     ("a C compiler and linker", compiler, "build-essential"),
@@ -15,9 +15,14 @@ const NEEDED: &[Need] = &[
     ("Python with venv and pip, which tests use", python, "python3-venv"),
 ];
 
-/// Installs what is missing.
+/// Installs what everything needs and is missing.
 pub(crate) fn setup() -> Outcome {
-    let missing: Vec<_> = NEEDED.iter().filter(|(_, there, _)| !there()).collect();
+    install(NEEDED)
+}
+
+/// Installs what of `needed` is missing.
+pub(crate) fn install(needed: &[Need]) -> Outcome {
+    let missing: Vec<_> = needed.iter().filter(|(_, there, _)| !there()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -42,7 +47,7 @@ pub(crate) fn setup() -> Outcome {
     let mut install = vec!["install", "--yes", "--no-install-recommends"];
     install.extend(packages);
     apt(&install)?;
-    match NEEDED.iter().find(|(_, there, _)| !there()) {
+    match needed.iter().find(|(_, there, _)| !there()) {
         None => Ok(()),
         Some((name, ..)) => Err(format!("{name} is still not found; install it, then try again")),
     }
