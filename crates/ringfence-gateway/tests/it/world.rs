@@ -182,6 +182,10 @@ impl World {
             keys.insert(tenant, key);
         }
         let stores = Stores::load(records, Arc::clone(&clock)).await.unwrap();
+        // A test's runtime has one thread, on which a store that is not in memory can't be waited for.
+        for tenant in keys.keys() {
+            stores.warm(tenant).await.unwrap();
+        }
         tokio::spawn(Arc::clone(&stores).follow());
         let asked = Arc::new(AtomicUsize::new(0));
         let signer =
