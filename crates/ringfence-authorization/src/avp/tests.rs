@@ -286,7 +286,7 @@ async fn a_schema_that_does_not_fit_names_the_policies_and_changes_nothing() {
     assert_eq!(bench.refused("UpdatePolicyStore", strict).await["fieldList"][0]["path"], id.as_str());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn cv16_the_serving_store_is_edited_for_the_very_next_question() {
     let bench = Bench::new().await;
     let acme = TenantId::new("acme").unwrap();
