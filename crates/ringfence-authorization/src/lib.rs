@@ -25,7 +25,7 @@ pub use gate::{Gate, Publishable, Standing, WhenUnproved};
 pub use proof::SolverSettings;
 pub use question::{Facts, Question, Resource};
 pub use slice::SlicedPolicies;
-pub use stores::{Decide, Memory, Stores, StoresError};
+pub use stores::{Decide, Memory, Stores, StoresError, Warming};
 
 #[cfg(test)]
 mod tests;

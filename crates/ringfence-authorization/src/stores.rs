@@ -7,7 +7,7 @@
 //! A tenant nobody asks about takes no memory. One that is asked about takes an entry (`residents.rs`), and what its
 //! store says is kept once for all tenants whose stores say the same (`content.rs`); both within a budget.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ringfence_context::{Clock, Layer, Reason, Refusal, StoreAnswer, TenantId, UnixTime, id::StoreId};
@@ -42,20 +42,28 @@ const PAGE: u32 = 500;
 /// How many askers may wait for stores to be read, each on a thread of its own; those beyond are refused.
 const WAITING: usize = 128;
 
+/// A store being read.
+pub type Warming<'a> = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send + 'a>>;
+
 /// The seam at which decisions stand in the chain.
 pub trait Decide: Send + Sync {
-    /// Asks the store of the question's tenant.
+    /// Asks the store of the question's tenant. Where it has to be read first, this thread waits: await
+    /// [`Decide::warm`] beforehand.
     ///
     /// # Errors
     /// [`Reason::StoreUnavailable`], [`Reason::PolicyError`] or [`Reason::DependencyUnavailable`].
     fn decide(&self, question: &Question<'_>) -> Result<StoreAnswer, Refusal>;
 
     /// The revision of the tenant's store, part of any cache key; and whether an answer about a bare resource holds
-    /// for every bare resource of its type (see [`CompiledStore::names_resources`]).
+    /// for every bare resource of its type (see [`CompiledStore::names_resources`]). `None` where the store has to be
+    /// read first.
     ///
     /// # Errors
     /// As [`Decide::decide`].
-    fn revision(&self, tenant: &TenantId) -> Result<(Revision, bool), Refusal>;
+    fn revision(&self, tenant: &TenantId) -> Result<Option<(Revision, bool)>, Refusal>;
+
+    /// Reads the tenant's store into memory if it is not there, so that the next question need not wait for it.
+    fn warm<'a>(&'a self, tenant: &'a TenantId) -> Warming<'a>;
 }
 
 /// A row of the map that leads from a tenant to its store.
@@ -184,17 +192,6 @@ impl Stores {
         }
         self.current.store(Arc::new(Current { revision, confirmed }));
         Ok(())
-    }
-
-    /// Reads a tenant's store into memory if it is not there, so that the next question need not wait for it.
-    ///
-    /// # Errors
-    /// As [`Decide::decide`].
-    pub async fn warm(&self, tenant: &TenantId) -> Result<(), Refusal> {
-        match self.resident(tenant) {
-            Some(found) => found.map(drop),
-            None => self.read(tenant).await.map(drop),
-        }
     }
 
     /// The tenant's store as it is kept, with its revision.
@@ -385,13 +382,22 @@ impl Decide for Stores {
         self.resident(tenant).unwrap_or_else(|| self.wait(tenant))?.answer(question)
     }
 
-    fn revision(&self, tenant: &TenantId) -> Result<(Revision, bool), Refusal> {
+    fn revision(&self, tenant: &TenantId) -> Result<Option<(Revision, bool)>, Refusal> {
         self.confirmed()?;
         match self.residents.get(tenant) {
-            Some(Resident::Store(known)) => Ok((known.revision, known.names_resources)),
+            Some(Resident::Store(known)) => Ok(Some((known.revision, known.names_resources))),
             Some(Resident::Nothing) => Err(nothing()),
-            None => self.wait(tenant).map(|store| (store.revision(), store.names_resources())),
+            None => Ok(None),
         }
+    }
+
+    fn warm<'a>(&'a self, tenant: &'a TenantId) -> Warming<'a> {
+        Box::pin(async move {
+            match self.resident(tenant) {
+                Some(found) => found.map(drop),
+                None => self.read(tenant).await.map(drop),
+            }
+        })
     }
 }
 

@@ -12,6 +12,10 @@ use ringfence_gateway::{
 };
 use tokio::net::TcpListener;
 
+/// The binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let authority = std::env::args().nth(1).ok_or("usage: bare <upstream host:port>")?;

@@ -36,10 +36,21 @@ struct TokenKey {
 pub struct Admitted {
     /// The proof.
     pub context: TenantContext,
-    granted: Mutex<Vec<Option<Arc<Granted>>>>,
+    routes: Mutex<Vec<Remembered>>,
 }
 
-/// A permit for one route, good for one revision of the tenant's store, and its `Txn-Token` of the current second.
+/// What is remembered of one route.
+#[derive(Debug, Clone, Default)]
+struct Remembered {
+    granted: Option<Arc<Granted>>,
+    txn: Arc<TxnOfSecond>,
+}
+
+/// A `Txn-Token`, with the second it was signed in. It says who was permitted to do what, in words that are the same
+/// for every permit of this token and route, and is used only beside such a permit.
+pub type TxnOfSecond = Mutex<Option<(u64, HeaderValue)>>;
+
+/// A permit for one route, good for one revision of the tenant's store.
 #[derive(Debug)]
 pub struct Granted {
     /// The revision of the store that permitted.
@@ -48,8 +59,8 @@ pub struct Granted {
     pub permit: Permit,
     /// The policies that determined it.
     pub policies: Vec<String>,
-    /// The `Txn-Token`, with the second it was signed in.
-    pub txn: Mutex<Option<(u64, HeaderValue)>>,
+    /// The `Txn-Token` of this access token and route.
+    pub txn: Arc<TxnOfSecond>,
 }
 
 impl Admission {
@@ -75,7 +86,7 @@ impl Admission {
             Some(admitted) if admitted.context.expires() > now => admitted,
             _ => {
                 let admitted =
-                    Arc::new(Admitted { context: self.verify(tenant, &raw, now)?, granted: <_>::default() });
+                    Arc::new(Admitted { context: self.verify(tenant, &raw, now)?, routes: <_>::default() });
                 self.verified.insert(key, Arc::clone(&admitted));
                 admitted
             }
@@ -99,20 +110,27 @@ impl Admission {
 impl Admitted {
     /// The permit remembered for a route, if it is of this revision of the store.
     pub fn granted(&self, route: usize, store_revision: u64) -> Option<Arc<Granted>> {
-        let granted = self.granted.lock().ok()?;
-        let found = granted.get(route)?.as_ref()?;
+        let routes = self.routes.lock().ok()?;
+        let found = routes.get(route)?.granted.as_ref()?;
         (found.store_revision == store_revision).then(|| Arc::clone(found))
+    }
+
+    /// The place of the route's `Txn-Token`.
+    pub fn txn(&self, route: usize) -> Arc<TxnOfSecond> {
+        self.with(route, |remembered| Arc::clone(&remembered.txn))
     }
 
     /// Remembers a permit for a route.
     pub fn remember(&self, route: usize, permit: Arc<Granted>) {
-        let Ok(mut granted) = self.granted.lock() else { return };
-        if granted.len() <= route {
-            granted.resize(route.saturating_add(1), None);
+        self.with(route, |remembered| remembered.granted = Some(permit));
+    }
+
+    fn with<T: Default>(&self, route: usize, act: impl FnOnce(&mut Remembered) -> T) -> T {
+        let Ok(mut routes) = self.routes.lock() else { return T::default() };
+        if routes.len() <= route {
+            routes.resize_with(route.saturating_add(1), Remembered::default);
         }
-        if let Some(place) = granted.get_mut(route) {
-            *place = Some(permit);
-        }
+        routes.get_mut(route).map(act).unwrap_or_default()
     }
 }
 

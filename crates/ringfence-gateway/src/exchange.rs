@@ -42,6 +42,9 @@ impl DatabaseExchange {
 
 impl ExchangeDatabaseToken for DatabaseExchange {
     fn exchange<'a>(&'a self, context: &'a TenantContext) -> ExchangeAnswer<'a> {
-        Box::pin(std::future::ready(self.sign(context)))
+        Box::pin(async move {
+            self.decide.warm(context.tenant()).await?;
+            self.sign(context)
+        })
     }
 }

@@ -118,7 +118,8 @@ impl Gateway {
         let body =
             self.body(&head.headers, body, facts::need_body(&found.route.facts)).await.map_err(known)?;
         let facts = facts::collect(&found.route.facts, head.uri.query(), body.read()).map_err(known)?;
-        let granted = self.permit(&admitted, &found, facts)?;
+        let held = self.held(admitted.context.tenant()).await.map_err(known)?;
+        let granted = self.permit(&admitted, &found, facts, held)?;
 
         let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let stamp = Stamp { method: head.method.as_str(), target, route: &found.route.name, reference, now };
@@ -137,16 +138,28 @@ impl Gateway {
         Ok(sent)
     }
 
+    /// What is known of the tenant's store without asking it; reads it where that has not been done.
+    async fn held(&self, tenant: &TenantId) -> Result<(u64, bool), Refusal> {
+        let decide = &self.parts.decide;
+        if let Some(held) = decide.revision(tenant)? {
+            return Ok(held);
+        }
+        decide.warm(tenant).await?;
+        let crowded = "the tenant's policy store did not stay in memory";
+        let unavailable = Refusal::new(Layer::Authorization, Reason::DependencyUnavailable, crowded);
+        decide.revision(tenant)?.ok_or(unavailable)
+    }
+
     /// Asks the tenant's store, or remembers that it was asked: see [`Granted`].
     fn permit(
         &self,
         admitted: &Arc<Admitted>,
         found: &RouteMatch<'_>,
         facts: Facts,
+        (revision, names_resources): (u64, bool),
     ) -> Result<Arc<Granted>, Refused> {
         let context = &admitted.context;
         let known = |refusal| Refused::after(&[Layer::Token], refusal, admitted);
-        let (revision, names_resources) = self.parts.decide.revision(context.tenant()).map_err(known)?;
         let any_id = found.id.is_none() || !(names_resources || found.route.asks_about_askers());
         let memorable = facts.is_empty() && any_id;
         if memorable && let Some(granted) = admitted.granted(found.route.index, revision) {
@@ -172,7 +185,7 @@ impl Gateway {
             store_revision: answer.revision,
             permit,
             policies: answer.determining,
-            txn: <_>::default(),
+            txn: admitted.txn(found.route.index),
         });
         if memorable {
             admitted.remember(found.route.index, Arc::clone(&granted));
@@ -245,7 +258,7 @@ fn assemble(head: Parts, body: RequestBody) -> Request<Body> {
 }
 
 fn named(found: &RouteMatch<'_>, tenant: &TenantId) -> String {
-    format!("{}::\"{}\"", found.route.resource, found.id.unwrap_or(tenant.as_str()))
+    [&*found.route.resource, "::\"", found.id.unwrap_or(tenant.as_str()), "\""].concat()
 }
 
 impl Refused {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use ringfence_authorization::{Decide, Question};
+use ringfence_authorization::{Decide, Question, Warming};
 use ringfence_context::{
     DatabaseContext, DatabaseToken, Permit, Refusal, StoreAnswer, TenantId, UnixTime, VerifyAccess,
     broken::{AnyTxn, BrokenAccess},
@@ -104,8 +104,12 @@ impl Decide for AlwaysAllows {
         })
     }
 
-    fn revision(&self, _: &TenantId) -> Result<(u64, bool), Refusal> {
-        Ok((0, true))
+    fn revision(&self, _: &TenantId) -> Result<Option<(u64, bool)>, Refusal> {
+        Ok(Some((0, true)))
+    }
+
+    fn warm<'a>(&'a self, _: &'a TenantId) -> Warming<'a> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

@@ -11,6 +11,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use command::Command;
 
+/// Requests are many small allocations, of threads that seldom share them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The tenant-isolation plane of a multi-tenant application.
 #[derive(Debug, Parser)]
 #[command(name = "ringfence", version, max_term_width = 100)]

@@ -22,12 +22,12 @@ const OF_BARE: f64 = 0.75;
 /// Builds everything, measures, and prints.
 #[expect(clippy::disallowed_methods, reason = "says how long setting up took")]
 pub(super) fn section(as_json: bool) -> Outcome<Found> {
-    cargo(&["build", "--release", "--package", "ringfence"])?;
-    cargo(&["build", "--release", "--package", "ringfence-gateway", "--example", "bare"])?;
+    cargo(&["build", "--profile", "dist", "--package", "ringfence"])?;
+    cargo(&["build", "--profile", "dist", "--package", "ringfence-gateway", "--example", "bare"])?;
     let scratch = Scratch::new()?;
     let application = Application::start(&scratch)?;
     let baselines = Baselines::start(&scratch, application.address)?;
-    let bare = target().join("release/examples/bare").display().to_string();
+    let bare = target().join("dist/examples/bare").display().to_string();
     let upstream = application.address.to_string();
     let (bare, bare_address) = Process::start_until(&bare, &[&upstream], "listening on")?;
     let bare_address = bare_address.parse().map_err(|_| "the bare proxy says no address".to_owned())?;

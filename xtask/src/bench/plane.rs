@@ -194,7 +194,7 @@ impl Plane {
 }
 
 fn ringfence() -> String {
-    target().join("release/ringfence").display().to_string()
+    target().join("dist/ringfence").display().to_string()
 }
 
 /// A password nobody knows.

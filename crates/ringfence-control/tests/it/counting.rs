@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::HeaderMap;
-use ringfence_authorization::{Decide, Question};
+use ringfence_authorization::{Decide, Question, Warming};
 use ringfence_context::{
     IssuerKeys, RawToken, Refusal, StoreAnswer, TenantContext, TenantId, UnixTime, VerifiedToken,
     VerifyAccess, id::Subject,
@@ -70,8 +70,12 @@ impl Decide for Counted<dyn Decide> {
         self.inner.decide(question)
     }
 
-    fn revision(&self, tenant: &TenantId) -> Result<(u64, bool), Refusal> {
+    fn revision(&self, tenant: &TenantId) -> Result<Option<(u64, bool)>, Refusal> {
         self.inner.revision(tenant)
+    }
+
+    fn warm<'a>(&'a self, tenant: &'a TenantId) -> Warming<'a> {
+        self.inner.warm(tenant)
     }
 }
 

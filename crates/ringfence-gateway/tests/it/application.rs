@@ -44,8 +44,13 @@ impl Application {
     }
 }
 
-/// Every header line that arrives, as the answer's body.
+/// Every header line that arrives, as the answer's body, in small letters.
 pub(crate) fn echo(head: &str) -> (String, bool) {
+    (ok(&head.to_ascii_lowercase()), false)
+}
+
+/// The same, as it arrives.
+pub(crate) fn echo_verbatim(head: &str) -> (String, bool) {
     (ok(head), false)
 }
 
@@ -63,8 +68,10 @@ async fn serve(mut stream: TcpStream, answer: Answer) {
             }
             continue;
         };
-        let head = String::from_utf8(bytes.drain(..end + 4).collect()).unwrap().to_ascii_lowercase();
-        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+        let head = String::from_utf8(bytes.drain(..end + 4).collect()).unwrap();
+        let lower = head.to_ascii_lowercase();
+        let length =
+            lower.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
         let mut missing: usize = length.unwrap_or(0);
         while missing > 0 {
             if bytes.is_empty() && stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ringfence_authorization::{
-    Decide, Gate, PolicyBundle, Question, SolverSettings, Stores, WhenUnproved, stores::store_create,
+    Decide, Gate, PolicyBundle, Question, SolverSettings, Stores, Warming, WhenUnproved, stores::store_create,
 };
 use ringfence_context::{
     AccessClaims, AccessVerifier, Clock, IssuerKeys, Issuers, Layer, Reason, Record, Refusal, Seal,
@@ -135,8 +135,12 @@ impl Decide for Counted {
         self.0.decide(question)
     }
 
-    fn revision(&self, tenant: &TenantId) -> Result<(u64, bool), Refusal> {
+    fn revision(&self, tenant: &TenantId) -> Result<Option<(u64, bool)>, Refusal> {
         self.0.revision(tenant)
+    }
+
+    fn warm<'a>(&'a self, tenant: &'a TenantId) -> Warming<'a> {
+        self.0.warm(tenant)
     }
 }
 
@@ -182,10 +186,6 @@ impl World {
             keys.insert(tenant, key);
         }
         let stores = Stores::load(records, Arc::clone(&clock)).await.unwrap();
-        // A test's runtime has one thread, on which a store that is not in memory can't be waited for.
-        for tenant in keys.keys() {
-            stores.warm(tenant).await.unwrap();
-        }
         tokio::spawn(Arc::clone(&stores).follow());
         let asked = Arc::new(AtomicUsize::new(0));
         let signer =
