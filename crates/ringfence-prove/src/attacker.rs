@@ -17,6 +17,7 @@ use crate::{
     leak::{Leak, differing},
     outcome::Outcome,
     scene::{ATTACKER, Scene, Tenant, VICTIM},
+    shelf::Shelf,
     tap::Transcript,
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Loot {
     pub(crate) victims: Option<String>,
     /// A database token of the victim's machine, likewise.
     pub(crate) victims_database: Option<String>,
+    /// What the victim keeps at the policy service.
+    pub(crate) shelf: Shelf,
 }
 
 /// What does not change during a run.

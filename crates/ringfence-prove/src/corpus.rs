@@ -14,6 +14,8 @@ mod keys;
 mod limits;
 mod oracles;
 mod paths;
+mod policies;
+mod publishing;
 mod residue;
 mod rows;
 mod sign_in;
@@ -37,6 +39,8 @@ pub(crate) const FAMILIES: &[Family] = &[
     oracles::FAMILY,
     direct::FAMILY,
     api::FAMILY,
+    policies::FAMILY,
+    publishing::FAMILY,
     guard::FAMILY,
     rows::FAMILY,
     context::FAMILY,

@@ -111,6 +111,7 @@ impl Judge {
             }
             let known = scene.tenant(tenant)?;
             canaries.text(&format!("{tenant}'s client secret"), &known.client.client_secret);
+            canaries.text(&format!("the secret of {tenant}'s access key"), &known.access_key.secret);
             for user in &known.users {
                 canaries.text(&format!("a password of {tenant}'s"), &user.password);
             }

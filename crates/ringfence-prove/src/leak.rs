@@ -95,7 +95,7 @@ pub(crate) fn differing(exists: &Answer, absent: &Answer, sent: (&[&str], &[&str
 /// An answer without what differs between any two.
 fn plain(answer: &Answer, sent: &[&str]) -> String {
     let Some(head) = &answer.head else { return "closed".to_owned() };
-    let told = ["date", "ringfence-reference", "retry-after"];
+    let told = ["date", "ringfence-reference", "retry-after", "x-amzn-requestid"];
     let mut headers: Vec<String> = head
         .headers
         .iter()

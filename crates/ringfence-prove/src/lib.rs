@@ -7,6 +7,7 @@
 
 mod attack;
 mod attacker;
+mod aws;
 mod corpus;
 mod database;
 mod dice;
@@ -27,6 +28,7 @@ mod range;
 mod report;
 mod run;
 mod scene;
+mod shelf;
 mod sign_in;
 mod table;
 mod tap;

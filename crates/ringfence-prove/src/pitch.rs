@@ -10,6 +10,7 @@ use crate::{
     http::Answer,
     outcome::Outcome,
     scene::{ATTACKER, VICTIM},
+    shelf::Shelf,
 };
 
 /// Roles the attacker has a user of.
@@ -47,6 +48,7 @@ pub(crate) async fn loot(camp: &Arc<Camp>) -> Loot {
         database: door(&entitled, exchanged.text_member("access_token")).await,
         exchange: Outcome::of(&exchanged),
         victims_database: victims.text_member("access_token"),
+        shelf: Shelf::fill(&bare.victim()).await,
         ..loot
     }
 }

@@ -69,6 +69,10 @@ pub(crate) struct Tenant {
     pub(crate) users: Vec<User>,
     /// Its machine client.
     pub(crate) client: MachineClient,
+    /// What its requests to the policy service are signed with.
+    pub(crate) access_key: AccessKey,
+    /// The policy store its requests are decided by.
+    pub(crate) policy_store_id: String,
     /// The app its users sign in with.
     #[serde(default)]
     pub(crate) app: App,
@@ -95,6 +99,15 @@ pub(crate) struct MachineClient {
     pub(crate) client_id: String,
     /// Its secret.
     pub(crate) client_secret: String,
+}
+
+/// An access key.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct AccessKey {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its secret.
+    pub(crate) secret: String,
 }
 
 /// A public client.
@@ -155,7 +168,9 @@ impl Tenant {
     pub(crate) fn nobody() -> Self {
         let client = MachineClient { client_id: String::new(), client_secret: String::new() };
         let (id, issuer, host) = (String::new(), String::new(), String::new());
-        Self { id, issuer, host, users: Vec::new(), client, app: App::default(), stolen: None }
+        let (access_key, policy_store_id) = (AccessKey::default(), String::new());
+        let (users, app) = (Vec::new(), App::default());
+        Self { id, issuer, host, users, client, access_key, policy_store_id, app, stolen: None }
     }
 
     /// The first user with this role.
@@ -180,7 +195,8 @@ pub(crate) mod tests {
         "backend":"127.0.0.1:4","database":"ledger","judge":{"socket":"/s","port":6431,"user":"postgres","database":"ledger"},
         "broken":[],"operator":{"token":"t"},"tenants":[{"id":"acme","issuer":"http://127.0.0.1:1/t/acme",
         "host":"acme.localhost:1","users":[{"username":"a","password":"p","roles":["admin"]}],
-        "client":{"client_id":"c","client_secret":"s"},"stolen":{"signing_key":"AA","database_key":"AA"}}]}"#;
+        "client":{"client_id":"c","client_secret":"s"},"access_key":{"id":"k","secret":"s"},
+        "policy_store_id":"ps-acme","stolen":{"signing_key":"AA","database_key":"AA"}}]}"#;
 
     #[test]
     fn the_first_line_is_read_with_an_app_by_default() {

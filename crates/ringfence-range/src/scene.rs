@@ -6,7 +6,7 @@ use ringfence_context::{
     id::{ClientId, Role},
     key::base64url,
 };
-use ringfence_control::Plane;
+use ringfence_control::{Plane, access_key::KeyOwner};
 use ringfence_identity::NewUser;
 use ringfence_store::{Kind, Scope};
 use serde_json::{Value, json};
@@ -97,8 +97,14 @@ async fn tenant(plane: &Plane, id: &str) -> Result<Value, String> {
     let roles = vec![Role::new("service").map_err(|error| fail(&error))?];
     let secret =
         pools.client_create_machine(&tenant, &machine, MACHINE, roles).await.map_err(|error| fail(&error))?;
+    let owner = KeyOwner::Tenant(tenant.clone());
+    let key = plane.workflow.access_keys.key_create(owner, plane.clock.now()).await;
+    let (key, signing) = key.map_err(|error| fail(&error))?;
+    let store = plane.workflow.stores.document(&tenant).await.map_err(|error| fail(&error))?.0.id;
     let mut told = json!({
         "id": id,
+        "access_key": { "id": key.id, "secret": signing.reveal() },
+        "policy_store_id": store,
         "users": users,
         "client": { "client_id": MACHINE, "client_secret": secret.reveal() },
     });
