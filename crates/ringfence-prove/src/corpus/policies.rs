@@ -68,7 +68,7 @@ pub(super) const FAMILY: Family = Family {
                 let shelf = &a.loot().shelf;
                 let definition = json!({ "static": { "statement": ANYONE, "description": "d" } });
                 let new = json!({ "cedarJson": "{}" });
-                let writes: [(&str, Box<dyn Fn(&str) -> Value + Send + Sync>); 9] = [
+                let writes: [(&str, About<'_>); 9] = [
                     (
                         "UpdatePolicyStore",
                         Box::new(
@@ -332,6 +332,9 @@ pub(super) const FAMILY: Family = Family {
         }),
     ],
 };
+
+/// The input of an operation on something of this name.
+type About<'a> = Box<dyn Fn(&str) -> Value + Send + Sync + 'a>;
 
 const ALIAS: &str = "policy-store-alias/";
 const ANYONE: &str = "permit (principal, action, resource);";
