@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use cedar_policy::{Authorizer, Decision, Entities, Policy, PolicyId, PolicySet, Request, Schema};
+use cedar_policy::{Decision, Entities, Policy, PolicyId, Request, Schema};
 
 use crate::{
     avp::{
@@ -11,6 +11,7 @@ use crate::{
         fit,
     },
     compile::{GUARDRAIL, RESERVED},
+    slice::SlicedPolicies,
 };
 
 /// What Cedar answered.
@@ -26,7 +27,7 @@ pub(crate) struct Decided {
 /// A store, ready to decide. Made when the first decision is asked for.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    policies: PolicySet,
+    policies: SlicedPolicies,
     /// Actions with their groups, as the schema has them.
     pub(crate) actions: Entities,
 }
@@ -72,12 +73,12 @@ impl Ready {
                 .map_err(|error| unready(error.to_string()))?,
             None => Entities::empty(),
         };
-        Ok(Self { policies, actions })
+        Ok(Self { policies: SlicedPolicies::new(&policies), actions })
     }
 
-    /// Answers as Cedar does.
+    /// Answers as Cedar does with all of them (see [`SlicedPolicies`]).
     pub(crate) fn decide(&self, request: &Request, entities: &Entities) -> Decided {
-        let response = Authorizer::new().is_authorized(request, &self.policies, entities);
+        let response = self.policies.is_authorized(request, entities);
         let diagnostics = response.diagnostics();
         let ids = diagnostics.reason().map(ToString::to_string).filter(|id| !id.starts_with(RESERVED));
         let (mut determining, mut errors): (Vec<String>, Vec<String>) =
