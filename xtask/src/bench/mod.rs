@@ -3,6 +3,7 @@
 //! On a shared machine only ratios within one run travel, so that nothing is compared with a number written down
 //! elsewhere. A missed target is said and fails nothing: benchmarks are not tests. A wrong answer does.
 
+mod decide;
 mod gateway;
 mod guard;
 mod load;
@@ -25,8 +26,12 @@ type Found = Option<String>;
 /// A section with its name.
 type Section = (&'static str, fn(bool) -> Outcome<Found>);
 
-const SECTIONS: &[Section] =
-    &[("gateway", gateway::section), ("txn", txn::section), ("guard", guard::section)];
+const SECTIONS: &[Section] = &[
+    ("gateway", gateway::section),
+    ("txn", txn::section),
+    ("decide", decide::section),
+    ("guard", guard::section),
+];
 
 /// What load generation and the baselines need, beside what everything needs.
 const NEEDED: &[crate::setup::Need] =

@@ -17,6 +17,8 @@
 #[path = "../../tests/it/fixture.rs"]
 mod fixture;
 mod policies;
+mod proofs;
+mod targets;
 mod tenants;
 
 use std::time::Instant;
@@ -68,15 +70,20 @@ async fn main() {
     let tenants = tenants::run(if quick { 100_000 } else { 1_000_000 }).await;
     let policies = policies::run();
     let contents = contents_apart();
+    let proofs = proofs::run().await;
+    let targets = targets::of(&policies, &tenants);
     if json {
         println!(
             "{}",
-            json!({ "profile": profile, "policies": policies, "tenants": tenants, "contents": contents })
+            json!({ "profile": profile, "policies": policies, "tenants": tenants, "contents": contents,
+                    "proofs": proofs, "targets": targets })
         );
     } else {
         println!("profile: {profile}");
         policies::print(&policies);
         tenants::print(&tenants);
         tenants::print_contents(&contents);
+        proofs::print(&proofs);
+        targets::print(&targets);
     }
 }

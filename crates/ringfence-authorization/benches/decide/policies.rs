@@ -13,18 +13,18 @@ use crate::{
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
-    policies: usize,
+    pub(crate) policies: usize,
     shape: &'static str,
     candidates: usize,
     /// `is_authorized` alone, µs.
-    cedar: f64,
-    ringfence: f64,
+    pub(crate) cedar: f64,
+    pub(crate) ringfence: f64,
     /// From question to answer, µs: entities and request are made, checked against the schema, and decided on.
     whole: f64,
 }
 
 /// Policies as stores have them: by role, by user, by payment, by type, and forbids among them.
-fn scoped(number: usize) -> String {
+pub(crate) fn scoped(number: usize) -> String {
     match number % 5 {
         0 => format!(
             "permit (principal in Ledger::Role::\"role-{number}\", action == Ledger::Action::\"ViewPayment\", \

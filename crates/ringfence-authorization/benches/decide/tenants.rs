@@ -33,15 +33,15 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub(crate) struct Row {
     tenants: usize,
     /// Resident memory, MiB: the process with all of them registered, then with `asked` of them in memory.
-    registered_mib: f64,
+    pub(crate) registered_mib: f64,
     asked: usize,
-    asked_mib: f64,
+    pub(crate) asked_mib: f64,
     /// First decision of a tenant, µs.
     cold_median: f64,
     cold_p99: f64,
-    cold_worst: f64,
+    pub(crate) cold_worst: f64,
     /// A later one, over a thousand tenants in turn, µs.
-    warm_median: f64,
+    pub(crate) warm_median: f64,
     warm_p99: f64,
     /// Registering one, µs.
     register: f64,
