@@ -26,6 +26,11 @@ pub(crate) struct Application {
 impl Application {
     /// Answers on connections of its own.
     pub(crate) async fn start(answer: Answer) -> Self {
+        Self::start_closing(answer, false).await
+    }
+
+    /// The same; where it closes, with a reset instead of a farewell.
+    pub(crate) async fn start_closing(answer: Answer, reset: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -33,6 +38,9 @@ impl Application {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
+                if reset {
+                    stream.set_zero_linger().unwrap();
+                }
                 tokio::spawn(serve(stream, answer));
             }
         });
