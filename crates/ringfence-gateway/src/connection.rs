@@ -87,7 +87,9 @@ impl Connections {
                 done => return done,
             }
         }
-        self.exchange(self.connect().await?, request).await
+        // Seldom, and long: not a part of every request's future, which is moved about.
+        let connection = Box::pin(self.connect()).await?;
+        self.exchange(connection, request).await
     }
 
     async fn exchange(

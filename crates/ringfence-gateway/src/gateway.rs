@@ -86,7 +86,8 @@ impl Gateway {
     /// Answers a request presented at a tenant's address.
     pub async fn handle(&self, tenant: TenantId, request: Request<Incoming>) -> Response<Body> {
         let (now, reference) = self.admission.reference();
-        match self.judge(&tenant, request, now, &reference).await {
+        // What is between here and the connection moves this about: a pointer, not the five thousand bytes it points to.
+        match Box::pin(self.judge(&tenant, request, now, &reference)).await {
             Ok(mut response) => {
                 if let Ok(value) = HeaderValue::from_str(reference.as_str()) {
                     response.headers_mut().insert(REFERENCE, value);
@@ -204,7 +205,7 @@ impl Gateway {
         if !read {
             return Ok(RequestBody::Streaming(limited.map_err(BoxError::from).boxed_unsync()));
         }
-        match limited.collect().await {
+        match Box::pin(limited.collect()).await {
             Ok(collected) => Ok(RequestBody::Read(collected.to_bytes())),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large),
             Err(_) => Err(malformed("the body broke off")),
