@@ -93,9 +93,13 @@ impl Contents {
     /// What a document says, parsed and strictly validated now if it is not in memory; by one caller, while others wait.
     pub(crate) fn compile(&self, document: &StoreDocument) -> Result<(Digest, Arc<Content>), PolicyFault> {
         let digest = document.digest();
-        let made =
-            self.whole.get_or_insert_with(&digest, || Source::new(document).compile(self).map(Arc::new));
-        made.map(|content| (digest, content))
+        let content =
+            self.whole.get_or_insert_with(&digest, || Source::new(document).compile(self).map(Arc::new))?;
+        // Who waited for another gets what it made, which may be before the other has put it where it is found.
+        if self.whole.get(&digest).is_none() {
+            self.whole.insert(digest, Arc::clone(&content));
+        }
+        Ok((digest, content))
     }
 
     /// The vocabulary of a schema.
@@ -188,6 +192,23 @@ mod tests {
         assert_eq!(initech.policies.len(), acme.policies.len() + 1);
         let shared = |policy: &Arc<Policy>| initech.policies.shared().any(|p| Arc::ptr_eq(p, policy));
         assert!(acme.policies.shared().all(shared));
+    }
+
+    #[test]
+    fn what_was_compiled_is_held_for_all_who_waited_for_it() {
+        for round in 0..200 {
+            let contents = Contents::new(1 << 30);
+            let mut document = document("acme");
+            document.schema.push_str(&"\n".repeat(round));
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        let (digest, _) = contents.compile(&document).unwrap();
+                        assert!(contents.held(&digest).is_some());
+                    });
+                }
+            });
+        }
     }
 
     #[test]
