@@ -10,5 +10,6 @@
 
 mod agreement;
 mod corpus;
+mod entities;
 mod fixture;
 mod stores;
