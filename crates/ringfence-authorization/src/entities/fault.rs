@@ -1,7 +1,5 @@
 //! What can be wrong with a change of the entity store, in words for who makes it.
 
-use std::fmt;
-
 use ringfence_context::Refusal;
 use ringfence_store::StoreError;
 
@@ -49,7 +47,7 @@ pub enum EntityFault {
 }
 
 impl EntityFault {
-    pub(crate) fn unfit(error: impl fmt::Display + std::error::Error) -> Self {
+    pub(crate) fn unfit(error: impl std::error::Error) -> Self {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {

@@ -246,12 +246,10 @@ impl Prepared<'_> {
         let Merged { principal, resource } = merged;
         let mut entities: Vec<Entity> = vec![principal];
         entities.extend(resource);
-        let mut taken: HashSet<EntityUid> = entities.iter().map(Entity::uid).collect();
-        let others = loaded.iter().filter(|(uid, _)| !taken.contains(uid));
-        let others: Vec<Entity> = others.map(|(_, stored)| stored.entity.clone()).collect();
-        taken.extend(others.iter().map(Entity::uid));
-        entities.extend(others);
-        let bare = self.roles.iter().filter(|role| !taken.contains(role));
+        let both: HashSet<EntityUid> = entities.iter().map(Entity::uid).collect();
+        let others = loaded.iter().filter(|(uid, _)| !both.contains(uid));
+        entities.extend(others.map(|(_, stored)| stored.entity.clone()));
+        let bare = self.roles.iter().filter(|role| !loaded.contains_key(*role));
         entities.extend(bare.map(|role| Entity::new_no_attrs(role.clone(), HashSet::new())));
         let entities = self.vocabulary.entities_checked(entities).ok_or(Misfit::Unfit)?;
         Ok((self.request, entities))

@@ -20,6 +20,8 @@ mod write;
 pub use explain::{Asked, Explanation, Used};
 pub use fault::EntityFault;
 pub use list::{EntityView, Words};
+#[cfg(test)]
+pub(crate) use load::Loaded;
 pub(crate) use load::{EntityCache, ROUNDS};
 pub use record::{EntityForm, Uid};
 pub(crate) use record::{HEAD, HEAD_ID, Head};

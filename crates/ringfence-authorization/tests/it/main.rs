@@ -11,5 +11,7 @@
 mod agreement;
 mod corpus;
 mod entities;
+mod entity_limits;
+mod entity_world;
 mod fixture;
 mod stores;

@@ -357,7 +357,7 @@ fn reject_authzen_candidates() {
     let plane = &scenario.plane;
     plane.json(&["tenant", "create", "crowd", "--tier", "records"]);
     let user = |number: usize| {
-        let role = if number % 5 == 0 { "admin" } else { "none" };
+        let role = if number.is_multiple_of(5) { "admin" } else { "none" };
         let uid = json!({ "type": "Records::user", "id": format!("user-{number}") });
         json!({ "uid": uid, "attrs": { "role": role } })
     };
