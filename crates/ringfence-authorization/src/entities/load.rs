@@ -10,6 +10,7 @@ use std::{
 };
 
 use cedar_policy::{Entity, EntityUid};
+use cedar_policy_core::ast;
 use ringfence_context::{Layer, Reason, Refusal, TenantId, limits};
 use ringfence_store::{Records, Revision, Scope, StoreError};
 
@@ -39,6 +40,12 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
+    /// All that is above it.
+    pub(crate) fn above(&self) -> Vec<EntityUid> {
+        let entity: &ast::Entity = self.entity.as_ref();
+        entity.ancestors().map(|uid| uid.clone().into()).collect()
+    }
+
     /// The entities its attributes refer to.
     pub(crate) fn referred(&self) -> &[EntityUid] {
         &self.references

@@ -4,9 +4,9 @@
 //! It guarantees that a statement adds to what is stored and never contradicts it unnoticed: the two must agree where both
 //! speak, and on the tenant above all.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
-use cedar_policy::{Context, Entities, Entity, EntityUid, Request};
+use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression};
 use cedar_policy_core::ast;
 use ringfence_context::{Layer, Reason, Refusal, TenantId, id::Role};
 use serde_json::Value;
@@ -182,9 +182,9 @@ impl Prepared<'_> {
         if !named || asker.declares("subject") {
             given.insert("subject".to_owned(), terms.id.into());
         }
-        let mut above: BTreeSet<Uid> = roles.iter().map(Uid::from).collect();
-        above
-            .extend(roles.iter().filter_map(|role| loaded.get(role)).flat_map(|role| role.ancestors.clone()));
+        let stored_roles = roles.iter().filter_map(|role| loaded.get(role));
+        let mut above: HashSet<EntityUid> = stored_roles.flat_map(|role| role.above()).collect();
+        above.extend(roles.iter().cloned());
         let stored = loaded.get(principal).map(AsRef::as_ref);
         let who = self.entity(principal, stored, &stated.0, given, above)?;
         let own_tenant = terms.resource.tenant == *terms.tenant;
@@ -202,7 +202,7 @@ impl Prepared<'_> {
         if stored.is_some() && owned.declares("subject") {
             given.insert("subject".to_owned(), terms.resource.id.as_str().into());
         }
-        let what = self.entity(resource, stored, &stated.1, given, BTreeSet::new())?;
+        let what = self.entity(resource, stored, &stated.1, given, HashSet::new())?;
         Ok(Merged { principal: who, resource: Some(what) })
     }
 
@@ -213,18 +213,15 @@ impl Prepared<'_> {
         stored: Option<&Stored>,
         stated: &Facts,
         given: Facts,
-        above: BTreeSet<Uid>,
+        above: HashSet<EntityUid>,
     ) -> Result<Entity, Misfit> {
-        if let Some(stored) = stored
-            && stated.is_empty()
-            && above.is_empty()
-        {
-            return Ok(stored.entity.clone());
+        if stated.is_empty() {
+            return unstated(uid, stored, given, above);
         }
         let schema = self.vocabulary.schema();
         let kept = stored.map(|stored| stored.attrs.clone()).unwrap_or_default();
-        let above: Vec<Uid> =
-            above.into_iter().chain(stored.into_iter().flat_map(|stored| stored.ancestors.clone())).collect();
+        let above = above.into_iter().chain(stored.into_iter().flat_map(Stored::above));
+        let above: Vec<Uid> = above.map(|uid| Uid::from(&uid)).collect();
         let read = |facts: Facts| read(uid, facts, &above, schema).map_err(|_| Misfit::Unfit);
         let whole =
             |layers: [&Facts; 3]| layers.into_iter().flat_map(|facts| facts.clone()).collect::<Facts>();
@@ -254,6 +251,25 @@ impl Prepared<'_> {
         let entities = self.vocabulary.entities_checked(entities).ok_or(Misfit::Unfit)?;
         Ok((self.request, entities))
     }
+}
+
+/// An entity of which nothing is stated: what is stored of it, or else what the plane says. Whether it fits the schema is
+/// found out with all others.
+fn unstated(
+    uid: &EntityUid,
+    stored: Option<&Stored>,
+    given: Facts,
+    above: HashSet<EntityUid>,
+) -> Result<Entity, Misfit> {
+    let Some(stored) = stored else {
+        let given = given.into_iter().filter_map(|(name, value)| {
+            Some((name, RestrictedExpression::new_string(value.as_str()?.to_owned())))
+        });
+        return Entity::new_with_tags(uid.clone(), given, above, []).map_err(|_| Misfit::Unfit);
+    };
+    let mut entity: ast::Entity = AsRef::<ast::Entity>::as_ref(&stored.entity).clone();
+    above.into_iter().for_each(|uid| entity.add_parent(uid.into()));
+    Ok(entity.into())
 }
 
 impl Merged {

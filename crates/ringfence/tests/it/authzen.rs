@@ -392,3 +392,72 @@ fn reject_authzen_candidates() {
     }
     assert_eq!(all, 120);
 }
+
+#[test]
+fn a_decision_client_asks_about_the_pools_people_and_does_nothing_else() {
+    let plane = Plane::shared();
+    let (demo, acme) = (plane.file("demo.json"), plane.tenant("acme"));
+    let client = &acme["decision_client"];
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let form = format!(
+        "grant_type=client_credentials&client_id={}&client_secret={}",
+        text(&client["client_id"]),
+        text(&client["client_secret"])
+    );
+    let gateway = text(&demo["gateway"]).replace("http://", "");
+    let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+    let granted = send(&gateway, "POST", "/t/acme/token", &headers, &form).unwrap().json();
+    let token = text(&granted["access_token"]);
+    let base = text(&acme["authzen"]);
+    let (api, path) = base.trim_start_matches("http://").split_once('/').unwrap();
+    let bearer = format!("Bearer {token}");
+    let post = |what: &str, body: &Value| {
+        let path = format!("/{path}/access/v1/{what}");
+        send(api, "POST", &path, &[("Authorization", &bearer)], &body.to_string()).unwrap()
+    };
+    let id = |tenant: &str, name: &str| {
+        let users = plane.json(&["user", "list", "--tenant", tenant]);
+        let found = users.as_array().unwrap().iter().find(|user| user["username"] == name).unwrap().clone();
+        text(&found["id"])
+    };
+    let may = |kind: &str, id: &str, action: &str| {
+        let resource = if action == "ListPayments" { ("Book", "acme") } else { ("Payment", "any") };
+        let body = json!({
+            "subject": { "type": kind, "id": id }, "action": { "name": action },
+            "resource": { "type": resource.0, "id": resource.1 },
+        });
+        post("evaluation", &body).json()["decision"].as_bool().unwrap()
+    };
+    let (approver, viewer) = (id("acme", "adam"), id("acme", "victor"));
+    assert!(may("user", &approver, "RefundPayment") && may("User", &viewer, "ListPayments"));
+    assert!(!may("user", &viewer, "RefundPayment"));
+    assert!(may("client", "billing-service", "ListPayments"), "a machine of the tenant's");
+    assert!(!may("user", "billing-service", "ListPayments"), "which is no user");
+    assert!(!may("user", "u-never", "ListPayments"));
+    assert!(!may("user", &id("globex", "gus"), "RefundPayment"), "another tenant's is nobody here");
+    assert!(!may("client", "decision-client", "ListPayments"));
+    let disabled = plane.json(&["user", "create", "gone", "--tenant", "acme", "--role", "approver"]);
+    let disabled = text(&disabled["id"]);
+    assert!(may("user", &disabled, "RefundPayment"));
+    said(&plane.command(&["user", "disable", &disabled, "--tenant", "acme"]));
+    assert!(!may("user", &disabled, "RefundPayment"));
+
+    let search = json!({
+        "subject": { "type": "user" }, "action": { "name": "RefundPayment" },
+        "resource": { "type": "Payment", "id": "any" },
+    });
+    let found = results(&post("search/subject", &search));
+    let expected = [id("acme", "alice"), approver].map(|id| json!({ "type": "user", "id": id }).to_string());
+    assert_eq!(found, BTreeSet::from(expected), "administrators and approvers of this very pool");
+    let search = json!({
+        "subject": { "type": "user", "id": viewer }, "resource": { "type": "Payment", "id": "any" },
+    });
+    let sees = json!({ "name": "ViewPayment" }).to_string();
+    assert_eq!(results(&post("search/action", &search)), BTreeSet::from([sees]));
+
+    let refused = plane.get("acme", &token, "/payments");
+    assert_eq!((refused.status, refused.refusal().1.as_str()), (403, "denied"), "it may only ask");
+    for path in ["/v1/tenants", "/v1/tenants/acme/entities"] {
+        assert_eq!(plane.api(&token, "GET", path).status, 401, "{path}");
+    }
+}
