@@ -457,6 +457,13 @@ fn a_decision_client_asks_about_the_pools_people_and_does_nothing_else() {
 
     let refused = plane.get("acme", &token, "/payments");
     assert_eq!((refused.status, refused.refusal().1.as_str()), (403, "denied"), "it may only ask");
+    // A person asks neither, not even about themselves: a backend asks for them, with what the gateway signed.
+    let person = format!("Bearer {}", plane.token("acme", "alice"));
+    for (what, reason) in [("evaluation", "txn_token_invalid"), ("search/action", "denied")] {
+        let path = format!("/{path}/access/v1/{what}");
+        let answer = send(api, "POST", &path, &[("Authorization", &person)], &search.to_string()).unwrap();
+        assert_eq!(answer.refusal().1, reason, "{what}");
+    }
     for path in ["/v1/tenants", "/v1/tenants/acme/entities"] {
         assert_eq!(plane.api(&token, "GET", path).status, 401, "{path}");
     }

@@ -13,7 +13,7 @@ use ringfence_authorization::{
     EntityFault, Facts,
     entities::{Uid, Words},
 };
-use ringfence_context::{Layer, Reason, Refusal, TenantContext, TenantId, Verdict, id::Subject, limits};
+use ringfence_context::{Layer, Reason, Refusal, TenantContext, TenantId, id::Subject, limits};
 use serde_json::{Value, json};
 
 use super::{
@@ -284,7 +284,7 @@ impl<'a> Search<'a> {
         verdict.passed = (&[Layer::Token, Layer::Authorization]).into();
         let (found, looked_at) = (self.results.len(), self.looked_at);
         verdict.detail = format!("{found} permitted of {looked_at} decided about").into();
-        self.call.api.record.record(Verdict { ..verdict });
+        self.call.api.record.record(verdict);
         let next = next.map(|place| self.page.token(&self.call.api.page_key, self.context.tenant(), &place));
         json!({
             "page": { "next_token": next.unwrap_or_default(), "count": found },
