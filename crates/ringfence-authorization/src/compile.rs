@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
-use cedar_policy::{Decision, EntityUid, Policy, PolicyId, PolicySet, SlotId, Template};
+use cedar_policy::{Decision, Entities, EntityUid, Policy, PolicyId, PolicySet, Request, SlotId, Template};
 use ringfence_context::{Layer, Reason, Refusal, StoreAnswer, TenantId, id::StoreId};
 
 use crate::{
@@ -60,6 +60,8 @@ pub struct CompiledStore {
     pub(crate) id: StoreId,
     pub(crate) tenant: TenantId,
     pub(crate) revision: u64,
+    /// The revision of its tenant's entities, where it stores any.
+    pub(crate) entities: Option<u64>,
     pub(crate) content: Arc<Content>,
 }
 
@@ -71,7 +73,7 @@ impl CompiledStore {
     pub fn compile(document: &StoreDocument, revision: u64) -> Result<Self, PolicyFault> {
         let (_, content) = Contents::new(0).compile(document)?;
         let StoreDocument { id, tenant, .. } = document.clone();
-        Ok(Self { id, tenant, revision, content })
+        Ok(Self { id, tenant, revision, entities: None, content })
     }
 
     /// Answers a question as Cedar does; whether to believe it is the kernel's matter.
@@ -86,18 +88,23 @@ impl CompiledStore {
                 "the question does not fit the store's schema",
             )
         })?;
-        let response = self.content.policies.is_authorized(&request, &entities);
+        Ok(self.answer_in_cedar(&request, &entities))
+    }
+
+    /// Answers a request in Cedar's terms.
+    pub(crate) fn answer_in_cedar(&self, request: &Request, entities: &Entities) -> StoreAnswer {
+        let response = self.content.policies.is_authorized(request, entities);
         let diagnostics = response.diagnostics();
         let mut determining: Vec<String> = diagnostics.reason().map(ToString::to_string).collect();
         determining.sort_unstable();
-        Ok(StoreAnswer {
+        StoreAnswer {
             store: self.id.clone(),
             store_tenant: self.tenant.clone(),
             allow: response.decision() == Decision::Allow,
             determining,
             errors: diagnostics.errors().map(ToString::to_string).collect(),
             revision: self.revision,
-        })
+        }
     }
 
     /// The tenant it belongs to.
@@ -105,16 +112,16 @@ impl CompiledStore {
         &self.tenant
     }
 
-    /// The revision of the document it was compiled from.
+    /// The latest revision of what it answers from: its document, and its tenant's entities.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// Whether a decision may depend on *which* resource of a type is asked about. Where no policy names an entity
-    /// other than roles, users and actions, an answer about a bare resource holds for every bare resource of its type
+    /// Whether a decision may depend on *which* resource of a type is asked about. Where nothing is stored of any resource
+    /// and no policy names an entity other than roles, users and actions, an answer about a bare resource holds for every bare resource of its type
     /// and may be cached so.
     pub fn names_resources(&self) -> bool {
-        self.content.names_resources
+        self.entities.is_some() || self.content.names_resources
     }
 }
 
@@ -149,6 +156,7 @@ impl<'a> Source<'a> {
         Ok(Content {
             names_resources: names_resources(document, policies.iter().map(AsRef::as_ref)),
             weight: weigh(policies.len(), text),
+            within_reach: <_>::default(),
             policies: SlicedPolicies::from_shared(policies),
             vocabulary,
         })

@@ -7,10 +7,10 @@ use std::{
     collections::HashMap,
     fmt,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
-use cedar_policy::{EntityUid, Policy};
+use cedar_policy::{EntityUid, Policy, PolicySet};
 use ringfence_context::key::sha256;
 
 use crate::{
@@ -52,8 +52,26 @@ pub(crate) struct Content {
     pub(crate) vocabulary: Arc<Vocabulary>,
     pub(crate) policies: SlicedPolicies,
     pub(crate) names_resources: bool,
+    /// Whether its policies read no further than stored entities are followed; found out where a tenant stores any.
+    pub(crate) within_reach: OnceLock<bool>,
     /// How much memory it takes, in bytes, as if nothing of it were shared: an estimate, see [`weigh`].
     pub(crate) weight: u64,
+}
+
+impl Content {
+    /// Whether every policy reads only what `rounds` rounds of references reach. What a policy does not find it takes for
+    /// absent, so a `forbid` that reads further would not forbid.
+    pub(crate) fn within_reach(&self, rounds: u32) -> bool {
+        *self.within_reach.get_or_init(|| {
+            let by_itself = |policy: &Arc<Policy>| match policy.template_id() {
+                None => Some(policy.as_ref().clone()),
+                Some(_) => Policy::from_json(Some(policy.id().clone()), policy.to_json().ok()?).ok(),
+            };
+            let policies: Option<Vec<Policy>> = self.policies.shared().map(by_itself).collect();
+            let set = policies.and_then(|policies| PolicySet::from_policies(policies).ok());
+            set.is_some_and(|set| !self.vocabulary.reaches_beyond(&set, rounds))
+        })
+    }
 }
 
 /// The contents in memory. Least used ones go when there are more than the budget; parts of contents live as long as a

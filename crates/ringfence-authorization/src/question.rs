@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression, Schema};
-use ringfence_context::{TenantContext, TenantId};
+use ringfence_context::{TenantContext, TenantId, id::Role};
 use serde_json::{Map, Value, json};
 
 use crate::vocabulary::Vocabulary;
@@ -24,11 +24,29 @@ pub struct Resource {
     pub attributes: Facts,
 }
 
+/// Whom it is asked about, where that is not who asks: somebody of the asker's own tenant, for there is no other to name.
+///
+/// What such a question states beyond what the schema declares is left out, as AuthZEN's senders expect; policies are
+/// validated strictly and can't speak of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// Its type in the store's schema, without namespace. `user` and `client` are the pool's.
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+    /// Its roles in the pool, as the pool says.
+    pub roles: Vec<Role>,
+    /// Attributes the asker states.
+    pub attributes: Facts,
+}
+
 /// One question.
 #[derive(Debug)]
 pub struct Question<'a> {
     /// Who asks.
     pub context: &'a TenantContext,
+    /// Whom about, if not about who asks.
+    pub principal: Option<&'a Principal>,
     /// The action's name, without namespace.
     pub action: &'a str,
     /// What is asked about.
@@ -38,7 +56,7 @@ pub struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// The question in Cedar's terms: the request, and the principal with its roles and the resource as entities.
+    /// The question in Cedar's terms, of a tenant that stores no entities, about who asks: the request, and the principal with its roles and the resource as entities.
     ///
     /// Text, whole numbers and truth values become Cedar's as they are. What else there is, and what does not conform
     /// so (an address given as text, say), is read from its JSON by Cedar, by the schema.
@@ -155,7 +173,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tests::context;
+    use crate::{entities::Loaded, tests::context};
 
     const SCHEMA: &str = r#"
         namespace Shop {
@@ -264,14 +282,23 @@ mod tests {
             let context = context("acme", "viewer");
             let tenant = TenantId::new("acme").unwrap();
             let resource = Resource { kind: kind.to_owned(), id: id.to_owned(), tenant, attributes };
-            let question = Question { context: &context, action, resource: &resource, facts: &facts };
-            match (question.to_cedar(&vocabulary).ok(), by_json(&question, vocabulary.schema())) {
-                (None, None) => {}
-                (Some((request, entities)), Some((their_request, their_entities))) => {
-                    prop_assert_eq!(request.to_string(), their_request.to_string());
-                    prop_assert!(entities.deep_eq(&their_entities), "{:?} {:?}", entities, their_entities);
+            let question = Question { context: &context, principal: None, action, resource: &resource, facts: &facts };
+            // As a tenant that stores entities asks it, of which none is stored that matters here.
+            let stored = Loaded::new();
+            let beside_others = question.terms().prepare(&vocabulary).and_then(|prepared| {
+                let merged = prepared.merge(&stored)?;
+                prepared.finish(merged, &stored)
+            });
+            let theirs = by_json(&question, vocabulary.schema());
+            for ours in [question.to_cedar(&vocabulary).ok(), beside_others.ok()] {
+                match (&ours, &theirs) {
+                    (None, None) => {}
+                    (Some((request, entities)), Some((their_request, their_entities))) => {
+                        prop_assert_eq!(request.to_string(), their_request.to_string());
+                        prop_assert!(entities.deep_eq(their_entities), "{:?} {:?}", entities, their_entities);
+                    }
+                    _ => prop_assert!(false, "{question:?}: {ours:?}, Cedar: {theirs:?}"),
                 }
-                (ours, theirs) => prop_assert!(false, "{question:?}: {ours:?}, Cedar: {theirs:?}"),
             }
         }
     }

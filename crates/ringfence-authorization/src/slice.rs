@@ -62,7 +62,6 @@ impl SlicedPolicies {
     }
 
     /// The policies as they are shared.
-    #[cfg(test)]
     pub(crate) fn shared(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.policies.iter()
     }

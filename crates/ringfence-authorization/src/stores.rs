@@ -22,6 +22,7 @@ use crate::{
     compile::{CompiledStore, PolicyFault},
     content::{Content, Contents, Digest},
     document::StoreDocument,
+    entities::{EntityCache, HEAD, HEAD_ID, Head, ROUNDS},
     gate::Publishable,
     proof::{Counterexample, Unproved},
     question::Question,
@@ -102,22 +103,25 @@ pub struct Memory {
     pub tenants: u64,
     /// For what stores say, in Cedar's parsed form.
     pub contents: u64,
+    /// For tenants' entities.
+    pub entities: u64,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { tenants: 512 * 1024 * 1024, contents: 512 * 1024 * 1024 }
+        Self { tenants: 512 * 1024 * 1024, contents: 512 * 1024 * 1024, entities: 256 * 1024 * 1024 }
     }
 }
 
 /// The stores of all tenants.
 pub struct Stores {
-    records: Records,
+    pub(crate) records: Records,
     clock: Arc<dyn Clock>,
     current: ArcSwap<Current>,
     refreshing: tokio::sync::Mutex<()>,
-    residents: Residents,
+    pub(crate) residents: Residents,
     contents: Arc<Contents>,
+    pub(crate) entities: EntityCache,
     runtime: Handle,
     waiting: Semaphore,
 }
@@ -155,6 +159,7 @@ impl Stores {
             refreshing: <_>::default(),
             residents: Residents::new(memory.tenants),
             contents: Arc::new(Contents::new(memory.contents)),
+            entities: EntityCache::new(memory.entities),
             runtime: Handle::current(),
             waiting: Semaphore::new(WAITING),
         }))
@@ -192,6 +197,14 @@ impl Stores {
         }
         self.current.store(Arc::new(Current { revision, confirmed }));
         Ok(())
+    }
+
+    /// The tenant's store, ready to answer.
+    pub(crate) async fn compiled(&self, tenant: &TenantId) -> Found {
+        match self.resident(tenant) {
+            Some(found) => found,
+            None => self.read(tenant).await,
+        }
     }
 
     /// The tenant's store as it is kept, with its revision.
@@ -244,7 +257,7 @@ impl Stores {
             let page = self.records.changes(after, PAGE).await?;
             for (_, key) in &page {
                 match &key.scope {
-                    Scope::Tenant(tenant) if key.kind == POLICY_STORE.as_str() => {
+                    Scope::Tenant(tenant) if key.kind == POLICY_STORE || key.kind == HEAD => {
                         tenants.insert(tenant.clone());
                     }
                     Scope::Plane if [STORE_MAP, TENANT_KEY].iter().any(|kind| key.kind == kind.as_str()) => {
@@ -282,7 +295,17 @@ impl Stores {
             let (document, revision) = self.document(tenant).await?;
             let (id, owner) = (document.id.clone(), document.tenant.clone());
             let (digest, content) = self.content(document).await?;
-            Ok::<_, StoresError>((CompiledStore { id, tenant: owner, revision, content }, digest))
+            // Entities are the asking tenant's own, whatever store the map leads to.
+            let head = self.records.get::<Head>(&Scope::from(tenant), HEAD, HEAD_ID).await?;
+            let entities = head.map(|head| head.revision);
+            if entities.is_some() {
+                // It takes the processor for long where policies are many: once, off the threads that serve.
+                let content = Arc::clone(&content);
+                let found = tokio::task::spawn_blocking(move || content.within_reach(ROUNDS)).await;
+                found.map_err(|_| PolicyFault::panicked())?;
+            }
+            let revision = revision.max(entities.unwrap_or(0));
+            Ok::<_, StoresError>((CompiledStore { id, tenant: owner, revision, entities, content }, digest))
         };
         match read.await {
             Ok((store, digest)) => {
@@ -290,6 +313,7 @@ impl Stores {
                     id: store.id.clone(),
                     owner: store.tenant.clone(),
                     revision: store.revision,
+                    entities: store.entities,
                     digest,
                     names_resources: store.names_resources(),
                 };
@@ -379,7 +403,11 @@ impl Decide for Stores {
     fn decide(&self, question: &Question<'_>) -> Result<StoreAnswer, Refusal> {
         let tenant = question.context.tenant();
         self.confirmed()?;
-        self.resident(tenant).unwrap_or_else(|| self.wait(tenant))?.answer(question)
+        let store = self.resident(tenant).unwrap_or_else(|| self.wait(tenant))?;
+        if store.entities.is_none() && question.principal.is_none() {
+            return store.answer(question);
+        }
+        self.answer_with_entities(store, question)
     }
 
     fn revision(&self, tenant: &TenantId) -> Result<Option<(Revision, bool)>, Refusal> {
@@ -392,12 +420,7 @@ impl Decide for Stores {
     }
 
     fn warm<'a>(&'a self, tenant: &'a TenantId) -> Warming<'a> {
-        Box::pin(async move {
-            match self.resident(tenant) {
-                Some(found) => found.map(drop),
-                None => self.read(tenant).await.map(drop),
-            }
-        })
+        Box::pin(async move { self.compiled(tenant).await.map(drop) })
     }
 }
 
@@ -415,28 +438,34 @@ impl Stores {
             Resident::Store(known) => {
                 let content = self.contents.held(&known.digest)?;
                 let (id, tenant) = (known.id.clone(), known.owner.clone());
-                Some(Ok(CompiledStore { id, tenant, revision: known.revision, content }))
+                let (revision, entities) = (known.revision, known.entities);
+                Some(Ok(CompiledStore { id, tenant, revision, entities, content }))
             }
             Resident::Nothing => Some(Err(nothing())),
         }
     }
 
-    /// Waits on this thread until the tenant's store has been read. The runtime's other tasks go on meanwhile.
-    fn wait(&self, tenant: &TenantId) -> Found {
+    /// Waits on this thread until the tenant's store has been read.
+    pub(crate) fn wait(&self, tenant: &TenantId) -> Found {
+        self.block_on(self.read(tenant))?
+    }
+
+    /// Waits on this thread for something to be read. The runtime's other tasks go on meanwhile.
+    pub(crate) fn block_on<T>(&self, reading: impl Future<Output = T>) -> Result<T, Refusal> {
         let _place =
             self.waiting.try_acquire().map_err(|_| unavailable("too many policy stores are being read"))?;
         match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
             Ok(RuntimeFlavor::MultiThread) => {
-                tokio::task::block_in_place(|| self.runtime.block_on(self.read(tenant)))
+                Ok(tokio::task::block_in_place(|| self.runtime.block_on(reading)))
             }
             // On the only thread there is, nobody would read while it waits.
             Ok(_) => Err(unavailable("policy stores can't be waited for on a runtime of one thread")),
-            Err(_) => self.runtime.block_on(self.read(tenant)),
+            Err(_) => Ok(self.runtime.block_on(reading)),
         }
     }
 }
 
-fn unavailable(detail: &'static str) -> Refusal {
+pub(crate) fn unavailable(detail: &'static str) -> Refusal {
     Refusal::new(Layer::Authorization, Reason::DependencyUnavailable, detail)
 }
 

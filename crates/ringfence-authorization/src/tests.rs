@@ -61,7 +61,7 @@ fn ask(
 ) -> Option<Reason> {
     let context = context("acme", role);
     let facts = facts.as_object().cloned().unwrap_or_default();
-    let question = Question { context: &context, action, resource, facts: &facts };
+    let question = Question { context: &context, principal: None, action, resource, facts: &facts };
     match store.answer(&question).and_then(|answer| Permit::decide(&context, action, &answer)) {
         Ok(_) => None,
         Err(refusal) => Some(refusal.reason),
@@ -194,7 +194,13 @@ fn cv12_an_answer_names_the_policies_that_determined_it() {
     let store = CompiledStore::compile(&document("acme"), 7).unwrap();
     let context = context("acme", "viewer");
     let (asked, facts) = (resource("Book", "acme", json!({})), Map::new());
-    let question = Question { context: &context, action: "ListPayments", resource: &asked, facts: &facts };
+    let question = Question {
+        context: &context,
+        principal: None,
+        action: "ListPayments",
+        resource: &asked,
+        facts: &facts,
+    };
     let answer = store.answer(&question).unwrap();
     assert_eq!(answer.determining, ["everyone-reads"]);
     assert_eq!(answer.revision, 7);

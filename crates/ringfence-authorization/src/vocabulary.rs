@@ -3,7 +3,10 @@
 //! It guarantees that what it lets pass conforms to the schema: each form an entity can have in a question is tried on
 //! Cedar's own checker when the schema is read, and what can't be settled then Cedar checks on every question.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use cedar_policy::{
     CedarSchemaError, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet, RestrictedExpression,
@@ -16,7 +19,7 @@ use cedar_policy_core::{
         conformance::EntitySchemaConformanceChecker,
     },
     extensions::Extensions,
-    validator::{CoreSchema, EntityTypeDescription},
+    validator::{CoreSchema, EntityTypeDescription, ValidatorSchema, types::Type},
 };
 
 /// A schema, and its names in one namespace.
@@ -79,6 +82,45 @@ impl Vocabulary {
         self.kinds.get(name)
     }
 
+    /// The type of this name; `user` and `client` are the pool's where the schema has no type of that name.
+    pub(crate) fn kind_said(&self, name: &str) -> Option<(&str, &Kind)> {
+        let pools = match name {
+            "user" => Some("User"),
+            "client" => Some("Client"),
+            _ => None,
+        };
+        let found = self.kinds.get_key_value(name).or_else(|| self.kinds.get_key_value(pools?));
+        found.map(|(name, kind)| (name.as_ref(), kind))
+    }
+
+    /// The type with this full name.
+    pub(crate) fn kind_named(&self, full: &str) -> Option<&Kind> {
+        self.kinds.values().find(|kind| kind.name.to_string() == full)
+    }
+
+    /// What the schema declares of the context of an action.
+    pub(crate) fn context_names(&self, action: &EntityUid) -> HashSet<&str> {
+        match self.schema().as_ref().context_type(action.as_ref()) {
+            Some(Type::Record { attrs, .. }) => attrs.keys().map(AsRef::as_ref).collect(),
+            _ => HashSet::new(),
+        }
+    }
+
+    /// The names of the actions that apply to a principal and a resource of these types, in order.
+    pub(crate) fn actions_of(&self, principal: &Kind, resource: &Kind) -> Vec<&str> {
+        let schema: &ValidatorSchema = self.schema().as_ref();
+        let applies = |uid: &EntityUid| {
+            schema.get_action_id(uid.as_ref()).is_some_and(|action| {
+                action.is_applicable_principal_type(principal.name.as_ref())
+                    && action.is_applicable_resource_type(resource.name.as_ref())
+            })
+        };
+        let mut names: Vec<&str> =
+            self.actions.iter().filter(|(_, uid)| applies(uid)).map(|(name, _)| name.as_ref()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The action of this name.
     pub(crate) fn action(&self, name: &str) -> Option<&EntityUid> {
         self.actions.get(name)
@@ -88,6 +130,14 @@ impl Vocabulary {
     pub(crate) fn unfit(&self, policies: &PolicySet) -> Option<String> {
         let result = self.validator.validate(policies, ValidationMode::Strict);
         result.validation_errors().next().map(ToString::to_string)
+    }
+
+    /// Whether one of these policies reads an attribute or an ancestor further than `rounds` references beyond what a
+    /// question names (Cedar's RFC 76), or of an entity it names itself.
+    pub(crate) fn reaches_beyond(&self, policies: &PolicySet, rounds: u32) -> bool {
+        let level = rounds.saturating_add(1);
+        let result = self.validator.validate_with_level(policies, ValidationMode::Strict, level);
+        !result.validation_passed()
     }
 
     /// Whether an entity with these attributes conforms; it has no parents.
@@ -145,6 +195,16 @@ impl Kind {
             description,
             open,
         }
+    }
+
+    /// Whether the schema declares an attribute of this name.
+    pub(crate) fn declares(&self, attribute: &str) -> bool {
+        self.description.attr_type(attribute).is_some()
+    }
+
+    /// Its full name.
+    pub(crate) fn name(&self) -> &EntityTypeName {
+        &self.name
     }
 
     /// The entity of this type with this id.

@@ -30,6 +30,45 @@ pub const AVP_CLOCK_SKEW_SECONDS: u64 = 300;
 /// Most headers a signature of a request may cover.
 pub const AVP_SIGNED_HEADERS: usize = 32;
 
+/// Most entities directly above a stored entity.
+pub const ENTITY_PARENTS: usize = 64;
+
+/// Most entities above a stored entity, directly or not.
+pub const ENTITY_ANCESTORS: usize = 256;
+
+/// Most entities below a stored entity that one write of it may rewrite.
+pub const ENTITY_DESCENDANTS: usize = 1000;
+
+/// Most references to other entities in a stored entity's attributes.
+pub const ENTITY_REFERENCES: usize = 64;
+
+/// Largest body that says one entity, in bytes.
+pub const ENTITY_BYTES: usize = 64 * 1024;
+
+/// Most entities a tenant stores.
+pub const ENTITIES_STORED: u64 = 100_000;
+
+/// Most stored entities that one decision may reach.
+pub const ENTITIES_REACHED: usize = 512;
+
+/// Deepest nesting of a JSON document at the AuthZEN endpoints and of an entity.
+pub const AUTHZEN_JSON_DEPTH: usize = 32;
+
+/// Most evaluations of one AuthZEN request.
+pub const AUTHZEN_EVALUATIONS: usize = 100;
+
+/// Most members of one `properties` or `context` object.
+pub const AUTHZEN_PROPERTIES: usize = 256;
+
+/// Longest type, id or name at the AuthZEN endpoints, in bytes.
+pub const AUTHZEN_NAME_BYTES: usize = 512;
+
+/// Most results of one page of a search.
+pub const AUTHZEN_PAGE: usize = 100;
+
+/// Most candidates that one page of a search decides about.
+pub const AUTHZEN_CANDIDATES: usize = 500;
+
 /// Most roles a token may carry.
 pub const TOKEN_ROLES: usize = 64;
 

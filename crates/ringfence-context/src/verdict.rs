@@ -47,6 +47,9 @@ pub struct Verdict {
     /// Who asked, as far as it is proved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
+    /// About whom, `Type::"id"`, where that is not who asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
     /// What was asked: the action's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<Cow<'static, str>>,
@@ -71,6 +74,7 @@ impl Verdict {
             refused: None,
             tenant: None,
             subject: None,
+            principal: None,
             action: None,
             resource: None,
             policies: Vec::new(),

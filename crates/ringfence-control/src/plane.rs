@@ -10,6 +10,7 @@ use std::{
 use ringfence_authorization::{
     Gate, Stores,
     avp::{Avp, AvpParts, Quotas},
+    page::PageKey,
 };
 use ringfence_context::{
     AccessVerifier, Clock, Secret, key::Jwks, operator::OperatorRecord, txn::TxnVerifier,
@@ -55,6 +56,8 @@ pub struct Plane {
     pub avp_rates: Arc<TierRates>,
     /// What requests to it are signed with.
     pub access_keys: AccessKeys,
+    /// What page tokens are made with.
+    pub page_key: Arc<PageKey>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Its listeners, bound and waiting.
@@ -141,6 +144,7 @@ impl Plane {
         workflow.take_up().await?;
         let quotas = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.avp)).collect();
         let (avp, avp_rates) = policy_service(&workflow, &clock, quotas).await?;
+        let page_key = Arc::new(PageKey::open(&workflow.records).await?);
         let plane = Self {
             settings,
             dir: dir.to_owned(),
@@ -151,6 +155,7 @@ impl Plane {
             avp,
             avp_rates,
             access_keys,
+            page_key,
             clock,
             listeners,
             addresses,
@@ -162,6 +167,12 @@ impl Plane {
     /// Names of hosts and issuers.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// Where the API answers, as those who call it know it, without a trailing slash.
+    pub fn api_url(&self) -> String {
+        let listens = || self.listeners.api.local_addr().map_or(self.settings.listen.api, |bound| bound);
+        self.settings.api_url.clone().unwrap_or_else(|| format!("http://{}", listens()))
     }
 
     /// The trust domain of `Txn-Token`s.

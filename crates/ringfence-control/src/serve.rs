@@ -186,6 +186,8 @@ fn api_router(plane: &Plane, parts: &Parts) -> Router {
         avp: Arc::clone(&plane.avp),
         avp_rates: Arc::clone(&plane.avp_rates),
         access_keys: plane.access_keys.clone(),
+        page_key: Arc::clone(&plane.page_key),
+        base_url: plane.api_url().into(),
         clock: Arc::clone(&plane.clock),
     })
 }

@@ -45,6 +45,9 @@ pub struct Settings {
     pub listen: Listen,
     /// The URL people reach the gateway at, without a trailing slash; by default made from `listen.gateway`.
     pub base_url: Option<String>,
+    /// The URL the API is reached at, without a trailing slash; by default made from `listen.api`. What AuthZEN's metadata
+    /// says follows from it, and AuthZEN wants `https`.
+    pub api_url: Option<String>,
     /// What follows `{tenant}.` in tenants' hosts; by default `localhost` with the gateway's port.
     pub host_suffix: Option<String>,
     /// The audience of access tokens; by default the base URL.

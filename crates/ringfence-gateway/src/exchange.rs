@@ -31,7 +31,13 @@ impl DatabaseExchange {
             tenant: context.tenant().clone(),
             attributes: Facts::new(),
         };
-        let question = Question { context, action: &self.action, resource: &resource, facts: &Facts::new() };
+        let question = Question {
+            context,
+            principal: None,
+            action: &self.action,
+            resource: &resource,
+            facts: &Facts::new(),
+        };
         let permit = Permit::decide(context, &self.action, &self.decide.decide(&question)?)?;
         let now = self.clock.now();
         self.signer

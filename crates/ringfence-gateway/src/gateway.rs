@@ -172,7 +172,13 @@ impl Gateway {
             tenant: context.tenant().clone(),
             attributes: Facts::new(),
         };
-        let question = Question { context, action: &found.route.action, resource: &resource, facts: &facts };
+        let question = Question {
+            context,
+            principal: None,
+            action: &found.route.action,
+            resource: &resource,
+            facts: &facts,
+        };
         let answer = self.parts.decide.decide(&question).map_err(known)?;
         let permit = Permit::decide(context, &found.route.action, &answer).map_err(|refusal| Refused {
             asked: Some(Box::new(Asked {

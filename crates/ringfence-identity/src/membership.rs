@@ -11,10 +11,14 @@ use ringfence_context::{
 use ringfence_store::{Draft, Kind, StoreError};
 use serde::{Deserialize, Serialize};
 
-use crate::{error::IdentityError, pool::Pools};
+use crate::{error::IdentityError, pool::Pools, user};
 
 /// The membership records, by subject.
 pub const MEMBERSHIP: Kind = Kind::new("membership");
+
+/// The role of a machine that may ask the tenant's policy store about anybody of its tenant, and is nothing else: it stands
+/// alone, and no user has it.
+pub const DECISIONS: &str = "decisions";
 
 /// Who belongs to which tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,10 @@ impl Membership {
     pub(crate) fn draft(&self) -> Result<Draft, IdentityError> {
         if self.roles.len() > limits::TOKEN_ROLES {
             return Err(IdentityError::Invalid("a member has at most 64 roles"));
+        }
+        let decides = self.roles.iter().any(|role| role.as_str() == DECISIONS);
+        if decides && (self.roles.len() > 1 || self.user.as_str().starts_with(user::PREFIX)) {
+            return Err(IdentityError::Invalid("the role 'decisions' is a machine client's only one"));
         }
         Ok(Draft::put(&(&self.tenant).into(), MEMBERSHIP, self.user.as_str(), self)?)
     }

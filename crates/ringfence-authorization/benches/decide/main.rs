@@ -1,7 +1,8 @@
-//! What a decision costs, by policies and by tenants: `cargo bench -p ringfence-authorization [-- --json] [-- --quick]`.
+//! What a decision costs, by policies, by tenants and by what is stored:
+//! `cargo bench -p ringfence-authorization [-- --json] [-- --quick] [-- --entities]`.
 //!
 //! Medians of interleaved rounds, and ratios within one run: on a shared machine only those travel. `--quick` leaves the
-//! million tenants out; `--json` prints one object instead of tables.
+//! million tenants out; `--entities` measures what stored entities cost, and nothing else; `--json` prints one object instead of tables.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,6 +15,7 @@
     reason = "a benchmark measures time, prints it, and fails by panicking; it shares the tests' fixture"
 )]
 
+mod entities;
 #[path = "../../tests/it/fixture.rs"]
 mod fixture;
 mod policies;
@@ -67,6 +69,11 @@ async fn main() {
     let has = |flag: &str| std::env::args().any(|argument| argument == flag);
     let (json, quick) = (has("--json"), has("--quick"));
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let entities = entities::run().await;
+    if has("--entities") {
+        println!("profile: {profile}");
+        return entities::print(&entities);
+    }
     let tenants = tenants::run(if quick { 100_000 } else { 1_000_000 }).await;
     let policies = policies::run();
     let contents = contents_apart();
@@ -75,8 +82,10 @@ async fn main() {
     if json {
         println!(
             "{}",
-            json!({ "profile": profile, "policies": policies, "tenants": tenants, "contents": contents,
-                    "proofs": proofs, "targets": targets })
+            json!({
+                "profile": profile, "policies": policies, "tenants": tenants, "contents": contents,
+                "entities": entities, "proofs": proofs, "targets": targets,
+            })
         );
     } else {
         println!("profile: {profile}");
@@ -84,6 +93,7 @@ async fn main() {
         tenants::print(&tenants);
         tenants::print_contents(&contents);
         proofs::print(&proofs);
+        entities::print(&entities);
         targets::print(&targets);
     }
 }

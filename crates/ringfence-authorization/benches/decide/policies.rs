@@ -100,8 +100,13 @@ pub(crate) fn run() -> Vec<Row> {
         let acme = tenant("acme");
         let context = Contexts::new().context(&acme, "u-1", "role-0");
         let (resource, facts) = (resource(&acme, "Payment", "payment-2"), Facts::new());
-        let question =
-            Question { context: &context, action: "ViewPayment", resource: &resource, facts: &facts };
+        let question = Question {
+            context: &context,
+            principal: None,
+            action: "ViewPayment",
+            resource: &resource,
+            facts: &facts,
+        };
         assert!(compiled.answer(&question).unwrap().allow);
         let authorizer = Authorizer::new();
         let (mut cedar, mut ours, mut whole) = (vec![], vec![], vec![]);

@@ -152,7 +152,13 @@ fn decide(stores: &Stores, contexts: &Contexts, number: usize) -> f64 {
     let tenant = name(number);
     let context = contexts.context(&tenant, "u-1", "viewer");
     let (resource, facts) = (resource(&tenant, "Payment", "payment-2"), Facts::new());
-    let question = Question { context: &context, action: "ViewPayment", resource: &resource, facts: &facts };
+    let question = Question {
+        context: &context,
+        principal: None,
+        action: "ViewPayment",
+        resource: &resource,
+        facts: &facts,
+    };
     let start = Instant::now();
     let answer = stores.decide(&question).unwrap();
     let took = start.elapsed().as_secs_f64() * 1e6;

@@ -43,11 +43,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
-use crate::{
-    Gate, WhenUnproved,
-    avp::{open::Known, page::PageKey},
-    stores::Stores,
-};
+use crate::{Gate, WhenUnproved, avp::open::Known, page::PageKey, stores::Stores};
 
 pub use account::{Account, Caller};
 pub use error::{AvpError, Fault, Outcome, ResourceType};

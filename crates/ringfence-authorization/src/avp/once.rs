@@ -12,9 +12,12 @@ use ringfence_store::{Draft, Expect, Kind, Records};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::avp::{
-    account::Account,
-    error::{AvpError, Outcome},
+use crate::{
+    avp::{
+        account::Account,
+        error::{AvpError, Outcome},
+    },
+    page::canonical,
 };
 
 const CLIENT_TOKEN: Kind = Kind::new("avp_client_token");
@@ -122,21 +125,4 @@ fn parameters(input: &Value) -> String {
         members.shift_remove("clientToken");
     }
     base64url(&sha256(canonical(&others).as_bytes()))
-}
-
-/// One spelling for one value: members in order of their names, absent ones left out.
-pub(crate) fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(members) => {
-            let mut members: Vec<_> = members.iter().filter(|(_, value)| !value.is_null()).collect();
-            members.sort_by_key(|(name, _)| *name);
-            let members: Vec<_> = members
-                .into_iter()
-                .map(|(name, value)| format!("{}:{}", Value::String(name.clone()), canonical(value)))
-                .collect();
-            format!("{{{}}}", members.join(","))
-        }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        other => other.to_string(),
-    }
 }

@@ -1,29 +1,19 @@
-//! Page tokens: where a list goes on, authenticated, and good for the very list they were given for.
-//!
-//! A token is a MAC and the last id shown. The MAC is over the account, the operation, the store and the query as well:
-//! a token of another tenant, another store or another filter is refused like one that was made up.
+//! Lists in pages. A page token is bound to the account, the operation, the store and the query: one of another tenant,
+//! another store or another filter is refused like one that was made up.
 
-use ringfence_context::{
-    Secret,
-    key::{MAC_LEN, MacKey, base64url, base64url_decode, sha256},
-};
-use ringfence_store::{Draft, Expect, Kind, Records, Scope, StoreError};
+use ringfence_context::key::sha256;
 use serde_json::Value;
 
-use crate::avp::{
-    account::Account,
-    error::{AvpError, Outcome},
-    once::canonical,
+use crate::{
+    avp::{
+        account::Account,
+        error::{AvpError, Outcome},
+    },
+    page::{PageKey, canonical},
 };
-
-const PAGE_KEY: Kind = Kind::new("avp_page_key");
 
 /// Most items of a page, whatever was asked for.
 const MOST: usize = 50;
-
-/// The key page tokens are made with: one for the plane, on every node, kept sealed.
-#[derive(Debug)]
-pub(crate) struct PageKey(MacKey);
 
 /// One list: what a token is bound to.
 pub(crate) struct Listing<'a> {
@@ -36,28 +26,6 @@ pub(crate) struct Listing<'a> {
     pub(crate) input: &'a Value,
 }
 
-impl PageKey {
-    /// Reads the key, or makes it where there is none yet.
-    pub(crate) async fn open(records: &Records) -> Result<Self, StoreError> {
-        let read = async || records.get::<Vec<u8>>(&Scope::Plane, PAGE_KEY, "current").await;
-        if let Some(found) = read().await? {
-            return Ok(Self(MacKey::from_bytes(&Secret::new(found.value))));
-        }
-        let made = MacKey::generate().map_err(|_| StoreError::Invalid("no randomness"))?;
-        let draft =
-            Draft::put(&Scope::Plane, PAGE_KEY, "current", made.bytes().reveal())?.expect(Expect::Absent);
-        match records.commit(vec![draft]).await {
-            Ok(_) => Ok(Self(made)),
-            // Another node was first: its key is the plane's.
-            Err(StoreError::Conflict { .. }) => {
-                let found = read().await?.ok_or(StoreError::Invalid("the page key is gone"))?;
-                Ok(Self(MacKey::from_bytes(&Secret::new(found.value))))
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
 impl Listing<'_> {
     /// The id to go on after, if a page token was sent.
     ///
@@ -66,13 +34,7 @@ impl Listing<'_> {
     pub(crate) fn after(&self) -> Outcome<Option<String>> {
         let Some(token) = self.input.get("nextToken").and_then(Value::as_str) else { return Ok(None) };
         let refused = || AvpError::invalid("nextToken", "is not a page token of this list");
-        let bytes = base64url_decode(token).map_err(|_| refused())?;
-        let (tag, after) = bytes.split_at_checked(MAC_LEN).ok_or_else(refused)?;
-        let query = self.query();
-        if !self.key.0.verifies(&self.parts(&query, after), tag) {
-            return Err(refused());
-        }
-        String::from_utf8(after.to_vec()).map(Some).map_err(|_| refused())
+        self.key.place(&self.bound(&self.query()), token).map(Some).ok_or_else(refused)
     }
 
     /// How many items a page has: as many as were asked for, up to 50.
@@ -91,9 +53,7 @@ impl Listing<'_> {
     }
 
     fn token(&self, after: &str) -> String {
-        let query = self.query();
-        let tag = self.key.0.tag(&self.parts(&query, after.as_bytes()));
-        base64url(&[&tag, after.as_bytes()].concat())
+        self.key.token(&self.bound(&self.query()), after)
     }
 
     fn query(&self) -> [u8; 32] {
@@ -104,14 +64,13 @@ impl Listing<'_> {
         sha256(canonical(&query).as_bytes())
     }
 
-    fn parts<'b>(&'b self, query: &'b [u8; 32], after: &'b [u8]) -> [&'b [u8]; 6] {
+    fn bound<'b>(&'b self, query: &'b [u8; 32]) -> [&'b [u8]; 5] {
         [
             b"ringfence-avp-page-v1",
             self.account.name().as_bytes(),
             self.operation.as_bytes(),
             self.store.as_bytes(),
             query,
-            after,
         ]
     }
 }
@@ -135,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_page_token_is_good_for_the_very_list_it_was_given_for() {
-        let key = PageKey(MacKey::generate().unwrap());
+        let key = PageKey::of_a_test();
         let acme = Account::Tenant(TenantId::new("acme").unwrap());
         let globex = Account::Tenant(TenantId::new("globex").unwrap());
         let asked = json!({ "policyStoreId": "PS1", "filter": { "policyType": "STATIC" } });
@@ -155,7 +114,7 @@ mod tests {
         );
         let other_query = json!({ "policyStoreId": "PS1", "nextToken": token });
         assert!(go_on(&key, &acme, list, "PS1", &other_query).is_err(), "another query");
-        let other_key = PageKey(MacKey::generate().unwrap());
+        let other_key = PageKey::of_a_test();
         assert!(go_on(&other_key, &acme, list, "PS1", &with(&token)).is_err(), "made up");
         for at in 0..token.len() {
             let mut forged = token.clone().into_bytes();

@@ -304,8 +304,13 @@ async fn cv16_the_serving_store_is_edited_for_the_very_next_question() {
         attributes: <_>::default(),
     };
     let facts = <_>::default();
-    let question =
-        crate::Question { context: &context, action: "ListPayments", resource: &resource, facts: &facts };
+    let question = crate::Question {
+        context: &context,
+        principal: None,
+        action: "ListPayments",
+        resource: &resource,
+        facts: &facts,
+    };
     let answer = crate::Decide::decide(&*bench.stores, &question).unwrap();
     assert_eq!((answer.allow, answer.determining), (false, vec![id.clone()]));
     bench.ok("DeletePolicy", json!({ "policyStoreId": "ps-acme", "policyId": id })).await;

@@ -10,5 +10,8 @@
 
 mod agreement;
 mod corpus;
+mod entities;
+mod entity_limits;
+mod entity_world;
 mod fixture;
 mod stores;

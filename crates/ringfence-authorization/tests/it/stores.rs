@@ -113,7 +113,13 @@ impl World {
 fn ask(stores: &Stores, contexts: &Contexts, tenant: &TenantId) -> Result<StoreAnswer, Refusal> {
     let context = contexts.context(tenant, "u-1", "viewer");
     let (resource, facts) = (resource(tenant, "Book", tenant.as_str()), Facts::new());
-    let question = Question { context: &context, action: "ListPayments", resource: &resource, facts: &facts };
+    let question = Question {
+        context: &context,
+        principal: None,
+        action: "ListPayments",
+        resource: &resource,
+        facts: &facts,
+    };
     stores.revision(tenant)?;
     let answer = stores.decide(&question)?;
     Permit::decide(&context, "ListPayments", &answer)?;
@@ -179,7 +185,7 @@ async fn a_change_is_enforced_by_the_next_question_here_and_after_a_refresh_else
 /// With no memory every question reads the state; with some, readers fill it again behind every change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_change_is_enforced_by_the_next_question_while_others_read() {
-    for memory in [Memory { tenants: 0, contents: 0 }, Memory::default()] {
+    for memory in [Memory { tenants: 0, contents: 0, entities: 0 }, Memory::default()] {
         let world = Arc::new(World::within(memory).await);
         let acme = world.tenant("acme").await;
         let done = Arc::new(AtomicBool::new(false));

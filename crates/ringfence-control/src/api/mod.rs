@@ -4,10 +4,11 @@
 //! operator's door, and a backend's own only takes what it refused.
 
 pub mod access_key;
+pub mod authzen;
 pub mod avp;
 pub mod caller;
 pub mod client;
-pub mod evaluation;
+pub mod entity;
 pub mod explain;
 pub mod failure;
 pub mod policy;
@@ -22,7 +23,7 @@ use axum::{
     extract::DefaultBodyLimit,
     routing::{delete, get, post, put},
 };
-use ringfence_authorization::{Decide, avp::Avp};
+use ringfence_authorization::{Decide, avp::Avp, page::PageKey};
 use ringfence_context::{
     Clock, Issuers, Record, VerifyAccess, limits,
     txn::{RequestBinding, VerifyTxn},
@@ -58,6 +59,10 @@ pub struct Api {
     pub avp_rates: Arc<TierRates>,
     /// What requests to it are signed with.
     pub access_keys: AccessKeys,
+    /// What page tokens are made with.
+    pub page_key: Arc<PageKey>,
+    /// Where it answers, without a trailing slash, as those who call it know it.
+    pub base_url: Arc<str>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -86,7 +91,10 @@ pub fn router(api: Api) -> Router {
         .route("/v1/tenants/{tenant}/policies/{name}", put(policy::put).delete(policy::delete))
         .route("/v1/explain/{reference}", get(explain::explain))
         .route("/v1/refusals", post(refusals::tell))
-        .route("/t/{tenant}/access/v1/evaluation", post(evaluation::evaluate))
+        .route("/v1/tenants/{tenant}/entities", get(entity::list).put(entity::put))
+        .route("/v1/tenants/{tenant}/entities/explain", post(entity::explain))
+        .route("/v1/tenants/{tenant}/entities/{type}/{id}", get(entity::show).delete(entity::delete))
+        .merge(authzen::router())
         .layer(DefaultBodyLimit::max(limits::REQUEST_BODY_BYTES))
         .with_state(api)
 }

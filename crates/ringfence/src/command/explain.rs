@@ -39,9 +39,10 @@ fn text(verdict: &Value) -> String {
         let (layer, reason) = (said.next().unwrap_or("-"), said.next().unwrap_or("-"));
         text.push_str(&format!("  REFUSED  {layer}: {reason} ({})\n", get("detail")));
     }
-    for name in ["tenant", "subject", "action", "resource"] {
+    let members = [("tenant", "tenant"), ("subject", "subject"), ("principal", "about")];
+    for (name, title) in members.into_iter().chain([("action", "action"), ("resource", "resource")]) {
         if verdict.get(name).is_some() {
-            text.push_str(&format!("  {name:<8} {}\n", get(name)));
+            text.push_str(&format!("  {title:<8} {}\n", get(name)));
         }
     }
     let policies: Vec<_> = verdict

@@ -2,6 +2,7 @@
 
 mod access_key;
 mod client;
+mod entity;
 mod explain;
 mod init;
 pub(crate) use init::write_new;
@@ -36,6 +37,9 @@ pub(crate) enum Command {
     /// Manage a tenant's policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Manage a tenant's stored entities
+    #[command(subcommand)]
+    Entity(entity::EntityCommand),
     /// Manage access keys of the policy service
     #[command(subcommand)]
     AccessKey(access_key::AccessKeyCommand),
@@ -56,6 +60,7 @@ impl Command {
             Self::User(command) => command.run().await,
             Self::Client(command) => command.run().await,
             Self::Policy(command) => command.run().await,
+            Self::Entity(command) => command.run().await,
             Self::AccessKey(command) => command.run().await,
             Self::Token(command) => command.run().await,
             Self::Explain(command) => command.run().await,

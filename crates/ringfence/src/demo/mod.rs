@@ -52,6 +52,12 @@ struct DemoTenant {
     /// The store this tenant's requests are decided by.
     #[serde(default)]
     policy_store_id: String,
+    /// The base URL of its AuthZEN endpoints.
+    #[serde(default)]
+    authzen: String,
+    /// Asks them about anybody of the tenant.
+    #[serde(default)]
+    decision_client: Option<DemoClient>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

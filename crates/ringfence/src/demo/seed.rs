@@ -3,6 +3,7 @@
 use http::{HeaderValue, Method, header};
 use miette::{IntoDiagnostic, Result, miette};
 use ringfence_context::key::{base64url, random};
+use ringfence_control::api::authzen::DECISIONS;
 use serde_json::{Value, json};
 
 use super::{AccessKey, Demo, DemoClient, DemoTenant, DemoUser, Operator};
@@ -43,6 +44,8 @@ const TENANTS: &[NewTenant] = &[
 ];
 
 const MACHINE: &str = "billing-service";
+
+const DECIDER: &str = "decision-client";
 
 /// Makes everything, or what is missing of it.
 pub(super) struct Seed<'a> {
@@ -97,10 +100,13 @@ impl Seed<'_> {
             payment,
             access_key: None,
             policy_store_id: String::new(),
+            authzen: String::new(),
+            decision_client: None,
         })
     }
 
-    /// Access keys for the operator and each tenant, and where each tenant's policies are: what is missing of it.
+    /// Access keys for the operator and each tenant, where each tenant's policies are and decides, and who may ask: what is
+    /// missing of it.
     pub(super) async fn keys(&self, demo: &mut Demo) -> Result<()> {
         if demo.operator.access_key.is_none() {
             demo.operator.access_key = Some(self.key("/v1/access-keys").await?);
@@ -113,6 +119,14 @@ impl Seed<'_> {
             let policies = self.api(Method::GET, &format!("{path}/policies"), json!({})).await?;
             let store = policies.get("policy_store_id").and_then(Value::as_str);
             tenant.policy_store_id = store.unwrap_or_default().to_owned();
+            tenant.authzen = format!("{}/t/{}", demo.api, tenant.id);
+            if tenant.decision_client.is_none() {
+                let body = json!({ "client_id": DECIDER, "roles": [DECISIONS] });
+                let client = self.api(Method::POST, &format!("{path}/clients"), body).await?;
+                let secret = client.get("client_secret").and_then(Value::as_str).unwrap_or_default();
+                tenant.decision_client =
+                    Some(DemoClient { client_id: DECIDER.to_owned(), client_secret: secret.to_owned() });
+            }
         }
         Ok(())
     }

@@ -38,6 +38,9 @@ fn demo_json_has_everything_a_script_needs_and_is_for_its_owner_alone() {
         }
         assert!(!text(tenant, "/client/client_id").is_empty());
         assert!(!text(tenant, "/client/client_secret").is_empty());
+        assert_eq!(text(tenant, "/authzen"), format!("{}/t/{id}", text(&demo, "/api")));
+        assert!(!text(tenant, "/decision_client/client_id").is_empty());
+        assert!(!text(tenant, "/decision_client/client_secret").is_empty());
     }
     for secret in ["demo.json", "running.json", "operator.token", "trust.json", "keys/master.key"] {
         let mode = fs::metadata(plane.dir.join(secret)).unwrap().permissions().mode() & 0o777;

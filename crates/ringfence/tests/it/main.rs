@@ -9,10 +9,12 @@
     reason = "what a test does not expect fails it"
 )]
 
+mod authzen;
 mod avp;
 mod commands;
 mod crash;
 mod demo;
+mod entity;
 mod explain;
 mod faults;
 mod http;

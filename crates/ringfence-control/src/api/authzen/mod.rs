@@ -1,0 +1,117 @@
+//! AuthZEN Authorization API 1.0, per tenant, at `{api}/t/{tenant}`.
+//!
+//! Two kinds of callers (see `admission.rs`): a backend, about the one user whose request it serves; and a decision client,
+//! about anybody of its tenant. It guarantees that every question is decided at the seam every other one is
+//! ([`ringfence_authorization::Decide`]) and believed where every other one is ([`ringfence_context::Permit::decide`]),
+//! and that every decision is on record.
+
+mod admission;
+mod body;
+mod decision;
+mod evaluation;
+mod evaluations;
+mod metadata;
+mod page;
+mod search;
+
+pub(crate) use decision::pool_roles;
+pub use ringfence_identity::membership::DECISIONS;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use ringfence_context::{Layer, Part, Reason, Reference, Refusal, Verdict, key, limits};
+use serde_json::Value;
+
+use crate::api::{Api, failure::ApiFailure};
+
+const REFERENCE: HeaderName = HeaderName::from_static("ringfence-reference");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Every path of it.
+pub fn router() -> Router<Api> {
+    Router::new()
+        .route("/t/{tenant}/access/v1/evaluation", post(evaluation::evaluate))
+        .route("/t/{tenant}/access/v1/evaluations", post(evaluations::evaluate))
+        .route("/t/{tenant}/access/v1/search/subject", post(search::subject))
+        .route("/t/{tenant}/access/v1/search/resource", post(search::resource))
+        .route("/t/{tenant}/access/v1/search/action", post(search::action_of))
+        .route("/.well-known/authzen-configuration/t/{tenant}", get(metadata::metadata))
+        .layer(DefaultBodyLimit::max(limits::REQUEST_BODY_BYTES))
+        .layer(middleware::from_fn(identify))
+}
+
+/// Gives a request's identifier back (section 10.1.3), and says how to authenticate where somebody did not (11.3).
+async fn identify(request: Request, next: Next) -> Response<Body> {
+    let id = request.headers().get(REQUEST_ID).cloned();
+    let mut response = next.run(request).await;
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// Why a request is not answered.
+#[derive(Debug)]
+enum Failure {
+    /// A layer refused.
+    Refused(Refusal),
+    /// It is not a request of this API; in fixed words, with nothing of the request in them.
+    Malformed(String),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// One call, from its coming in to its answer.
+struct Call<'a> {
+    api: &'a Api,
+    verdict: Verdict,
+}
+
+impl<'a> Call<'a> {
+    fn begin(api: &'a Api, headers: &HeaderMap) -> Self {
+        let now = api.clock.now();
+        let reference = headers.get(REFERENCE).and_then(|value| Reference::new(value.to_str().ok()?).ok());
+        let reference = reference
+            .unwrap_or_else(|| Reference::make(now, key::random::<8>().map_or(0, u64::from_be_bytes)));
+        Self { api, verdict: Verdict::passed(reference, now, Part::Api, &[]) }
+    }
+
+    /// The answer. What failed is put on record here; what was decided is already.
+    fn end(self, outcome: Result<Value, Failure>) -> Response {
+        let reference = self.verdict.reference.clone();
+        let mut response = match outcome {
+            Ok(answer) => {
+                let kind = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+                (kind, answer.to_string()).into_response()
+            }
+            Err(Failure::Refused(refusal)) => {
+                self.api.record.record(self.verdict.refused(&refusal));
+                ApiFailure::Refused(refusal, Some(reference.clone())).into_response()
+            }
+            Err(Failure::Malformed(what)) => {
+                let refusal =
+                    Refusal::new(Layer::Routing, Reason::RequestMalformed, "not a request of this API");
+                self.api.record.record(self.verdict.refused(&refusal));
+                ApiFailure::Told(StatusCode::BAD_REQUEST, what).into_response()
+            }
+        };
+        if let Ok(reference) = HeaderValue::from_str(reference.as_str()) {
+            response.headers_mut().insert(REFERENCE, reference);
+        }
+        response
+    }
+}
