@@ -21,12 +21,13 @@ pub(super) enum Asker {
     DecisionClient(TenantContext),
 }
 
-/// Admits a backend or a decision client of this tenant.
+/// Admits a backend or a decision client of this tenant, and has the tenant's store read for what it will ask.
 ///
 /// # Errors
 /// A refusal of the layer that refuses.
-pub(super) fn asker(api: &Api, tenant: &TenantId, headers: &HeaderMap) -> Result<Asker, Refusal> {
+pub(super) async fn asker(api: &Api, tenant: &TenantId, headers: &HeaderMap) -> Result<Asker, Refusal> {
     let context = caller::tenant(api, headers, tenant)?;
+    api.decide.warm(tenant).await?;
     let Some(txn) = headers.get(TXN_TOKEN) else {
         let missing = Refusal::new(Layer::Backend, Reason::TxnTokenInvalid, "no Txn-Token");
         return if decides(&context) { Ok(Asker::DecisionClient(context)) } else { Err(missing) };
@@ -42,13 +43,14 @@ pub(super) fn asker(api: &Api, tenant: &TenantId, headers: &HeaderMap) -> Result
 ///
 /// # Errors
 /// As [`asker`]; [`Reason::Denied`] for anybody else of the tenant.
-pub(super) fn decision_client(
+pub(super) async fn decision_client(
     api: &Api,
     tenant: &TenantId,
     headers: &HeaderMap,
 ) -> Result<TenantContext, Refusal> {
     let context = caller::tenant(api, headers, tenant)?;
     if decides(&context) && !headers.contains_key(TXN_TOKEN) {
+        api.decide.warm(tenant).await?;
         return Ok(context);
     }
     Err(Refusal::new(Layer::Authorization, Reason::Denied, "not a decision client"))
