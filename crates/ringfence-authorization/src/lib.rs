@@ -6,14 +6,17 @@
 
 pub mod avp;
 pub mod bundle;
+pub mod case;
 pub mod compile;
 mod content;
 pub mod document;
 pub mod gate;
+pub mod govern;
 pub mod proof;
 pub mod question;
 mod residents;
 mod scope;
+pub mod shadow;
 pub mod slice;
 pub mod stores;
 mod vocabulary;
@@ -21,7 +24,8 @@ mod vocabulary;
 pub use bundle::PolicyBundle;
 pub use compile::{CompiledStore, PolicyFault};
 pub use document::{StoreDocument, TemplateLink};
-pub use gate::{Gate, Publishable, Standing, WhenUnproved};
+pub use gate::{Gate, Publishable, Review, Standing, Terms, WhenUnproved};
+pub use govern::Governance;
 pub use proof::SolverSettings;
 pub use question::{Facts, Question, Resource};
 pub use slice::SlicedPolicies;

@@ -79,6 +79,14 @@ pub enum StoresError {
     /// Whether it is safe is not known.
     #[error("refused, because it is not proved to be safe: {0}")]
     Unproved(Unproved),
+    /// It is larger than the tenant's tier allows: what, and where that is set.
+    #[error("{0}")]
+    Quota(String),
+    /// Nobody but its author has looked at it.
+    #[error(
+        "changes of this tenant's policies are published when another operator has approved them: `ringfence policy propose`"
+    )]
+    Unreviewed,
     /// The state refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -104,8 +112,8 @@ impl Default for Memory {
 
 /// The stores of all tenants.
 pub struct Stores {
-    records: Records,
-    clock: Arc<dyn Clock>,
+    pub(crate) records: Records,
+    pub(crate) clock: Arc<dyn Clock>,
     current: ArcSwap<Current>,
     refreshing: tokio::sync::Mutex<()>,
     residents: Residents,
@@ -208,23 +216,8 @@ impl Stores {
         found.map(|stored| (stored.value, stored.revision)).ok_or(StoresError::Missing)
     }
 
-    /// Replaces the tenant's store if it is still at `revision`. Enforced from the next question on.
-    ///
-    /// # Errors
-    /// A conflict where the store has changed since.
-    pub async fn document_put(
-        &self,
-        publishable: &Publishable,
-        revision: Revision,
-    ) -> Result<(), StoresError> {
-        self.document_put_with(publishable, revision, Vec::new()).await.map(drop)
-    }
-
-    /// As [`Stores::document_put`], with other records in the same commit; says at which revision it was made.
-    ///
-    /// # Errors
-    /// As [`Stores::document_put`].
-    pub async fn document_put_with(
+    /// Writes a store with its history: what `govern/publish.rs` has made of them, and nobody else.
+    pub(crate) async fn document_write(
         &self,
         publishable: &Publishable,
         revision: Revision,

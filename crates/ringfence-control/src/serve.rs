@@ -29,6 +29,7 @@ use crate::{
     fault::PlaneError,
     parts::Parts,
     plane::Plane,
+    sample::Sampled,
     settings::upstream_authority,
 };
 
@@ -186,10 +187,12 @@ fn api_router(plane: &Plane, parts: &Parts) -> Router {
         avp: Arc::clone(&plane.avp),
         avp_rates: Arc::clone(&plane.avp_rates),
         access_keys: plane.access_keys.clone(),
+        shadows: Arc::clone(&plane.shadows),
         clock: Arc::clone(&plane.clock),
     })
 }
 
 fn record(plane: &Plane) -> Arc<dyn Record> {
-    Arc::new(plane.log.clone())
+    let tiers = plane.settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.decision_log)).collect();
+    Sampled::over(Arc::new(plane.log.clone()), tiers, Arc::clone(&plane.workflow.limits))
 }

@@ -44,8 +44,9 @@ use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
 use crate::{
-    Gate, WhenUnproved,
+    Gate,
     avp::{open::Known, page::PageKey},
+    gate::Terms,
     stores::Stores,
 };
 
@@ -64,8 +65,8 @@ pub trait Tiers: Send + Sync {
     /// What a tenant may have, by its tier.
     fn quotas<'a>(&'a self, tenant: &'a TenantId) -> Later<'a, Quotas>;
 
-    /// What becomes of a change to a tenant's serving store that can't be proved, by its tier.
-    fn unproved<'a>(&'a self, tenant: &'a TenantId) -> Later<'a, WhenUnproved>;
+    /// What is asked of a change to a tenant's serving store, by its tier.
+    fn terms<'a>(&'a self, tenant: &'a TenantId) -> Later<'a, Terms>;
 }
 
 /// How many stores are kept in memory.

@@ -11,4 +11,5 @@
 mod agreement;
 mod corpus;
 mod fixture;
+mod govern;
 mod stores;

@@ -10,8 +10,8 @@ use axum::{
 };
 use ringfence_authorization::{Facts, Question, Resource};
 use ringfence_context::{
-    Layer, Part, Permit, RawToken, Reason, Reference, Refusal, StoreAnswer, TenantContext, TenantId, Verdict,
-    key,
+    Asked, Layer, Part, Permit, RawToken, Reason, Reference, Refusal, StoreAnswer, TenantContext, TenantId,
+    Verdict, key,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -138,6 +138,11 @@ fn recorded(
     let mut verdict = verdict.of(context);
     verdict.action = Some(evaluation.action.name.clone().into());
     verdict.resource = Some(format!("{}::\"{}\"", evaluation.resource.kind, evaluation.resource.id));
+    // On record is no more than the resource's type and id: that it is the asker's tenant's must be all there is to know.
+    let properties = &evaluation.resource.properties;
+    let own = properties.get("tenant").and_then(Value::as_str) == Some(context.tenant().as_str());
+    let more = !evaluation.context.is_empty() || properties.len() > 1 || !own;
+    verdict.asked = Some(Asked::by(context, more));
     verdict.policies.clone_from(&answer.determining);
     match refused {
         Some(refusal) => verdict.refused(refusal),

@@ -4,6 +4,7 @@ mod access_key;
 mod client;
 mod explain;
 mod init;
+mod operator;
 pub(crate) use init::write_new;
 mod policy;
 mod prove;
@@ -15,7 +16,9 @@ mod user;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
-use miette::Result;
+use miette::{Context, IntoDiagnostic, Result};
+use ringfence_context::Secret;
+use ringfence_control::Plane;
 
 /// What `ringfence` does.
 #[derive(Debug, Subcommand)]
@@ -36,6 +39,9 @@ pub(crate) enum Command {
     /// Manage a tenant's policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Manage operators: who may run the plane, write policies, approve them
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
     /// Manage access keys of the policy service
     #[command(subcommand)]
     AccessKey(access_key::AccessKeyCommand),
@@ -56,6 +62,7 @@ impl Command {
             Self::User(command) => command.run().await,
             Self::Client(command) => command.run().await,
             Self::Policy(command) => command.run().await,
+            Self::Operator(command) => command.run().await,
             Self::AccessKey(command) => command.run().await,
             Self::Token(command) => command.run().await,
             Self::Explain(command) => command.run().await,
@@ -73,4 +80,17 @@ pub(crate) struct Common {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// A file with the token of the operator to act as, instead of the plane's first one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+impl Common {
+    /// The token of the operator to act as.
+    pub(crate) fn operator_token(&self) -> Result<Secret<String>> {
+        let Some(path) = &self.token_file else { return Plane::operator_token(&self.dir).into_diagnostic() };
+        let text = std::fs::read_to_string(path).into_diagnostic();
+        let text = text.wrap_err_with(|| path.display().to_string())?;
+        Ok(Secret::new(text.trim().to_owned()))
+    }
 }

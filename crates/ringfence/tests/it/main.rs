@@ -15,6 +15,7 @@ mod crash;
 mod demo;
 mod explain;
 mod faults;
+mod governing;
 mod http;
 mod init;
 mod isolation;
