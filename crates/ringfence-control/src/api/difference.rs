@@ -13,7 +13,7 @@ use ringfence_authorization::{
 use ringfence_context::{Layer, Reason, Refusal, TenantId, Verdict, limits};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Api, caller::Reader, failure::ApiFailure};
+use crate::api::{Api, body::Body, caller::Reader, failure::ApiFailure};
 
 /// How many differing decisions are shown.
 const SHOWN: usize = 20;
@@ -71,7 +71,7 @@ pub async fn compare(
     State(api): State<Api>,
     _: Reader,
     Path(tenant): Path<TenantId>,
-    Json(Sides { from, to }): Json<Sides>,
+    Body(Sides { from, to }): Body<Sides>,
 ) -> Result<Json<Compared>, ApiFailure> {
     let governance = &api.workflow.governance;
     let (from, to) = (governance.side(&tenant, from).await?, governance.side(&tenant, to).await?);

@@ -5,6 +5,7 @@
 
 pub mod access_key;
 pub mod avp;
+pub mod body;
 pub mod caller;
 pub mod client;
 pub mod difference;

@@ -11,7 +11,7 @@ use ringfence_context::{OperatorRole, id::Subject};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{Api, caller::Operator, failure::ApiFailure},
+    api::{Api, body::Body, caller::Operator, failure::ApiFailure},
     operator::{Kept, Operators},
 };
 
@@ -62,7 +62,7 @@ pub async fn list(State(api): State<Api>, _: Operator) -> Result<Json<Vec<Shown>
 pub async fn create(
     State(api): State<Api>,
     by: Operator,
-    Json(new): Json<NewOperator>,
+    Body(new): Body<NewOperator>,
 ) -> Result<(StatusCode, Json<Told>), ApiFailure> {
     let name = Subject::new(&new.name).map_err(|error| ApiFailure::invalid(error.to_string()))?;
     let (made_by, now) = (by.0.operator().clone(), api.clock.now());

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::api::{
     Api,
+    body::Body,
     caller::{PolicyAuthor, PolicyPublisher, PolicyReviewer, Reader},
     failure::ApiFailure,
     version::{After, Because, moment},
@@ -82,7 +83,7 @@ pub async fn create(
     State(api): State<Api>,
     author: PolicyAuthor,
     Path(tenant): Path<TenantId>,
-    Json(new): Json<NewProposal>,
+    Body(new): Body<NewProposal>,
 ) -> Result<(StatusCode, Json<Shown>), ApiFailure> {
     let reason = Because { reason: new.reason }.reason()?;
     let side = match new.version {
@@ -123,7 +124,7 @@ pub async fn approve(
     State(api): State<Api>,
     reviewer: PolicyReviewer,
     Path((tenant, number)): Path<(TenantId, u64)>,
-    Json(approval): Json<Approval>,
+    Body(approval): Body<Approval>,
 ) -> Result<Json<Shown>, ApiFailure> {
     let reason = approval.reason.map(|reason| Because { reason }.reason()).transpose()?;
     let reviewer = Author::from(&reviewer);
@@ -138,7 +139,7 @@ pub async fn reject(
     State(api): State<Api>,
     by: PolicyPublisher,
     Path((tenant, number)): Path<(TenantId, u64)>,
-    Json(because): Json<Because>,
+    Body(because): Body<Because>,
 ) -> Result<Json<Shown>, ApiFailure> {
     let governance = &api.workflow.governance;
     let author = Author::from(&by);

@@ -12,7 +12,7 @@ use ringfence_authorization::{
 use ringfence_context::{TenantId, limits};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Api, caller::Reader, failure::ApiFailure};
+use crate::api::{Api, body::Body, caller::Reader, failure::ApiFailure};
 
 /// A table, and what it is asked of.
 #[derive(Debug, Deserialize)]
@@ -82,7 +82,7 @@ pub async fn check(
     State(api): State<Api>,
     _: Reader,
     Path(tenant): Path<TenantId>,
-    Json(table): Json<Table>,
+    Body(table): Body<Table>,
 ) -> Result<Json<Report>, ApiFailure> {
     if table.rows.len() > limits::POLICY_TEST_ROWS {
         let told = format!("a table has at most {} rows", limits::POLICY_TEST_ROWS);

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::api::{
     Api,
+    body::Body,
     caller::{PolicyAuthor, Reader},
     failure::ApiFailure,
 };
@@ -102,7 +103,7 @@ pub async fn rollback(
     State(api): State<Api>,
     author: PolicyAuthor,
     Path((tenant, number)): Path<(TenantId, u64)>,
-    Json(because): Json<Because>,
+    Body(because): Body<Because>,
 ) -> Result<Json<Published>, ApiFailure> {
     let terms = api.workflow.terms(&tenant).await?;
     let (reason, author) = (because.reason()?, Author::from(&author));
