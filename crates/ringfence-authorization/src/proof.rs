@@ -79,6 +79,7 @@ pub struct Prover {
     version: Result<String, String>,
     remembered: Cache<[u8; 32], Proof>,
     places: Arc<Semaphore>,
+    comparing: tokio::sync::Mutex<()>,
 }
 
 impl Prover {
@@ -90,6 +91,7 @@ impl Prover {
             version,
             remembered: Cache::new(REMEMBERED),
             places: Arc::new(Semaphore::new(AT_ONCE)),
+            comparing: <_>::default(),
         }
     }
 

@@ -100,6 +100,8 @@ impl Prover {
         let (schema, _) = Schema::from_cedarschema_str(&after.schema).map_err(PolicyFault::schema)?;
         let pair = Pair { schema, before: enforced(before)?, after: enforced(after)? };
         let same_schema = before.schema == after.schema;
+        // One at a time, so that a place is left for what is to be published.
+        let _turn = self.comparing.lock().await;
         let compared = self.apart(|settings| async move { pair.compare(&settings).await }).await;
         let (compared, differing) = match compared {
             Ok(found) => found,
@@ -155,6 +157,7 @@ impl Pair {
                 });
             }
         }
+        differing.sort_by(|one, other| one.name().cmp(&other.name()));
         (compared, differing)
     }
 
@@ -195,6 +198,10 @@ async fn only(
 }
 
 impl KindOfRequest {
+    fn name(&self) -> (&str, &str, &str) {
+        (&self.action, &self.principal, &self.resource)
+    }
+
     fn unknown(what: &str, why: &Unproved) -> Self {
         let (what, why) = (what.to_owned(), Finding::Unknown(why.to_string()));
         Self { principal: what.clone(), action: what.clone(), resource: what, gains: why.clone(), loses: why }

@@ -1,5 +1,7 @@
 //! Proposals, for operators: made by one, approved by another, published as approved; and evaluated beside what serves.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Path, Query, State},
@@ -184,8 +186,11 @@ pub async fn shadow_start(
         return Err(ApiFailure::Told(StatusCode::CONFLICT, told));
     }
     let document = governance.side(&tenant, Side::Proposal(number)).await?;
-    let started = api.shadows.start(number, &document).map_err(ApiFailure::invalid)?;
-    Ok(Json(started))
+    // Compiling a large store takes the processor for long.
+    let shadows = Arc::clone(&api.shadows);
+    let starting = tokio::task::spawn_blocking(move || shadows.start(number, &document));
+    let started = starting.await.map_err(|_| ApiFailure::invalid("it could not be compiled"))?;
+    Ok(Json(started.map_err(ApiFailure::invalid)?))
 }
 
 /// `GET /v1/tenants/{tenant}/shadow`.

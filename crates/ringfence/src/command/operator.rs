@@ -1,10 +1,13 @@
 //! `ringfence operator`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Subcommand, ValueEnum};
 use http::Method;
-use miette::{Context, IntoDiagnostic, Result, miette};
+use miette::{Context, IntoDiagnostic, Result, bail, miette};
 use ringfence_control::private_file;
 use serde_json::{Value, json};
 
@@ -80,8 +83,7 @@ impl OperatorCommand {
                 let named = |role: &Role| role.to_possible_value().map(|value| value.get_name().to_owned());
                 let roles: Vec<String> = roles.iter().filter_map(named).collect();
                 let body = json!({ "name": name, "roles": roles });
-                let told = caller.api(&common, Method::POST, "/v1/operators", Some(body)).await?;
-                tell(told, save, &common)?;
+                tell(&caller, "/v1/operators", body, save, &common).await?;
             }
             Self::List { common } => {
                 let listed = caller.api(&common, Method::GET, "/v1/operators", None).await?;
@@ -89,8 +91,7 @@ impl OperatorCommand {
             }
             Self::Token { name, save, common } => {
                 let path = format!("/v1/operators/{name}/tokens");
-                let told = caller.api(&common, Method::POST, &path, Some(json!({}))).await?;
-                tell(told, save, &common)?;
+                tell(&caller, &path, json!({}), save, &common).await?;
             }
             Self::End { name, common } => {
                 let path = format!("/v1/operators/{name}");
@@ -102,16 +103,38 @@ impl OperatorCommand {
     }
 }
 
-/// Shows a new token, or keeps it.
-fn tell(mut told: Value, save: Option<PathBuf>, common: &Common) -> Result<()> {
-    if let Some(path) = save {
+/// Has a token made and shows it, or keeps it. It is told once: where it can't be kept, none is made.
+async fn tell(
+    caller: &Caller,
+    path: &str,
+    body: Value,
+    save: Option<PathBuf>,
+    common: &Common,
+) -> Result<()> {
+    if let Some(file) = &save {
+        if file.exists() {
+            bail!("{} exists: nothing was made", file.display());
+        }
+        keep(file, "")?;
+    }
+    let told = caller.api(common, Method::POST, path, Some(body)).await;
+    if let (Err(_), Some(file)) = (&told, &save) {
+        // Empty, and of nobody.
+        let _ = std::fs::remove_file(file);
+    }
+    let mut told = told?;
+    if let Some(file) = save {
         let token = told.get("token").and_then(Value::as_str).ok_or_else(|| miette!("no token was told"))?;
-        private_file::write(&path, token).into_diagnostic().wrap_err_with(|| path.display().to_string())?;
+        keep(&file, token)?;
         if let Some(members) = told.as_object_mut() {
             members.remove("token");
-            members.insert("token_file".to_owned(), json!(path.display().to_string()));
+            members.insert("token_file".to_owned(), json!(file.display().to_string()));
         }
     }
     print(common.json, &told, card);
     Ok(())
+}
+
+fn keep(file: &Path, text: &str) -> Result<()> {
+    private_file::write(file, text).into_diagnostic().wrap_err_with(|| file.display().to_string())
 }

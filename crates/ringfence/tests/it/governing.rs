@@ -68,6 +68,9 @@ fn x12_propose_review_and_publish_in_commands() {
         assert!(!made.contains("rfo_") && fs::read_to_string(&token).unwrap().starts_with("rfo_"), "{made}");
     }
     let (alice, bob) = (path("rev-alice"), path("rev-bob"));
+    let there = ["operator", "create", "--name", "rev-carol", "--role", "auditor", "--save", &bob];
+    assert!(complaint(&plane.command(&there)).contains("exists: nothing was made"));
+    assert!(!said(&plane.command(&["operator", "list"])).contains("rev-carol"));
     let at = |who: &str, arguments: &[&str]| {
         let mut all = vec!["policy"];
         all.extend(arguments);
