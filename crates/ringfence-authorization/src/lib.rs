@@ -6,6 +6,7 @@
 
 pub mod avp;
 pub mod bundle;
+pub mod canary;
 pub mod case;
 pub mod compile;
 mod content;

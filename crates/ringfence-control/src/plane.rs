@@ -10,6 +10,7 @@ use std::{
 use ringfence_authorization::{
     Gate, Governance, Stores,
     avp::{Avp, AvpParts, Quotas},
+    canary::Canaries,
     shadow::Shadows,
 };
 use ringfence_context::{
@@ -59,6 +60,8 @@ pub struct Plane {
     pub access_keys: AccessKeys,
     /// The proposals evaluated beside what serves, on this node.
     pub shadows: Arc<Shadows>,
+    /// The proposals that decide for a share, on this node.
+    pub canaries: Arc<Canaries>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Its listeners, bound and waiting.
@@ -158,6 +161,7 @@ impl Plane {
             avp_rates,
             access_keys,
             shadows: Arc::default(),
+            canaries: Arc::new(Canaries::new(Arc::clone(&clock))),
             clock,
             listeners,
             addresses,

@@ -188,6 +188,7 @@ fn api_router(plane: &Plane, parts: &Parts) -> Router {
         avp_rates: Arc::clone(&plane.avp_rates),
         access_keys: plane.access_keys.clone(),
         shadows: Arc::clone(&plane.shadows),
+        canaries: Arc::clone(&plane.canaries),
         clock: Arc::clone(&plane.clock),
     })
 }

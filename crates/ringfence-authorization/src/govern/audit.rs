@@ -37,6 +37,24 @@ pub enum Step {
         /// Names the text that was approved.
         content: String,
     },
+    /// A proposal decides for a share.
+    Staged {
+        /// Which.
+        proposal: u64,
+        /// Of a hundred principals, how many.
+        percent: u8,
+        /// Of a hundred questions, how many it may refuse that what serves allows.
+        most_rise: u8,
+        /// Names its text.
+        content: String,
+    },
+    /// A proposal no longer decides for a share.
+    Unstaged {
+        /// Which.
+        proposal: u64,
+        /// Why, in words.
+        why: String,
+    },
     /// A proposal was rejected, or taken back by its author.
     Rejected {
         /// Which.

@@ -1,7 +1,7 @@
 //! Proposals: a change that waits until another operator has approved it, and then takes effect as it was approved.
 
 use ringfence_context::{TenantId, limits};
-use ringfence_store::{Draft, Expect, Scope};
+use ringfence_store::{Draft, Expect, Revision, Scope};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -9,7 +9,11 @@ use super::{
     publish::Pending,
     record::{self, PROPOSAL, TEXT, numbered, tampered},
 };
-use crate::{Standing, gate::Terms};
+use crate::{
+    Standing, StoreDocument,
+    canary::Stage,
+    gate::{Publishable, Terms},
+};
 
 /// A proposed change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +86,16 @@ impl ProposalState {
             Self::Published { .. } => "published",
         }
     }
+}
+
+/// What is published, once everything about it has been checked.
+struct Approved {
+    proposal: Proposal,
+    reviewer: Author,
+    publishable: Publishable,
+    pending: Pending,
+    revision: Revision,
+    expect: Expect,
 }
 
 impl Governance {
@@ -202,27 +216,8 @@ impl Governance {
         terms: Terms,
         by: Author,
     ) -> Result<Published, GovernError> {
-        let records = &self.stores.records;
-        let (serving, revision) = self.stores.document(tenant).await?;
-        let mut pending = Pending::begin(records, tenant).await?;
-        let found = record::one::<Proposal>(records, tenant, number).await?;
-        let found = found.ok_or(GovernError::NoProposal(number))?;
-        let mut proposal = found.value;
-        let ProposalState::Approved { by: reviewer, content: approved, .. } = proposal.state else {
-            return Err(GovernError::NotApproved(number, proposal.state.name()));
-        };
-        proposal.state = ProposalState::Open;
-        self.current(&proposal, &pending)?;
-        if proposal.content != approved {
-            return Err(tampered(PROPOSAL).into());
-        }
-        if serving.digest().hex() != pending.head.content {
-            // Somebody changed the store past its history.
-            let (base, serving) = (proposal.base, pending.head.versions.saturating_add(1));
-            return Err(GovernError::Stale { number, base, serving });
-        }
-        let document = record::text(records, tenant, &approved).await?.ok_or_else(|| tampered(TEXT))?;
-        let publishable = self.gate.check(document, terms).await?;
+        let Approved { mut proposal, reviewer, publishable, mut pending, revision, expect } =
+            self.approved(tenant, number, terms).await?;
         let change = Change {
             author: proposal.author.clone(),
             reviewer: Some(reviewer.clone()),
@@ -237,9 +232,77 @@ impl Governance {
             version: pending.head.versions.saturating_add(1),
         };
         let draft = Draft::put(&Scope::from(tenant), PROPOSAL, &numbered(number), &proposal)?;
-        pending.also(draft.expect(Expect::Revision(found.revision)));
+        pending.also(draft.expect(expect));
         pending.head.open.remove(&number);
         Ok(self.stores.publish(&publishable, revision, change, pending, Vec::new()).await?)
+    }
+
+    /// An approved proposal that could be published now: its text, for a share of a tenant's principals, and the
+    /// revision of what serves. That it decides for them is in the audit before it does.
+    ///
+    /// # Errors
+    /// As [`Governance::publish`].
+    pub async fn stage(
+        &self,
+        tenant: &TenantId,
+        number: u64,
+        terms: Terms,
+        by: Author,
+        stage: Stage,
+    ) -> Result<(StoreDocument, Revision), GovernError> {
+        let Approved { proposal, publishable, mut pending, revision, .. } =
+            self.approved(tenant, number, terms).await?;
+        let Stage { percent, most_rise } = stage;
+        let step = Step::Staged { proposal: number, percent, most_rise, content: proposal.content };
+        pending.step(by, step, None, self.stores.clock.now())?;
+        self.stores.records.commit(pending.drafts()?).await?;
+        Ok((publishable.document().clone(), revision))
+    }
+
+    /// Writes down that a proposal no longer decides for a share.
+    ///
+    /// # Errors
+    /// What the state refuses.
+    pub async fn unstage(
+        &self,
+        tenant: &TenantId,
+        number: u64,
+        by: Author,
+        why: String,
+    ) -> Result<(), GovernError> {
+        let mut pending = Pending::begin(&self.stores.records, tenant).await?;
+        pending.step(by, Step::Unstaged { proposal: number, why }, None, self.stores.clock.now())?;
+        self.stores.records.commit(pending.drafts()?).await?;
+        Ok(())
+    }
+
+    /// An approved proposal, with everything checked that must hold when it takes effect.
+    async fn approved(&self, tenant: &TenantId, number: u64, terms: Terms) -> Result<Approved, GovernError> {
+        let records = &self.stores.records;
+        let (serving, revision) = self.stores.document(tenant).await?;
+        let pending = Pending::begin(records, tenant).await?;
+        let found = record::one::<Proposal>(records, tenant, number).await?;
+        let found = found.ok_or(GovernError::NoProposal(number))?;
+        let proposal = found.value;
+        let ProposalState::Approved { by: reviewer, content: approved, .. } = &proposal.state else {
+            return Err(GovernError::NotApproved(number, proposal.state.name()));
+        };
+        self.current(&proposal, &pending)?;
+        if proposal.content != *approved {
+            return Err(tampered(PROPOSAL).into());
+        }
+        if *reviewer == proposal.author {
+            return Err(GovernError::OwnProposal);
+        }
+        if serving.digest().hex() != pending.head.content {
+            // Somebody changed the store past its history.
+            let (base, serving) = (proposal.base, pending.head.versions.saturating_add(1));
+            return Err(GovernError::Stale { number, base, serving });
+        }
+        let document = record::text(records, tenant, approved).await?.ok_or_else(|| tampered(TEXT))?;
+        let publishable = self.gate.check(document, terms).await?;
+        let (reviewer, expect) = (reviewer.clone(), Expect::Revision(found.revision));
+        Ok(Approved { proposal, reviewer, publishable, pending, revision, expect })
     }
 
     /// Proposals by ascending number, those after `after`.

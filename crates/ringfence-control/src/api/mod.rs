@@ -7,6 +7,7 @@ pub mod access_key;
 pub mod avp;
 pub mod body;
 pub mod caller;
+pub mod canary;
 pub mod client;
 pub mod difference;
 pub mod evaluation;
@@ -28,7 +29,7 @@ use axum::{
     extract::DefaultBodyLimit,
     routing::{delete, get, post, put},
 };
-use ringfence_authorization::{Decide, avp::Avp, shadow::Shadows};
+use ringfence_authorization::{Decide, avp::Avp, canary::Canaries, shadow::Shadows};
 use ringfence_context::{
     Clock, Issuers, Record, VerifyAccess, limits,
     txn::{RequestBinding, VerifyTxn},
@@ -66,6 +67,8 @@ pub struct Api {
     pub access_keys: AccessKeys,
     /// The proposals evaluated beside what serves, on this node.
     pub shadows: Arc<Shadows>,
+    /// The proposals that decide for a share, on this node.
+    pub canaries: Arc<Canaries>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -118,5 +121,7 @@ fn governing() -> Router<Api> {
         .route("/v1/tenants/{tenant}/proposals/{number}/reject", post(proposal::reject))
         .route("/v1/tenants/{tenant}/proposals/{number}/publish", post(proposal::publish))
         .route("/v1/tenants/{tenant}/proposals/{number}/shadow", post(proposal::shadow_start))
+        .route("/v1/tenants/{tenant}/proposals/{number}/canary", post(canary::start))
+        .route("/v1/tenants/{tenant}/canary", get(canary::show).delete(canary::stop))
         .route("/v1/tenants/{tenant}/shadow", get(proposal::shadow_show).delete(proposal::shadow_stop))
 }

@@ -149,7 +149,7 @@ pub async fn reject(
         by.0.require(ringfence_context::Duty::Review)?;
     }
     let rejected = governance.reject(&tenant, number, author, because.reason()?).await?;
-    api.shadows.stop(&tenant, Some(number));
+    trials_end(&api, &tenant, number);
     Ok(Json(shown(rejected)))
 }
 
@@ -164,8 +164,16 @@ pub async fn publish(
 ) -> Result<Json<Published>, ApiFailure> {
     let terms = api.workflow.terms(&tenant).await?;
     let published = api.workflow.governance.publish(&tenant, number, terms, Author::from(&by)).await?;
-    api.shadows.stop(&tenant, Some(number));
+    trials_end(&api, &tenant, number);
     Ok(Json(published))
+}
+
+/// A proposal that is decided is tried no longer: neither beside what serves nor for a share.
+fn trials_end(api: &Api, tenant: &TenantId, number: u64) {
+    api.shadows.stop(tenant, Some(number));
+    if api.canaries.report(tenant).is_some_and(|canary| canary.proposal == number) {
+        api.canaries.stop(tenant);
+    }
 }
 
 /// `POST /v1/tenants/{tenant}/proposals/{number}/shadow`: evaluates it beside what serves, on this node, until told to

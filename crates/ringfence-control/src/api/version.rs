@@ -150,6 +150,11 @@ fn entry(entry: AuditEntry) -> Value {
             (format!("proposed {proposal} against version {base}"), Some(content))
         }
         Step::Approved { proposal, content } => (format!("approved proposal {proposal}"), Some(content)),
+        Step::Staged { proposal, percent, most_rise, content } => {
+            let did = format!("let proposal {proposal} decide for {percent}% (rise at most {most_rise}%)");
+            (did, Some(content))
+        }
+        Step::Unstaged { proposal, why } => (format!("ended the share of proposal {proposal}: {why}"), None),
         Step::Rejected { proposal } => (format!("rejected proposal {proposal}"), None),
     };
     json!({ "number": number, "at": moment(at), "who": who.to_string(), "did": did, "reason": reason, "content": content })

@@ -1,7 +1,10 @@
 //! Governing policies over the API: who may take which step, and what becomes of requests.
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use ringfence_context::{id::Subject, limits};
+use ringfence_context::{
+    id::{ClientId, Role, Subject},
+    limits,
+};
 use ringfence_control::access_key::KeyOwner;
 use serde_json::{Value, json};
 
@@ -66,6 +69,9 @@ fn endpoints(tenant: &str) -> Vec<(Method, String, Value, &'static str)> {
         (Method::POST, at("proposals/77/reject"), because, "publish"),
         (Method::POST, at("proposals/77/publish"), none.clone(), "publish"),
         (Method::POST, at("proposals/77/shadow"), none.clone(), "author"),
+        (Method::POST, at("proposals/77/canary"), json!({ "percent": 10 }), "publish"),
+        (Method::GET, at("canary"), none.clone(), "read"),
+        (Method::DELETE, at("canary"), none.clone(), "publish"),
         (Method::GET, at("shadow"), none.clone(), "read"),
         (Method::DELETE, at("shadow"), none.clone(), "author"),
         (Method::GET, "/v1/operators".to_owned(), none.clone(), "operate"),
@@ -368,5 +374,84 @@ fn a_reason_that_would_break_a_line_is_refused() {
             let refused = post(bench, &bench.operator, "/v1/operators", body).await;
             assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{name:?}");
         }
+    });
+}
+
+/// A machine client of this name and role; its subject is its name.
+async fn machine(bench: &Bench, tenant: &str, name: &str) -> String {
+    let client = ClientId::new(name).unwrap();
+    let roles = vec![Role::new("viewer").unwrap()];
+    let made = bench.workflow.pools.client_create_machine(&id(tenant), &client, name, roles).await.unwrap();
+    bench.grant(tenant, name, made.reveal()).await.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn x13_a_share_is_decided_for_by_an_approved_proposal_and_a_rise_in_refusals_ends_it() {
+    with_bench(async |bench| {
+        bench.tenant_reviewed("canary").await;
+        let at = |path: &str| format!("/v1/tenants/canary/{path}");
+        let bob = operator(bench, "canary-bob", &["policy-reviewer"]).await;
+        let mut tokens = Vec::new();
+        for number in 0..20 {
+            tokens.push(machine(bench, "canary", &format!("job-{number}")).await);
+        }
+        let served = async || {
+            let mut statuses = Vec::new();
+            for token in &tokens {
+                statuses.push(bench.get("canary", token, "/payments").await.status);
+            }
+            statuses
+        };
+        let everybody = vec![StatusCode::OK; tokens.len()];
+        assert_eq!(served().await, everybody, "remembered from here on");
+        assert_eq!(
+            post(bench, &bench.operator, &at("proposals"), freeze()).await.status,
+            StatusCode::CREATED
+        );
+        let begin = async |percent: u8, most_rise: u8| {
+            let body = json!({ "percent": percent, "most_rise": most_rise });
+            post(bench, &bob, &at("proposals/1/canary"), body).await
+        };
+        assert_eq!(begin(50, 100).await.status, StatusCode::CONFLICT, "nobody has approved it");
+        assert_eq!(served().await, everybody);
+        post(bench, &bob, &at("proposals/1/approve"), json!({})).await;
+        for percent in [0, 100] {
+            assert_eq!(begin(percent, 2).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+        }
+        let begun = begin(50, 100).await;
+        assert_eq!((begun.status, &begun.json()["ended"]), (StatusCode::OK, &Value::Null), "{begun:?}");
+        let share = served().await;
+        let refused = share.iter().filter(|status| **status == StatusCode::FORBIDDEN).count();
+        assert!((1..tokens.len()).contains(&refused), "{share:?}");
+        for _ in 0..3 {
+            assert_eq!(served().await, share, "nobody flips, whatever was remembered");
+        }
+        let stopped = call(bench, &bob, Method::DELETE, &at("canary"), &json!({})).await.json();
+        assert!(stopped["lost"].as_u64().unwrap() >= 4, "{stopped}");
+        assert_eq!(served().await, everybody, "from the next request on");
+        // It refuses far more than it may: it ends by itself, and is over for everybody.
+        begin(50, 5).await;
+        for _ in 0..10 {
+            served().await;
+        }
+        let report = get(bench, &bob, &at("canary")).await.json();
+        assert!(report["ended"]["rise"]["lost"].as_u64().unwrap() >= 2, "{report}");
+        assert_eq!(served().await, everybody);
+        let audit = async || get(bench, &bob, &at("audit")).await.json().to_string();
+        tokio::time::timeout(std::time::Duration::from_secs(20), async {
+            while !audit().await.contains("rolled back: of ") {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("on record");
+        let whole = audit().await;
+        for step in ["let proposal 1 decide for 50%", "it was stopped", "operator canary-bob"] {
+            assert!(whole.contains(step), "{step}: {whole}");
+        }
+        // And for all.
+        let published = post(bench, &bob, &at("proposals/1/publish"), json!({})).await;
+        assert_eq!(published.json()["version"], 2, "{published:?}");
+        assert_eq!(served().await, vec![StatusCode::FORBIDDEN; tokens.len()]);
     });
 }

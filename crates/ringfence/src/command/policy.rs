@@ -77,6 +77,9 @@ pub(crate) enum PolicyCommand {
     /// Evaluate a proposal beside what serves, on real requests, without affecting them
     #[command(subcommand)]
     Shadow(review::Shadow),
+    /// Look after a share of principals that `publish --canary` has begun
+    #[command(subcommand)]
+    Canary(review::Canary),
     /// Check a truth table: who may do what
     Test(truth_table::Test),
 }
@@ -112,6 +115,7 @@ impl PolicyCommand {
             Self::Review(command) => command.run(&caller).await?,
             Self::Publish(command) => command.run(&caller).await?,
             Self::Shadow(command) => command.run(&caller).await?,
+            Self::Canary(command) => command.run(&caller).await?,
             Self::Test(command) => return command.run(&caller).await,
         }
         Ok(ExitCode::SUCCESS)

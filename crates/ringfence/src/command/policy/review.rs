@@ -78,8 +78,35 @@ pub(crate) struct Publish {
     /// The tenant
     #[arg(long)]
     tenant: String,
+    /// Not for everybody yet: for this share of the tenant's principals, on the node that is asked
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    canary: Option<u8>,
+    /// End the share by itself where the proposal refuses more of their questions that what serves allows
+    #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "2%", requires = "canary")]
+    max_rise: u8,
     #[command(flatten)]
     common: Common,
+}
+
+/// A share of a tenant's principals that a proposal decides for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Canary {
+    /// Show what has become of it so far
+    Status {
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Stop: what serves decides for everybody from the next request on
+    Stop {
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 /// Evaluate a proposal beside what serves.
@@ -163,8 +190,15 @@ impl Review {
 
 impl Publish {
     pub(crate) async fn run(self, caller: &Caller) -> Result<()> {
-        let Self { proposal, tenant, common } = self;
-        let path = format!("/v1/tenants/{tenant}/proposals/{proposal}/publish");
+        let Self { proposal, tenant, canary, max_rise, common } = self;
+        let path = format!("/v1/tenants/{tenant}/proposals/{proposal}");
+        if let Some(percent) = canary {
+            let body = json!({ "percent": percent, "most_rise": max_rise });
+            let begun = caller.api(&common, Method::POST, &format!("{path}/canary"), Some(body)).await?;
+            print(common.json, &begun, staged);
+            return Ok(());
+        }
+        let path = format!("{path}/publish");
         let done = caller.api(&common, Method::POST, &path, Some(json!({}))).await?;
         print(common.json, &done, |done| published(&format!("proposal {proposal} published"), done));
         Ok(())
@@ -184,6 +218,54 @@ impl Shadow {
         print(common.json, &report, shadowed);
         Ok(())
     }
+}
+
+impl Canary {
+    pub(crate) async fn run(self, caller: &Caller) -> Result<()> {
+        let (method, tenant, common) = match self {
+            Self::Status { tenant, common } => (Method::GET, tenant, common),
+            Self::Stop { tenant, common } => (Method::DELETE, tenant, common),
+        };
+        let report = caller.api(&common, method, &format!("/v1/tenants/{tenant}/canary"), None).await?;
+        print(common.json, &report, staged);
+        Ok(())
+    }
+}
+
+/// `10` or `10%`.
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|number| *number <= 100);
+    number.ok_or_else(|| "write a percentage, as 10%".to_owned())
+}
+
+fn staged(report: &Value) -> String {
+    let number = |name: &str| report.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let mut text = format!(
+        "proposal {} decides for {}% of the tenant's principals: {} questions, {} gained, {} lost\n",
+        number("proposal"),
+        number("percent"),
+        number("asked"),
+        number("gained"),
+        number("lost")
+    );
+    match report.get("ended") {
+        None | Some(Value::Null) => {
+            text.push_str(&format!("ends by itself where it refuses over {}% more\n", number("most_rise")));
+        }
+        Some(Value::String(why)) => text.push_str(&format!("over: {}\n", why.replace('_', " "))),
+        Some(ended) => {
+            let told = |name: &str| {
+                ended.pointer(&format!("/rise/{name}")).and_then(Value::as_u64).unwrap_or_default()
+            };
+            text.push_str(&format!(
+                "rolled back: of {} questions {} were refused that what serves allows, {} by an error\n",
+                told("asked"),
+                told("lost"),
+                told("failed")
+            ));
+        }
+    }
+    text
 }
 
 fn shadowed(report: &Value) -> String {
