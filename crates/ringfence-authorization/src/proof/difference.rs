@@ -3,14 +3,15 @@
 //!
 //! Compared is what is enforced: a tenant's own policies with the platform's guardrail. It guarantees that a request is
 //! shown only after Cedar's own authorizer has decided it differently by the two, and that they are called equivalent only
-//! where the solver has proved it for every kind of request of one and the same schema.
+//! where the solver has proved it for every kind of request of one and the same schema, and that no policy of either can
+//! err: a request on which one does is refused.
 
 use cedar_policy::{Policy, PolicyId, PolicySet, RequestEnv, Schema};
 use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicySet, solver::LocalSolver};
 use serde::Serialize;
 
 use super::{
-    Counterexample, Prover, SolverSettings, Unproved,
+    Counterexample, Proof, Prover, SolverSettings, Unproved,
     claim::{filled_in, unproved},
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// How many times as long as one proof a whole comparison may take.
-const ALL: u32 = 4;
+const ALL: u32 = 3;
 
 /// What is known of two stores, the second compared with the first.
 #[derive(Debug, Clone, Serialize)]
@@ -108,13 +109,25 @@ impl Prover {
             Err(why) => (0, vec![KindOfRequest::unknown("every", &why)]),
         };
         let mut notes = Vec::new();
+        let mut proved = true;
+        for (which, document) in [("first", before), ("second", after)] {
+            match self.prove(document).await? {
+                Proof::Proved => continue,
+                Proof::Refuted(found) => {
+                    notes.push(format!("the {which} is not safe, so it can't be published: {found}"))
+                }
+                Proof::Unproved(why) => notes.push(format!("the {which} is not proved safe: {why}")),
+            }
+            // A request on which a policy fails is refused, whatever Cedar says of the others.
+            proved = false;
+        }
         if !same_schema {
             notes.push("the schemas differ: both were compared by the second's".to_owned());
         }
         let example = |finding: &Finding| matches!(finding, Finding::Example(_));
         let verdict = if differing.iter().any(|kind| example(&kind.gains) || example(&kind.loses)) {
             Likeness::Different
-        } else if differing.is_empty() && same_schema {
+        } else if differing.is_empty() && same_schema && proved {
             Likeness::Equivalent
         } else {
             Likeness::Unknown

@@ -225,7 +225,6 @@ async fn what_says_the_same_in_other_words_is_proved_equivalent() {
                 ),
             ],
         ),
-        ("what the guardrail forbids anyway", &[("all", "permit (principal, action, resource);")]),
         ("nothing more", &[("own", OWN), ("none", "permit (principal, action, resource) when { 1 == 2 };")]),
     ] {
         let found = difference(&before, &store(SCHEMA, policies)).await;
@@ -275,18 +274,33 @@ async fn what_is_not_proved_is_not_called_equivalent() {
     );
     let (verdict, kinds) = difference(&paged, &store(&schema, &[("own", OWN)])).await;
     assert!(verdict == Likeness::Unknown && kinds.iter().all(|kind| kind.1.contains("unknown")), "{kinds:?}");
-    // No solver, no time.
-    let other = store(SCHEMA, &[("all", "permit (principal, action, resource);")]);
+    // No solver, and one that never answers, of what is not seen without one.
+    let bounded = "permit (principal, action, resource)
+        when { principal.tenant == resource.tenant && resource.pages < 1000 && resource.pages > 0 && resource.pages + 1 > principal.limit };";
+    let other = store(SCHEMA, &[("own", OWN), ("bounded", bounded)]);
+    assert_eq!(difference(&before, &other).await.0, Likeness::Equivalent);
+    // One that errs where the other does not is refused there, and so not equivalent though Cedar allows the same.
+    let errs = bounded.replace("resource.pages < 1000 && resource.pages > 0 && ", "");
+    let errs = store(SCHEMA, &[("own", OWN), ("bounded", &errs)]);
+    let (verdict, kinds) = difference(&before, &errs).await;
+    assert_eq!((verdict, kinds.len()), (Likeness::Unknown, 0));
+    // Nor where only the guardrail makes them alike: that can't be published.
+    let open = store(SCHEMA, &[("all", "permit (principal, action, resource);")]);
+    assert_eq!(difference(&before, &open).await.0, Likeness::Unknown);
     let gone = Prover { version: Err("gone".to_owned()), ..prover().await };
-    let slow =
-        Prover { settings: SolverSettings { time: Duration::ZERO, ..<_>::default() }, ..prover().await };
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("silent");
+    let script =
+        "#!/bin/sh\n[ \"$1\" = --version ] && echo This is cvc5 version 9 && exit\nexec cat > /dev/null\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let silent = SolverSettings { program, time: Duration::from_millis(200), ..<_>::default() };
+    let slow = Prover { settings: silent, ..prover().await };
     for prover in [gone, slow] {
         let found = prover.difference(&before, &other).await.unwrap();
         assert_eq!(found.verdict, Likeness::Unknown);
-        assert!(
-            found.differing.iter().all(|kind| matches!(&kind.gains, Finding::Unknown(_)))
-                && !found.differing.is_empty()
-        );
+        let unknown = |kind: &KindOfRequest| matches!(&kind.gains, Finding::Unknown(_));
+        assert!(found.differing.iter().all(unknown) && !found.differing.is_empty());
     }
     assert!(prover().await.difference(&before, &store(SCHEMA, &[("bad", "permit (")])).await.is_err());
 }

@@ -61,7 +61,10 @@ fn text(found: &Value) -> String {
         ),
     };
     for note in list("notes") {
-        text.push_str(&format!("note: {}\n", note.as_str().unwrap_or_default()));
+        for (at, line) in note.as_str().unwrap_or_default().lines().enumerate() {
+            let label = if at == 0 { "note:" } else { "     " };
+            text.push_str(&format!("{label} {}\n", printable(line)));
+        }
     }
     for kind in &differing {
         let told = |name: &str| kind.get(name).and_then(Value::as_str).unwrap_or_default();
