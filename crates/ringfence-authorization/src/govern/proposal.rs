@@ -288,7 +288,8 @@ impl Governance {
             return Err(GovernError::NotApproved(number, proposal.state.name()));
         };
         self.current(&proposal, &pending)?;
-        if proposal.content != *approved {
+        // Of one that was rejected or published, an older copy may have been put back: the history knows.
+        if proposal.content != *approved || !pending.head.open.contains(&number) {
             return Err(tampered(PROPOSAL).into());
         }
         if *reviewer == proposal.author {
@@ -329,6 +330,7 @@ impl Governance {
         let found = record::one::<Proposal>(&self.stores.records, tenant, number).await?;
         let found = found.ok_or(GovernError::NoProposal(number))?;
         match found.value.state {
+            ProposalState::Open if !pending.head.open.contains(&number) => Err(tampered(PROPOSAL).into()),
             ProposalState::Open => Ok((found.value, pending, Expect::Revision(found.revision))),
             state => Err(GovernError::Decided(number, state.name())),
         }

@@ -424,6 +424,32 @@ async fn a_text_other_than_the_approved_one_is_not_published() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_older_copy_of_a_decided_proposal_decides_nothing() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let key = RecordKey::new(Scope::from(&acme), PROPOSAL, &id(1));
+    let copy = async || world.state.get(&key).await.unwrap().unwrap().value;
+    // Text kept by a second proposal of the same: only the record is missing an approval.
+    world.propose(&acme, "alice", FREEZE).await.unwrap();
+    world.propose(&acme, "alice", FREEZE).await.unwrap();
+    let open = copy().await;
+    world.governance.approve(&acme, 1, author("bob"), None).await.unwrap();
+    let approved = copy().await;
+    world.governance.reject(&acme, 1, author("bob"), why("no, after all")).await.unwrap();
+    let before = world.serving(&acme).await;
+    // By somebody with the database alone.
+    let put_back = async |value: &[u8]| {
+        let write = Write { key: key.clone(), expect: Expect::Any, value: Some(value.to_vec()) };
+        world.state.commit(vec![write]).await.unwrap();
+    };
+    put_back(&approved).await;
+    tampered(world.governance.publish(&acme, 1, REVIEWED, author("mallory")).await, PROPOSAL);
+    put_back(&open).await;
+    tampered(world.governance.approve(&acme, 1, author("bob"), None).await, PROPOSAL);
+    assert_eq!(world.serving(&acme).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_tenants_proposal_and_one_that_never_was_answer_alike() {
     let world = World::new().await;
     let (acme, globex) = (world.tenant("acme").await, world.tenant("globex").await);

@@ -89,6 +89,12 @@ fn x12_propose_review_and_publish_in_commands() {
     assert!(said(&at(&bob, &["diff", "serving", "p1"])).contains("- lost"));
     assert!(said(&at(&bob, &["proposals", "--show", "1"])).contains("// freeze"));
     assert!(said(&at(&bob, &["review", "1", "--approve"])).contains("approved"));
+    let begun = said(&at(&alice, &["publish", "1", "--canary", "10%", "--max-rise", "5"]));
+    assert!(begun.contains("decides for 10%") && begun.contains("over 5% more"), "{begun}");
+    assert!(said(&at(&bob, &["canary", "status"])).contains("0 questions"));
+    assert!(said(&at(&alice, &["canary", "stop"])).contains("over: stopped"));
+    assert!(complaint(&at(&alice, &["canary", "stop"])).contains("no proposal of this tenant"));
+    assert_eq!(at(&alice, &["publish", "1", "--canary", "110%"]).status.code(), Some(2));
     let published = said(&at(&alice, &["publish", "1"]));
     assert!(published.starts_with("proposal 1 published as version 2"), "{published}");
     assert!(said(&at(&bob, &["proposals"])).contains("published"));
