@@ -60,6 +60,8 @@ pub struct CompiledStore {
     pub(crate) id: StoreId,
     pub(crate) tenant: TenantId,
     pub(crate) revision: u64,
+    /// The revision of its document alone.
+    pub(crate) policies: u64,
     /// The revision of its tenant's entities, where it stores any.
     pub(crate) entities: Option<u64>,
     pub(crate) content: Arc<Content>,
@@ -73,7 +75,7 @@ impl CompiledStore {
     pub fn compile(document: &StoreDocument, revision: u64) -> Result<Self, PolicyFault> {
         let (_, content) = Contents::new(0).compile(document)?;
         let StoreDocument { id, tenant, .. } = document.clone();
-        Ok(Self { id, tenant, revision, entities: None, content })
+        Ok(Self { id, tenant, revision, policies: revision, entities: None, content })
     }
 
     /// Answers a question as Cedar does; whether to believe it is the kernel's matter.

@@ -38,6 +38,11 @@ impl Digest {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// In hexadecimal.
+    pub(crate) fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 impl fmt::Debug for Digest {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CompiledStore, StoreDocument, StoresError,
-    proof::{Proof, Prover, SolverSettings},
+    avp::Quotas,
+    proof::{Difference, Proof, Prover, SolverSettings},
 };
 
 /// What becomes of a change that can neither be proved nor refuted.
@@ -21,8 +22,37 @@ pub enum WhenUnproved {
     Accept,
 }
 
+/// Whether somebody else must have approved a change before it takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Review {
+    /// It takes effect at once.
+    #[default]
+    None,
+    /// It is proposed, and another operator approves it.
+    Required,
+}
+
+/// What a tier asks of a change.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms {
+    /// What becomes of what can't be proved.
+    pub unproved: WhenUnproved,
+    /// Whether it is reviewed.
+    pub review: Review,
+    /// How much a store may hold.
+    pub quotas: Quotas,
+}
+
+impl From<WhenUnproved> for Terms {
+    /// With the documented quotas, and without a review.
+    fn from(unproved: WhenUnproved) -> Self {
+        Self { unproved, ..Self::default() }
+    }
+}
+
 /// What is known of what was published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// Proved, by this solver.
@@ -36,6 +66,7 @@ pub enum Standing {
 pub struct Publishable {
     document: StoreDocument,
     standing: Standing,
+    review: Review,
 }
 
 impl Publishable {
@@ -47,6 +78,11 @@ impl Publishable {
     /// What is known of it.
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// Whether somebody else must have approved it.
+    pub fn review(&self) -> Review {
+        self.review
     }
 }
 
@@ -70,26 +106,43 @@ impl Gate {
         self.prover.solver()
     }
 
+    /// What two stores allow differently.
+    ///
+    /// # Errors
+    /// [`StoresError::Policy`] where one of them is not valid.
+    pub async fn difference(
+        &self,
+        before: &StoreDocument,
+        after: &StoreDocument,
+    ) -> Result<Difference, StoresError> {
+        Ok(self.prover.difference(before, after).await?)
+    }
+
     /// Looks at a store before it takes effect.
     ///
     /// # Errors
-    /// [`StoresError::Policy`] where it is not valid, [`StoresError::Refuted`] where it is not safe, and
-    /// [`StoresError::Unproved`] where that is not known and `when` says to refuse.
+    /// [`StoresError::Quota`] where it is larger than `terms` allow, [`StoresError::Policy`] where it is not valid,
+    /// [`StoresError::Refuted`] where it is not safe, and [`StoresError::Unproved`] where that is not known and `terms`
+    /// say to refuse.
     pub async fn check(
         &self,
         document: StoreDocument,
-        when: WhenUnproved,
+        terms: impl Into<Terms>,
     ) -> Result<Publishable, StoresError> {
+        let Terms { unproved, review, quotas } = terms.into();
+        quotas.check(&document).map_err(StoresError::Quota)?;
         CompiledStore::compile(&document, 0)?;
         let standing = match self.prover.prove(&document).await? {
             Proof::Proved => Standing::Proved(self.solver().unwrap_or_default().to_owned()),
             Proof::Refuted(found) => return Err(StoresError::Refuted(found)),
-            Proof::Unproved(why) if when == WhenUnproved::Refuse => return Err(StoresError::Unproved(why)),
+            Proof::Unproved(why) if unproved == WhenUnproved::Refuse => {
+                return Err(StoresError::Unproved(why));
+            }
             Proof::Unproved(why) => {
                 tracing::warn!(tenant = %document.tenant, %why, "published without a proof");
                 Standing::Unproved(why.to_string())
             }
         };
-        Ok(Publishable { document, standing })
+        Ok(Publishable { document, standing, review })
     }
 }

@@ -10,6 +10,7 @@
 
 mod claim;
 mod counterexample;
+mod difference;
 mod solver;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,11 @@ use quick_cache::sync::Cache;
 use ringfence_context::key::sha256;
 use tokio::sync::Semaphore;
 
-pub use self::{counterexample::Counterexample, solver::SolverSettings};
+pub use self::{
+    counterexample::Counterexample,
+    difference::{Difference, Finding, KindOfRequest, Likeness},
+    solver::SolverSettings,
+};
 use crate::{PolicyFault, StoreDocument, compile};
 
 /// Proofs remembered, by content. Tenants of a tier begin with the same content.
@@ -74,6 +79,7 @@ pub struct Prover {
     version: Result<String, String>,
     remembered: Cache<[u8; 32], Proof>,
     places: Arc<Semaphore>,
+    comparing: tokio::sync::Mutex<()>,
 }
 
 impl Prover {
@@ -85,6 +91,7 @@ impl Prover {
             version,
             remembered: Cache::new(REMEMBERED),
             places: Arc::new(Semaphore::new(AT_ONCE)),
+            comparing: <_>::default(),
         }
     }
 
@@ -107,30 +114,34 @@ impl Prover {
         }
         let (schema, _) = Schema::from_cedarschema_str(&document.schema).map_err(PolicyFault::schema)?;
         let policies = compile::own_policies(document)?;
-        if let Err(why) = &self.version {
-            return Ok(Proof::Unproved(Unproved::NoSolver(why.clone())));
-        }
-        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-            return Ok(Proof::Unproved(Unproved::Failed("it is shutting down".to_owned())));
+        let claims = |settings: SolverSettings| async move {
+            let claims = claim::decide(&settings, &schema, &policies);
+            tokio::time::timeout(settings.time, claims).await.unwrap_or(Proof::Unproved(Unproved::TooSlow))
         };
-        let settings = self.settings.clone();
-        // Translating takes the processor for long: on a thread of its own.
-        let runtime = tokio::runtime::Handle::current();
-        let proving = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            runtime.block_on(async {
-                let claims = claim::decide(&settings, &schema, &policies);
-                tokio::time::timeout(settings.time, claims)
-                    .await
-                    .unwrap_or(Proof::Unproved(Unproved::TooSlow))
-            })
-        });
-        let proof =
-            proving.await.unwrap_or_else(|error| Proof::Unproved(Unproved::Failed(error.to_string())));
+        let proof = self.apart(claims).await.unwrap_or_else(Proof::Unproved);
         if matches!(proof, Proof::Proved | Proof::Refuted(_)) {
             self.remembered.insert(content, proof.clone());
         }
         Ok(proof)
+    }
+
+    /// Works with the solver on a thread of its own, for translating takes the processor for long; a few at once.
+    async fn apart<T: Send + 'static, F: Future<Output = T>>(
+        &self,
+        work: impl FnOnce(SolverSettings) -> F + Send + 'static,
+    ) -> Result<T, Unproved> {
+        if let Err(why) = &self.version {
+            return Err(Unproved::NoSolver(why.clone()));
+        }
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+            return Err(Unproved::Failed("it is shutting down".to_owned()));
+        };
+        let (settings, runtime) = (self.settings.clone(), tokio::runtime::Handle::current());
+        let working = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            runtime.block_on(work(settings))
+        });
+        working.await.map_err(|error| Unproved::Failed(error.to_string()))
     }
 }
 

@@ -56,6 +56,11 @@ pub struct Question<'a> {
 }
 
 impl Question<'_> {
+    /// The id of whom it is about.
+    pub(crate) fn subject(&self) -> &str {
+        self.principal.map_or(self.context.subject().as_str(), |principal| principal.id.as_str())
+    }
+
     /// The question in Cedar's terms, of a tenant that stores no entities, about who asks: the request, and the principal with its roles and the resource as entities.
     ///
     /// Text, whole numbers and truth values become Cedar's as they are. What else there is, and what does not conform

@@ -29,6 +29,8 @@ pub(crate) struct Known {
     pub(crate) id: StoreId,
     pub(crate) owner: TenantId,
     pub(crate) revision: Revision,
+    /// The revision of its document alone.
+    pub(crate) policies: Revision,
     /// The revision of the tenant's entities, where it stores any.
     pub(crate) entities: Option<Revision>,
     pub(crate) digest: Digest,

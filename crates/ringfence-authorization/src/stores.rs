@@ -63,6 +63,18 @@ pub trait Decide: Send + Sync {
     /// As [`Decide::decide`].
     fn revision(&self, tenant: &TenantId) -> Result<Option<(Revision, bool)>, Refusal>;
 
+    /// What the tenant's store would answer if these were its policies, about whatever else the tenant has stored.
+    ///
+    /// # Errors
+    /// As [`Decide::decide`].
+    fn decide_by(&self, policies: &CompiledStore, question: &Question<'_>) -> Result<StoreAnswer, Refusal>;
+
+    /// The revision of the tenant's policies, whatever else of the tenant has changed since.
+    ///
+    /// # Errors
+    /// As [`Decide::decide`].
+    fn policies_revision(&self, tenant: &TenantId) -> Result<Revision, Refusal>;
+
     /// Reads the tenant's store into memory if it is not there, so that the next question need not wait for it.
     fn warm<'a>(&'a self, tenant: &'a TenantId) -> Warming<'a>;
 }
@@ -88,6 +100,14 @@ pub enum StoresError {
     /// Whether it is safe is not known.
     #[error("refused, because it is not proved to be safe: {0}")]
     Unproved(Unproved),
+    /// It is larger than the tenant's tier allows: what, and where that is set.
+    #[error("{0}")]
+    Quota(String),
+    /// Nobody but its author has looked at it.
+    #[error(
+        "changes of this tenant's policies are published when another operator has approved them: `ringfence policy propose`"
+    )]
+    Unreviewed,
     /// The state refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -116,7 +136,7 @@ impl Default for Memory {
 /// The stores of all tenants.
 pub struct Stores {
     pub(crate) records: Records,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     current: ArcSwap<Current>,
     refreshing: tokio::sync::Mutex<()>,
     pub(crate) residents: Residents,
@@ -218,23 +238,8 @@ impl Stores {
         found.map(|stored| (stored.value, stored.revision)).ok_or(StoresError::Missing)
     }
 
-    /// Replaces the tenant's store if it is still at `revision`. Enforced from the next question on.
-    ///
-    /// # Errors
-    /// A conflict where the store has changed since.
-    pub async fn document_put(
-        &self,
-        publishable: &Publishable,
-        revision: Revision,
-    ) -> Result<(), StoresError> {
-        self.document_put_with(publishable, revision, Vec::new()).await.map(drop)
-    }
-
-    /// As [`Stores::document_put`], with other records in the same commit; says at which revision it was made.
-    ///
-    /// # Errors
-    /// As [`Stores::document_put`].
-    pub async fn document_put_with(
+    /// Writes a store with its history: what `govern/publish.rs` has made of them, and nobody else.
+    pub(crate) async fn document_write(
         &self,
         publishable: &Publishable,
         revision: Revision,
@@ -304,8 +309,9 @@ impl Stores {
                 let found = tokio::task::spawn_blocking(move || content.within_reach(ROUNDS)).await;
                 found.map_err(|_| PolicyFault::panicked())?;
             }
-            let revision = revision.max(entities.unwrap_or(0));
-            Ok::<_, StoresError>((CompiledStore { id, tenant: owner, revision, entities, content }, digest))
+            let (policies, revision) = (revision, revision.max(entities.unwrap_or(0)));
+            let store = CompiledStore { id, tenant: owner, revision, policies, entities, content };
+            Ok::<_, StoresError>((store, digest))
         };
         match read.await {
             Ok((store, digest)) => {
@@ -313,6 +319,7 @@ impl Stores {
                     id: store.id.clone(),
                     owner: store.tenant.clone(),
                     revision: store.revision,
+                    policies: store.policies,
                     entities: store.entities,
                     digest,
                     names_resources: store.names_resources(),
@@ -407,7 +414,22 @@ impl Decide for Stores {
         if store.entities.is_none() && question.principal.is_none() {
             return store.answer(question);
         }
-        self.answer_with_entities(store, question)
+        self.answer_with_entities(store, None, question)
+    }
+
+    fn decide_by(&self, policies: &CompiledStore, question: &Question<'_>) -> Result<StoreAnswer, Refusal> {
+        let tenant = question.context.tenant();
+        self.confirmed()?;
+        let store = self.resident(tenant).unwrap_or_else(|| self.wait(tenant))?;
+        if store.entities.is_none() && question.principal.is_none() {
+            return policies.answer(question);
+        }
+        self.answer_with_entities(store, Some(policies), question)
+    }
+
+    fn policies_revision(&self, tenant: &TenantId) -> Result<Revision, Refusal> {
+        self.confirmed()?;
+        Ok(self.resident(tenant).unwrap_or_else(|| self.wait(tenant))?.policies)
     }
 
     fn revision(&self, tenant: &TenantId) -> Result<Option<(Revision, bool)>, Refusal> {
@@ -438,8 +460,8 @@ impl Stores {
             Resident::Store(known) => {
                 let content = self.contents.held(&known.digest)?;
                 let (id, tenant) = (known.id.clone(), known.owner.clone());
-                let (revision, entities) = (known.revision, known.entities);
-                Some(Ok(CompiledStore { id, tenant, revision, entities, content }))
+                let Known { revision, policies, entities, .. } = *known.as_ref();
+                Some(Ok(CompiledStore { id, tenant, revision, policies, entities, content }))
             }
             Resident::Nothing => Some(Err(nothing())),
         }

@@ -14,13 +14,17 @@ const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000);
 
 /// A context as the kernel makes it: a real token, really verified.
 pub(crate) fn context(tenant: &str, role: &str) -> TenantContext {
+    asker(tenant, "u-1", role)
+}
+
+pub(crate) fn asker(tenant: &str, subject: &str, role: &str) -> TenantContext {
     let tenant = TenantId::new(tenant).unwrap();
     let (key, _) = SigningKey::generate().unwrap();
     let jti = TokenId::new("t-1").unwrap();
     let exp = NOW.seconds() + 300;
     let claims = AccessClaims {
         iss: "https://gw/t/x".to_owned(),
-        sub: Subject::new("u-1").unwrap(),
+        sub: Subject::new(subject).unwrap(),
         aud: "https://gw".to_owned(),
         exp,
         iat: NOW.seconds(),

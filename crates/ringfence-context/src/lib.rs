@@ -32,10 +32,10 @@ pub use access::{
 };
 pub use database::{DatabaseContext, DatabaseToken, Seal};
 pub use id::{IdError, Reference, TenantId, TokenId};
-pub use operator::OperatorContext;
+pub use operator::{Duty, OperatorContext, OperatorRole};
 pub use permit::{Permit, StoreAnswer};
 pub use refusal::{Layer, Reason, Refusal};
 pub use secret::Secret;
 pub use time::{Clock, UnixTime};
 pub use token::RawToken;
-pub use verdict::{Part, Record, Verdict};
+pub use verdict::{Asked, Part, Record, Verdict};

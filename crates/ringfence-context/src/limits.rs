@@ -119,3 +119,27 @@ pub const PG_PASSWORD_BYTES: usize = 2 * TOKEN_BYTES + 64;
 
 /// Largest message a database client may send, in bytes.
 pub const PG_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Longest reason given for a change of policies, in bytes.
+pub const POLICY_REASON_BYTES: usize = 500;
+
+/// How many versions of a tenant's policies are kept with their full text; of older ones, who did what and why.
+pub const POLICY_TEXTS: u64 = 100;
+
+/// Most proposals of a tenant that nobody has decided yet.
+pub const POLICY_PROPOSALS: u64 = 50;
+
+/// Most versions, proposals or audit entries shown at once.
+pub const POLICY_PAGE: u32 = 500;
+
+/// Most rows of one truth table.
+pub const POLICY_TEST_ROWS: usize = 2_000;
+
+/// Most proposals evaluated beside the serving stores at once, on one node.
+pub const POLICY_SHADOWS: usize = 32;
+
+/// Most recorded decisions replayed for one comparison: the latest ones.
+pub const POLICY_REPLAYED: usize = 20_000;
+
+/// Most tokens of one operator.
+pub const OPERATOR_TOKENS: usize = 8;

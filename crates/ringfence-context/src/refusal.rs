@@ -123,6 +123,9 @@ reasons! {
     /// The tenant's policies do not permit it.
     Denied = "denied", 403, Client, "Your tenant's policies do not permit this.",
         "Ask your tenant's administrator for a role that may do it.";
+    /// The operator has no role that may do it.
+    RoleMissing = "role_missing", 403, Client, "Your operator's role does not include this.",
+        "Ask an administrator of the plane, or an operator whose role it is.";
     /// A policy could not be evaluated; an error is never a permit.
     PolicyError = "policy_error", 403, Client, "A policy of your tenant could not be evaluated.",
         "Ask your tenant's administrator to look at the policy named by the reference.";

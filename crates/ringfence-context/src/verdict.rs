@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::TenantContext,
-    id::{Reference, Subject, TenantId},
+    id::{Reference, Role, Subject, TenantId},
     refusal::{Layer, Reason, Refusal},
     time::UnixTime,
 };
@@ -25,6 +25,27 @@ pub enum Part {
     Api,
     /// The Postgres proxy.
     Guard,
+}
+
+/// What else of a question is on record, so that it can be asked of other policies later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Whether a machine asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub machine: bool,
+    /// The roles it had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
+    /// Whether something else went into the decision, which is not on record: values of the request or of the row.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+}
+
+impl Asked {
+    /// Of this proved asker.
+    pub fn by(context: &TenantContext, more: bool) -> Self {
+        Self { machine: context.is_machine(), roles: context.roles().to_vec(), more }
+    }
 }
 
 /// One part's verdict on one request.
@@ -56,6 +77,9 @@ pub struct Verdict {
     /// What about, `Type::"id"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
+    /// What else of the question is on record, where the tenant's policies were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// The policies that determined it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
@@ -77,6 +101,7 @@ impl Verdict {
             principal: None,
             action: None,
             resource: None,
+            asked: None,
             policies: Vec::new(),
             detail: Cow::Borrowed(""),
         }

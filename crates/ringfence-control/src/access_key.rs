@@ -4,14 +4,17 @@
 //! the key's id to its owner, and the key itself, sealed under its owner's record key, so that a tenant that is removed
 //! takes its keys along. The signature is symmetric, so the secret is kept, sealed; it is shown once.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use quick_cache::sync::Cache;
 use ringfence_context::{
-    Secret, TenantId, UnixTime,
+    OperatorRole, Secret, TenantId, UnixTime,
     id::Subject,
     key::{base64url, random},
 };
@@ -19,7 +22,7 @@ use ringfence_store::{Draft, Expect, Kind, Records, Revision, Scope, StoreError}
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::keys::operator_list;
+use crate::operator::Operators;
 
 const ACCESS_KEY: Kind = Kind::new("access_key");
 const ACCESS_KEY_OWNER: Kind = Kind::new("access_key_owner");
@@ -59,6 +62,8 @@ pub struct ShownKey {
 pub struct FoundKey {
     /// Whose it is.
     pub owner: KeyOwner,
+    /// An operator's roles; a tenant has none of them.
+    pub roles: BTreeSet<OperatorRole>,
     /// Its secret.
     pub secret: Secret<String>,
 }
@@ -208,13 +213,15 @@ impl AccessKeys {
         else {
             return Ok(None);
         };
+        let mut roles = BTreeSet::new();
         if let KeyOwner::Operator(operator) = &owner {
-            let operators = operator_list(&self.records).await?;
-            if !operators.iter().any(|known| known.operator == *operator) {
+            let operators = Operators::new(self.records.clone()).operator_records().await?;
+            let Some(known) = operators.into_iter().find(|known| known.operator == *operator) else {
                 return Ok(None);
-            }
+            };
+            roles = known.roles;
         }
-        Ok(Some(FoundKey { owner, secret: Secret::new(secret) }))
+        Ok(Some(FoundKey { owner, roles, secret: Secret::new(secret) }))
     }
 }
 

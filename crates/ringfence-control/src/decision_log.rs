@@ -5,6 +5,7 @@
 //! the log itself, so that a gap is known as one.
 
 use std::{
+    collections::VecDeque,
     fs::{File, OpenOptions},
     io::{BufRead, BufReader, BufWriter, Write},
     os::unix::fs::OpenOptionsExt,
@@ -17,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use ringfence_context::{Record, Reference, Verdict};
+use ringfence_context::{Layer, Reason, Record, Reference, TenantId, Verdict};
 
 /// Verdicts that may wait to be written.
 const WAITING: usize = 65_536;
@@ -87,6 +88,54 @@ impl DecisionLog {
         found.sort_by_key(|verdict| verdict.at);
         Ok(found)
     }
+}
+
+impl DecisionLog {
+    /// The latest decisions about a tenant that were made by its policies, at most `most`, the latest first. Reads files:
+    /// not for the request path.
+    ///
+    /// # Errors
+    /// Where the log can't be read.
+    pub fn decisions(&self, tenant: &TenantId, most: usize) -> std::io::Result<Vec<Verdict>> {
+        let (written, wait) = sync_channel(1);
+        if self.writer.send(written).is_ok() {
+            let _ = wait.recv_timeout(Duration::from_secs(5));
+        }
+        let mut latest: Vec<Verdict> = Vec::new();
+        for number in 0..=FILES {
+            let Ok(file) = File::open(path(&self.folder, number)) else { continue };
+            let room = most.saturating_sub(latest.len());
+            let mut found = VecDeque::new();
+            for line in BufReader::new(file).lines() {
+                let line = line?;
+                // A cheap look first: the line is read when it may be one.
+                if line.contains(tenant.as_str())
+                    && let Ok(verdict) = serde_json::from_str::<Verdict>(&line)
+                    && verdict.tenant.as_ref() == Some(tenant)
+                    && decided(&verdict)
+                {
+                    found.push_back(verdict);
+                    if found.len() > room {
+                        found.pop_front();
+                    }
+                }
+            }
+            latest.extend(found.into_iter().rev());
+            if latest.len() >= most {
+                break;
+            }
+        }
+        Ok(latest)
+    }
+}
+
+/// Whether the tenant's policies were asked, and gave a whole answer.
+fn decided(verdict: &Verdict) -> bool {
+    let by_policies = match verdict.refused {
+        None => verdict.passed.contains(&Layer::Authorization),
+        Some((layer, reason)) => layer == Layer::Authorization && reason == Reason::Denied,
+    };
+    by_policies && verdict.action.is_some() && verdict.resource.is_some()
 }
 
 impl Record for DecisionLog {
@@ -194,7 +243,7 @@ fn path(folder: &Path, number: u32) -> PathBuf {
 mod tests {
     use std::borrow::Cow;
 
-    use ringfence_context::{Layer, Part, UnixTime};
+    use ringfence_context::{Part, UnixTime};
 
     use super::*;
 

@@ -2,18 +2,12 @@
 
 use ringfence_context::{
     Secret,
-    id::Subject,
     key::{KeyError, MacKey, SigningKey},
-    operator::OperatorRecord,
 };
 use ringfence_store::{Draft, Expect, Kind, Records, Scope, StoreError};
 use serde::{Deserialize, Serialize};
 
 const PLANE_KEYS: Kind = Kind::new("plane_keys");
-const OPERATOR: Kind = Kind::new("operator");
-
-/// Most operators.
-const OPERATORS: u32 = 500;
 
 /// Keys of the plane.
 #[derive(Debug)]
@@ -89,27 +83,4 @@ impl PlaneKeys {
             binding: MacKey::from_bytes(&Secret::new(kept.binding)),
         })
     }
-}
-
-/// Records an operator; their token is known to nobody but them.
-///
-/// # Errors
-/// What the state refuses.
-pub async fn operator_put(records: &Records, record: &OperatorRecord) -> Result<(), StoreError> {
-    let draft = Draft::put(&Scope::Plane, OPERATOR, record.operator.as_str(), record)?;
-    records.commit(vec![draft]).await.map(drop)
-}
-
-/// Every operator.
-///
-/// # Errors
-/// What the state refuses.
-pub async fn operator_list(records: &Records) -> Result<Vec<OperatorRecord>, StoreError> {
-    let listed = records.list::<OperatorRecord>(&Scope::Plane, OPERATOR, None, OPERATORS).await?;
-    Ok(listed.into_iter().map(|(_, stored)| stored.value).collect())
-}
-
-/// The name of the operator made at the first start.
-pub fn first_operator() -> Option<Subject> {
-    Subject::new("operator").ok()
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ringfence_authorization::Decide;
+use ringfence_authorization::{Decide, canary::Staged, shadow::Shadowed};
 use ringfence_context::{AccessVerifier, VerifyAccess, txn::VerifyTxn};
 use ringfence_gateway::{HeaderStrip, Strip};
 use ringfence_guard::{Admission, Admit, Contexts, MintContexts};
@@ -41,7 +41,9 @@ impl Parts {
     pub fn serving(plane: &Plane) -> Self {
         let access: Arc<dyn VerifyAccess> = Arc::new(AccessVerifier);
         let txn: Arc<dyn VerifyTxn> = Arc::new(plane.txn_verifier());
-        let decide: Arc<dyn Decide> = Arc::clone(&plane.workflow.stores) as _;
+        let stores: Arc<dyn Decide> = Arc::clone(&plane.workflow.stores) as _;
+        let staged = Arc::new(Staged::new(stores, Arc::clone(&plane.canaries)));
+        let decide: Arc<dyn Decide> = Arc::new(Shadowed::new(staged, Arc::clone(&plane.shadows)));
         Self {
             hook: Arc::new(MembershipHook::new(plane.workflow.pools.clone())),
             gateway_access: Arc::clone(&access),

@@ -1,19 +1,21 @@
 //! The plane: opened from its settings, then served from its parts.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use ringfence_authorization::{
-    Gate, Stores,
+    Gate, Governance, Stores,
     avp::{Avp, AvpParts, Quotas},
+    canary::Canaries,
     page::PageKey,
+    shadow::Shadows,
 };
 use ringfence_context::{
-    AccessVerifier, Clock, Secret, key::Jwks, operator::OperatorRecord, txn::TxnVerifier,
+    AccessVerifier, Clock, OperatorRole, Secret, key::Jwks, operator::OperatorRecord, txn::TxnVerifier,
 };
 use ringfence_gateway::limit::RateLimits;
 use ringfence_guard::cluster::Durability;
@@ -27,7 +29,8 @@ use crate::{
     data::Data,
     decision_log::DecisionLog,
     fault::PlaneError,
-    keys::{PlaneKeys, first_operator, operator_list, operator_put},
+    keys::PlaneKeys,
+    operator::{Operators, first_operator},
     settings::Settings,
     tenant::Tenants,
     workflow::Workflow,
@@ -58,6 +61,10 @@ pub struct Plane {
     pub access_keys: AccessKeys,
     /// What page tokens are made with.
     pub page_key: Arc<PageKey>,
+    /// The proposals evaluated beside what serves, on this node.
+    pub shadows: Arc<Shadows>,
+    /// The proposals that decide for a share, on this node.
+    pub canaries: Arc<Canaries>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Its listeners, bound and waiting.
@@ -120,7 +127,7 @@ impl Plane {
         let stores = Stores::load(records.clone(), Arc::clone(&clock)).await?;
         tokio::spawn(Arc::clone(&stores).follow());
         let data = Data::open(&settings, dir, &keys.guard, durability).await?;
-        let gate = Gate::new((&settings.solver).into()).await;
+        let gate = Arc::new(Gate::new((&settings.solver).into()).await);
         match gate.solver() {
             Ok(solver) => tracing::info!(solver, "policies are proved before they are published"),
             Err(error) => {
@@ -135,11 +142,13 @@ impl Plane {
             pools: Pools::new(records.clone()),
             records,
             directory,
+            governance: Governance::new(Arc::clone(&stores), Arc::clone(&gate)),
             stores,
             data: Arc::new(data),
             limits: Arc::new(RateLimits::new(rates)),
             bundles: Arc::new(bundles),
-            gate: Arc::new(gate),
+            gate,
+            clock: Arc::clone(&clock),
         };
         workflow.take_up().await?;
         let quotas = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.avp)).collect();
@@ -156,6 +165,8 @@ impl Plane {
             avp_rates,
             access_keys,
             page_key,
+            shadows: Arc::default(),
+            canaries: Arc::new(Canaries::new(Arc::clone(&clock))),
             clock,
             listeners,
             addresses,
@@ -205,15 +216,17 @@ impl Plane {
     }
 
     async fn first_operator(&self) -> Result<(), PlaneError> {
-        if !operator_list(&self.workflow.records).await?.is_empty() {
+        let operators = Operators::new(self.workflow.records.clone());
+        if !operators.operator_list().await?.is_empty() {
             return Ok(());
         }
         let name = first_operator().ok_or(PlaneError::Inside("an operator's name"))?;
-        let (record, token) = OperatorRecord::issue(name).map_err(|_| PlaneError::Inside("no randomness"))?;
+        let (record, token) = OperatorRecord::issue(name, BTreeSet::from([OperatorRole::Admin]))
+            .map_err(|_| PlaneError::Inside("no randomness"))?;
         // The file first: an operator nobody can be is worse than a token nobody is.
         crate::private_file::write(&self.dir.join(OPERATOR_TOKEN), token.reveal())
             .map_err(|error| PlaneError::folder(&self.dir, error))?;
-        Ok(operator_put(&self.workflow.records, &record).await?)
+        Ok(operators.operator_first(record, self.clock.now()).await?)
     }
 }
 

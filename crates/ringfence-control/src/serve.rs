@@ -29,6 +29,7 @@ use crate::{
     fault::PlaneError,
     parts::Parts,
     plane::Plane,
+    sample::Sampled,
     settings::upstream_authority,
 };
 
@@ -188,10 +189,13 @@ fn api_router(plane: &Plane, parts: &Parts) -> Router {
         access_keys: plane.access_keys.clone(),
         page_key: Arc::clone(&plane.page_key),
         base_url: plane.api_url().into(),
+        shadows: Arc::clone(&plane.shadows),
+        canaries: Arc::clone(&plane.canaries),
         clock: Arc::clone(&plane.clock),
     })
 }
 
 fn record(plane: &Plane) -> Arc<dyn Record> {
-    Arc::new(plane.log.clone())
+    let tiers = plane.settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.decision_log)).collect();
+    Sampled::over(Arc::new(plane.log.clone()), tiers, Arc::clone(&plane.workflow.limits))
 }

@@ -8,12 +8,12 @@ use std::{
 };
 
 use http::uri::Authority;
-use ringfence_authorization::{PolicyBundle, SolverSettings, WhenUnproved, avp::Quotas};
+use ringfence_authorization::{PolicyBundle, Review, SolverSettings, Terms, WhenUnproved, avp::Quotas};
 use ringfence_context::{TenantId, id::StoreId};
 use ringfence_gateway::{RouteTable, limit::Rate};
 use serde::Deserialize;
 
-use crate::fault::PlaneError;
+use crate::{fault::PlaneError, sample::Sampling};
 
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
@@ -173,8 +173,8 @@ impl From<&Solver> for SolverSettings {
 pub struct TierPolicies {
     /// What they begin with.
     pub bundle: PolicyBundle,
-    /// What becomes of a change that can't be proved.
-    pub unproved: WhenUnproved,
+    /// What is asked of a change.
+    pub terms: Terms,
 }
 
 /// A tier.
@@ -192,7 +192,13 @@ pub struct TierSettings {
     /// What becomes of a change to policies that can neither be proved safe nor refuted: `"refuse"` or `"accept"`.
     #[serde(default)]
     pub unproved: WhenUnproved,
-    /// What each tenant may have at the policy service.
+    /// Whether a change takes effect at once, or is proposed and approved by another operator: `"none"` or `"required"`.
+    #[serde(default)]
+    pub review: Review,
+    /// Which share of its verdicts the decision log keeps.
+    #[serde(default)]
+    pub decision_log: Sampling,
+    /// What each tenant may have: at the policy service, and in the store its requests are decided by.
     #[serde(default)]
     pub avp: Quotas,
 }
@@ -209,6 +215,10 @@ impl Settings {
         settings.folder = path.parent().map(Path::to_owned).unwrap_or_default();
         if settings.tiers.is_empty() {
             let what = "there is no tier: add [tiers.standard]".to_owned();
+            return Err(SettingsError::Form { path: path.to_owned(), what });
+        }
+        if let Some((name, _)) = settings.tiers.iter().find(|(_, tier)| !tier.decision_log.is_valid()) {
+            let what = format!("decision_log in [tiers.{name}]: allow and deny are from 0.0 to 1.0");
             return Err(SettingsError::Form { path: path.to_owned(), what });
         }
         Ok(settings)
@@ -238,7 +248,8 @@ impl Settings {
                 let what = format!("with {} in [tiers.{name}]: {what}", tier.schema.display());
                 SettingsError::Form { path, what }
             })?;
-            Ok((name.clone(), TierPolicies { bundle, unproved: tier.unproved }))
+            let terms = Terms { unproved: tier.unproved, review: tier.review, quotas: tier.avp };
+            Ok((name.clone(), TierPolicies { bundle, terms }))
         };
         self.tiers.iter().map(bundle).collect()
     }

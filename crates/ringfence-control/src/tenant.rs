@@ -51,9 +51,6 @@ pub enum TenantError {
     /// No such tier.
     #[error("there is no tier \"{0}\" in ringfence.toml")]
     Tier(String),
-    /// No such policy.
-    #[error("there is no policy \"{0}\"")]
-    NoPolicy(String),
     /// Not an id.
     #[error(transparent)]
     Id(#[from] IdError),
@@ -66,6 +63,9 @@ pub enum TenantError {
     /// The policy store refused.
     #[error(transparent)]
     Policy(#[from] ringfence_authorization::StoresError),
+    /// A step of governing its policies was refused.
+    #[error(transparent)]
+    Govern(#[from] ringfence_authorization::govern::GovernError),
     /// The tier's policies are wrong.
     #[error(transparent)]
     Bundle(#[from] ringfence_authorization::PolicyFault),

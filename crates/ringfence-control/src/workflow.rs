@@ -6,12 +6,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ringfence_authorization::{
-    Gate, Standing, StoreDocument, Stores, StoresError,
+    Gate, Governance, StoreDocument, Stores, StoresError, Terms,
     avp::owner_rows,
+    govern::{Change, GovernError, Published, first},
     stores::{store_create, store_delete},
 };
 use ringfence_context::{
-    TenantId,
+    Clock, TenantId,
     id::{ClientId, StoreId},
 };
 use ringfence_gateway::limit::RateLimits;
@@ -51,6 +52,10 @@ pub struct Workflow {
     pub bundles: Arc<BTreeMap<String, TierPolicies>>,
     /// What stands in front of every change to a policy store.
     pub gate: Arc<Gate>,
+    /// How their changes are governed.
+    pub governance: Governance,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Workflow {
@@ -101,21 +106,27 @@ impl Workflow {
         self.bundles.get(tier).ok_or_else(|| TenantError::Tier(tier.to_owned()))
     }
 
-    /// Changes a tenant's policy store; enforced from the next question on. Says what is known of the result.
+    /// Changes a tenant's policy store; enforced from the next question on. Says what is known of the result, and as which version.
     ///
     /// # Errors
     /// What is wrong with the result: then nothing changes.
     pub async fn policies_change(
         &self,
         id: &TenantId,
-        change: impl FnOnce(&mut StoreDocument) -> Result<(), TenantError>,
-    ) -> Result<Standing, TenantError> {
+        edit: impl FnOnce(&mut StoreDocument) -> Result<(), GovernError>,
+        change: Change,
+    ) -> Result<Published, TenantError> {
+        let terms = self.terms(id).await?;
+        Ok(self.governance.change(id, edit, terms, change).await?)
+    }
+
+    /// What the tenant's tier asks of a change to its policies.
+    ///
+    /// # Errors
+    /// [`TenantError::Missing`], [`TenantError::Tier`].
+    pub async fn terms(&self, id: &TenantId) -> Result<Terms, TenantError> {
         let tenant = self.tenants.tenant_get(id).await?.value;
-        let (mut document, revision) = self.stores.document(id).await?;
-        change(&mut document)?;
-        let publishable = self.gate.check(document, self.tier(&tenant.tier)?.unproved).await?;
-        self.stores.document_put(&publishable, revision).await?;
-        Ok(publishable.standing().clone())
+        Ok(self.tier(&tenant.tier)?.terms)
     }
 
     async fn store_seed(&self, tenant: &TenantId, policies: &TierPolicies) -> Result<(), TenantError> {
@@ -125,8 +136,10 @@ impl Workflow {
             Err(error) => return Err(error.into()),
         }
         let document = policies.bundle.seed(StoreId::new(&format!("ps-{tenant}"))?, tenant.clone())?;
-        let publishable = self.gate.check(document, policies.unproved).await?;
-        self.records.commit(store_create(&publishable)?).await?;
+        let publishable = self.gate.check(document, policies.terms).await?;
+        let mut drafts = store_create(&publishable)?;
+        drafts.extend(first(&publishable, Change::onboarding(), self.clock.now())?);
+        self.records.commit(drafts).await?;
         Ok(())
     }
 

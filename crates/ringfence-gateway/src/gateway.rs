@@ -8,8 +8,8 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use ringfence_authorization::{Decide, Facts, Question, Resource};
 use ringfence_context::{
-    Clock, Issuers, Layer, Part, Permit, Reason, Record, Reference, Refusal, TenantId, UnixTime, Verdict,
-    VerifyAccess, limits,
+    Asked, Clock, Issuers, Layer, Part, Permit, Reason, Record, Reference, Refusal, TenantId, UnixTime,
+    Verdict, VerifyAccess, limits,
 };
 
 use crate::{
@@ -59,15 +59,16 @@ struct Refused {
     refusal: Refusal,
     passed: &'static [Layer],
     admitted: Option<Arc<Admitted>>,
-    asked: Option<Box<Asked>>,
+    attempt: Option<Box<Attempt>>,
     retry_after: Option<u64>,
 }
 
 /// What was asked of the policy store.
-struct Asked {
+struct Attempt {
     action: Arc<str>,
     resource: String,
     policies: Vec<String>,
+    asked: Asked,
 }
 
 impl Gateway {
@@ -119,6 +120,7 @@ impl Gateway {
         let body =
             self.body(&head.headers, body, facts::need_body(&found.route.facts)).await.map_err(known)?;
         let facts = facts::collect(&found.route.facts, head.uri.query(), body.read()).map_err(known)?;
+        let asked = Asked::by(&admitted.context, !facts.is_empty());
         let held = self.held(admitted.context.tenant()).await.map_err(known)?;
         let granted = self.permit(&admitted, &found, facts, held)?;
 
@@ -130,6 +132,7 @@ impl Gateway {
         let verdict = Verdict {
             action: Some(granted.permit.action().to_owned().into()),
             resource: Some(named(&found, admitted.context.tenant())),
+            asked: Some(asked),
             policies: granted.policies.clone(),
             ..Verdict::passed(reference.clone(), now, Part::Gateway, PASSED).of(&admitted.context)
         };
@@ -181,10 +184,11 @@ impl Gateway {
         };
         let answer = self.parts.decide.decide(&question).map_err(known)?;
         let permit = Permit::decide(context, &found.route.action, &answer).map_err(|refusal| Refused {
-            asked: Some(Box::new(Asked {
+            attempt: Some(Box::new(Attempt {
                 action: Arc::clone(&found.route.action),
                 resource: named(found, context.tenant()),
                 policies: answer.determining.iter().chain(&answer.errors).cloned().collect(),
+                asked: Asked::by(context, !facts.is_empty()),
             })),
             ..known(refusal)
         })?;
@@ -219,7 +223,7 @@ impl Gateway {
     }
 
     fn answer_refused(&self, refused: Refused, now: UnixTime, reference: Reference) -> Response<Body> {
-        let Refused { refusal, passed, admitted, asked, retry_after } = refused;
+        let Refused { refusal, passed, admitted, attempt, retry_after } = refused;
         let mut response = refuse(&refusal, &reference);
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -228,8 +232,9 @@ impl Gateway {
         if let Some(admitted) = admitted {
             verdict = verdict.of(&admitted.context);
         }
-        if let Some(asked) = asked {
-            let Asked { action, resource, policies } = *asked;
+        if let Some(attempt) = attempt {
+            let Attempt { action, resource, policies, asked } = *attempt;
+            verdict.asked = Some(asked);
             verdict.action = Some(action.as_ref().to_owned().into());
             verdict.resource = Some(resource);
             verdict.policies = policies;
@@ -270,7 +275,7 @@ fn named(found: &RouteMatch<'_>, tenant: &TenantId) -> String {
 
 impl Refused {
     fn first(refusal: Refusal) -> Self {
-        Self { refusal, passed: &[], admitted: None, asked: None, retry_after: None }
+        Self { refusal, passed: &[], admitted: None, attempt: None, retry_after: None }
     }
 
     fn after(passed: &'static [Layer], refusal: Refusal, admitted: &Arc<Admitted>) -> Self {

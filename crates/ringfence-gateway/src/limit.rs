@@ -45,6 +45,11 @@ impl RateLimits {
         self.tier_of.write().unwrap_or_else(PoisonError::into_inner).insert(tenant, tier.to_owned());
     }
 
+    /// The tier a tenant was put into.
+    pub fn tier(&self, tenant: &TenantId) -> Option<String> {
+        self.tier_of.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
+    }
+
     /// Counts one request of a tenant.
     ///
     /// # Errors

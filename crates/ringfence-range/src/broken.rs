@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use ringfence_authorization::{Decide, Question, Warming};
+use ringfence_authorization::{CompiledStore, Decide, Question, Warming};
 use ringfence_context::{
     DatabaseContext, DatabaseToken, Permit, Refusal, StoreAnswer, TenantId, UnixTime, VerifyAccess,
     broken::{AnyTxn, BrokenAccess},
@@ -106,6 +106,14 @@ impl Decide for AlwaysAllows {
 
     fn revision(&self, _: &TenantId) -> Result<Option<(u64, bool)>, Refusal> {
         Ok(Some((0, true)))
+    }
+
+    fn decide_by(&self, _: &CompiledStore, question: &Question<'_>) -> Result<StoreAnswer, Refusal> {
+        self.decide(question)
+    }
+
+    fn policies_revision(&self, _: &TenantId) -> Result<u64, Refusal> {
+        Ok(0)
     }
 
     fn warm<'a>(&'a self, _: &'a TenantId) -> Warming<'a> {

@@ -10,9 +10,10 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use miette::{Context, IntoDiagnostic, Result, bail, miette};
-use ringfence_control::Plane;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::command::Common;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
@@ -125,19 +126,31 @@ impl Caller {
         }
     }
 
-    /// Calls the API of the plane of `dir` as its operator.
+    /// Calls the API of the plane of a state folder, as its first operator or as the one whose token is named.
     pub(crate) async fn api(
         &self,
-        dir: &Path,
+        common: &Common,
         method: Method,
         path: &str,
         body: Option<Value>,
     ) -> Result<Value> {
-        let running = Running::load(dir)?;
-        let token = Plane::operator_token(dir).into_diagnostic()?;
-        let mut headers = bearer(token.reveal())?;
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.api_text(common, method, path, "application/json", body).await
+    }
+
+    /// The same, with a body of another type.
+    pub(crate) async fn api_text(
+        &self,
+        common: &Common,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: String,
+    ) -> Result<Value> {
+        let running = Running::load(&common.dir)?;
+        let token = common.operator_token()?;
+        let mut headers = bearer(token.reveal())?;
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         self.send(&running.api, method, path, headers, body).await?.json()
     }
 }

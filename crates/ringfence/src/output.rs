@@ -42,8 +42,37 @@ pub(crate) fn card(value: &Value) -> String {
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => printable(text),
         Some(Value::Array(items)) => items.iter().map(|item| cell(Some(item))).collect::<Vec<_>>().join(", "),
         Some(other) => other.to_string(),
+    }
+}
+
+/// A text as one line that says nothing to a terminal: control characters, and what turns text around, as escapes.
+pub(crate) fn printable(text: &str) -> String {
+    let speaks = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    };
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if speaks(letter) { line.extend(letter.escape_unicode()) } else { line.push(letter) }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_cell_stays_in_its_line_and_commands_no_terminal() {
+        let rows = json!([{ "name": "a\nb\u{1b}[2K\r\u{202e}c", "reason": "plain, with ü" }]);
+        let text = table(&rows, &["name", "reason"]);
+        assert_eq!(text.lines().count(), 2, "{text:?}");
+        assert!(text.contains("a\\u{a}b\\u{1b}[2K\\u{d}\\u{202e}c  plain, with ü"), "{text:?}");
+        assert!(card(&rows[0]).contains("\\u{a}"));
     }
 }

@@ -10,6 +10,8 @@ use ringfence_context::{
 };
 use ringfence_store::Scope;
 
+use crate::govern::Author;
+
 /// Whose something is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Account {
@@ -34,6 +36,15 @@ impl Caller {
         match self {
             Self::Operator(_) => Account::Plane,
             Self::Tenant(tenant) => Account::Tenant(tenant.clone()),
+        }
+    }
+}
+
+impl From<&Caller> for Author {
+    fn from(caller: &Caller) -> Self {
+        match caller {
+            Caller::Operator(name) => Self::Operator(name.clone()),
+            Caller::Tenant(tenant) => Self::Tenant(tenant.clone()),
         }
     }
 }

@@ -230,6 +230,13 @@ impl From<StoresError> for AvpError {
             StoresError::Policy(_) | StoresError::Refuted(_) | StoresError::Unproved(_) => {
                 Self::invalid("definition", error.to_string())
             }
+            StoresError::Quota(message) => Self::ServiceQuotaExceeded {
+                message,
+                id: None,
+                kind: ResourceType::PolicyStore,
+                code: "serving-store",
+            },
+            StoresError::Unreviewed => Self::AccessDenied(error.to_string()),
             StoresError::Store(error) => error.into(),
             StoresError::Missing => Self::internal("the tenant has no serving store"),
         }

@@ -100,7 +100,7 @@ impl Avp {
         let mut edit = Edit::of(content, call.now);
         edit.source_put(&id, source)?;
         edit.also(once.drafts(&answered)?);
-        self.commit(edit, call.now).await?;
+        self.commit(edit, call).await?;
         Ok(answered)
     }
 
@@ -160,7 +160,7 @@ impl Avp {
         let answered = SourceAnswer::new(&content.head.id, &new.identity_source_id, &source);
         let mut edit = Edit::of(content, call.now);
         edit.source_put(&new.identity_source_id, source)?;
-        self.commit(edit, call.now).await?;
+        self.commit(edit, call).await?;
         Ok(answered)
     }
 
@@ -175,7 +175,7 @@ impl Avp {
         found(&deciding.content, &gone.identity_source_id)?;
         let mut edit = Edit::of(&deciding.content, call.now);
         edit.source_delete(&gone.identity_source_id);
-        self.commit(edit, call.now).await?;
+        self.commit(edit, call).await?;
         Ok(json!({}))
     }
 }

@@ -43,7 +43,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
-use crate::{Gate, WhenUnproved, avp::open::Known, page::PageKey, stores::Stores};
+use crate::{Gate, avp::open::Known, gate::Terms, page::PageKey, stores::Stores};
 
 pub use account::{Account, Caller};
 pub use error::{AvpError, Fault, Outcome, ResourceType};
@@ -60,8 +60,8 @@ pub trait Tiers: Send + Sync {
     /// What a tenant may have, by its tier.
     fn quotas<'a>(&'a self, tenant: &'a TenantId) -> Later<'a, Quotas>;
 
-    /// What becomes of a change to a tenant's serving store that can't be proved, by its tier.
-    fn unproved<'a>(&'a self, tenant: &'a TenantId) -> Later<'a, WhenUnproved>;
+    /// What is asked of a change to a tenant's serving store, by its tier.
+    fn terms<'a>(&'a self, tenant: &'a TenantId) -> Later<'a, Terms>;
 }
 
 /// How many stores are kept in memory.

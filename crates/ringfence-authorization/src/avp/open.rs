@@ -24,6 +24,7 @@ use crate::{
         record::{Head, Mode, Protection, STORE},
         time::Moment,
     },
+    govern::{Author, Change, ChangeReason},
     stores::{STORE_OWNER, StoresError},
 };
 
@@ -193,14 +194,18 @@ impl Avp {
     /// Makes a change: all of it, if the store is still as it was when the change was begun.
     ///
     /// # Errors
-    /// [`AvpError::Conflict`]; where the serving store changes, what does not fit its schema or is not proved safe.
-    pub(crate) async fn commit(&self, edit: Edit, now: UnixTime) -> Outcome<Arc<Deciding>> {
+    /// [`AvpError::Conflict`]; where the serving store changes, what does not fit its schema or is not proved safe, and
+    /// [`AvpError::AccessDenied`] where the tenant's tier demands a review, for which this API has no operations.
+    pub(crate) async fn commit(&self, edit: Edit, call: &Call<'_>) -> Outcome<Arc<Deciding>> {
         let EditParts { mut next, drafts, document } = edit.parts()?;
         let revision = match document {
             Some((document, before)) => {
-                let when = self.tiers.unproved(&document.tenant).await;
-                let publishable = self.gate.check(document, when).await?;
-                let revision = self.stores.document_put_with(&publishable, before, drafts).await?;
+                let terms = self.tiers.terms(&document.tenant).await;
+                let publishable = self.gate.check(document, terms).await?;
+                let reason = ChangeReason::of_plane(format!("{} at the policy service", call.operation));
+                let change = Change::now(Author::from(call.caller), reason);
+                let published = self.stores.document_put_with(&publishable, before, change, drafts).await?;
+                let revision = published.revision;
                 if let Some(serving) = &mut next.serving {
                     serving.revision = revision;
                 }
@@ -209,7 +214,7 @@ impl Avp {
             None => self.records.commit(drafts).await?,
         };
         next.revision = revision;
-        Ok(self.know(next, revision, now))
+        Ok(self.know(next, revision, call.now))
     }
 
     /// Forgets a store that was deleted.

@@ -99,7 +99,7 @@ impl Avp {
         let mut edit = Edit::of(content, call.now);
         edit.policy_put(&id, policy)?;
         edit.also(once.drafts(&answered)?);
-        self.commit(edit, call.now).await?;
+        self.commit(edit, call).await?;
         Ok(answered)
     }
 
@@ -132,7 +132,7 @@ impl Avp {
         let answered = PolicyAnswer::new(content, id, &policy, scope);
         let mut edit = Edit::of(content, call.now);
         edit.policy_put(id, policy)?;
-        self.commit(edit, call.now).await?;
+        self.commit(edit, call).await?;
         Ok(answered)
     }
 
@@ -143,7 +143,7 @@ impl Avp {
         let Some((id, _)) = deciding.content.policy(&gone.policy_id) else { return Ok(json!({})) };
         let mut edit = Edit::of(&deciding.content, call.now);
         edit.policy_delete(id);
-        self.commit(edit, call.now).await?;
+        self.commit(edit, call).await?;
         Ok(json!({}))
     }
 

@@ -82,7 +82,7 @@ impl Avp {
                 return Err(AvpError::invalid("definition.cedarJson", message));
             }
             edit.schema_delete();
-            self.commit(edit, call.now).await?;
+            self.commit(edit, call).await?;
             return Ok(answer(&content.head.id, Vec::new(), &schema));
         }
         // No member twice, whatever Cedar would make of it.
@@ -97,7 +97,7 @@ impl Avp {
         let cedar = fragment.to_cedarschema().map_err(|error| fit::cedar("definition.cedarJson", &error))?;
         let namespaces = namespaces(&fragment);
         edit.schema_put(schema.clone(), cedar)?;
-        self.commit(edit, call.now).await?;
+        self.commit(edit, call).await?;
         Ok(answer(&content.head.id, namespaces, &schema))
     }
 

@@ -223,7 +223,7 @@ impl Avp {
         if let Some(description) = new.description {
             head.description = Some(description).filter(|text| !text.is_empty());
         }
-        let changed = self.commit(edit, call.now).await?;
+        let changed = self.commit(edit, call).await?;
         Ok(answer(&changed.content.account, &changed.content.head))
     }
 

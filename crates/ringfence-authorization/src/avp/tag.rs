@@ -53,7 +53,7 @@ impl Avp {
             let message = format!("A policy store has at most {most} tags; remove some with UntagResource.");
             return Err(AvpError::TooManyTags { message, arn: new.resource_arn });
         }
-        self.commit(edit, call.now).await?;
+        self.commit(edit, call).await?;
         Ok(json!({}))
     }
 
@@ -63,7 +63,7 @@ impl Avp {
         let found = self.tagged(call, &gone.resource_arn).await?;
         let mut edit = Edit::of(&found.content, call.now);
         edit.head().tags.retain(|name, _| !gone.tag_keys.contains(name));
-        self.commit(edit, call.now).await?;
+        self.commit(edit, call).await?;
         Ok(json!({}))
     }
 

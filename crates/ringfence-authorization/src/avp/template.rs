@@ -119,7 +119,7 @@ impl Avp {
         fits(&edit.next, &id)?;
         let answered = super::answer(answer(content, &id, &template))?;
         edit.also(once.drafts(&answered)?);
-        self.commit(edit, call.now).await?;
+        self.commit(edit, call).await?;
         Ok(answered)
     }
 
@@ -175,7 +175,7 @@ impl Avp {
         let mut edit = Edit::of(content, call.now);
         edit.template_put(id, template)?;
         fits(&edit.next, id)?;
-        self.commit(edit, call.now).await?;
+        self.commit(edit, call).await?;
         Ok(answered)
     }
 
@@ -186,7 +186,7 @@ impl Avp {
         let (id, _) = found(&deciding.content, &gone.policy_template_id)?;
         let mut edit = Edit::of(&deciding.content, call.now);
         edit.template_delete(id);
-        self.commit(edit, call.now).await?;
+        self.commit(edit, call).await?;
         Ok(json!({}))
     }
 }

@@ -32,8 +32,8 @@ impl Tiers for Documented {
         Box::pin(async { Quotas { policies_per_store: 30, policy_stores: 10, ..Quotas::default() } })
     }
 
-    fn unproved<'a>(&'a self, _: &'a TenantId) -> Later<'a, WhenUnproved> {
-        Box::pin(async { WhenUnproved::Refuse })
+    fn terms<'a>(&'a self, _: &'a TenantId) -> Later<'a, crate::Terms> {
+        Box::pin(async { WhenUnproved::Refuse.into() })
     }
 }
 
@@ -319,7 +319,11 @@ async fn cv16_the_serving_store_is_edited_for_the_very_next_question() {
     let (mut document, revision) = bench.stores.document(&acme).await.unwrap();
     document.policies.insert("elsewhere".to_owned(), freeze.to_owned());
     let publishable = bench.avp.gate.check(document, WhenUnproved::Refuse).await.unwrap();
-    bench.stores.document_put(&publishable, revision).await.unwrap();
+    let change = crate::govern::Change::now(
+        crate::govern::Author::Plane,
+        crate::govern::ChangeReason::new("a test").unwrap(),
+    );
+    bench.stores.document_put(&publishable, revision, change).await.unwrap();
     let shown = bench.ok("GetPolicy", json!({ "policyStoreId": "ps-acme", "policyId": "elsewhere" })).await;
     assert_eq!(shown["definition"]["static"]["statement"], freeze);
     for (operation, input) in [

@@ -17,15 +17,18 @@ use crate::{
 const ATTEMPTS: usize = 8;
 
 impl Stores {
-    /// Answers from the tenant's store and entities.
+    /// Answers from the tenant's store and entities, by other policies than the store's where some are given.
     pub(crate) fn answer_with_entities(
         &self,
         mut store: CompiledStore,
+        by: Option<&CompiledStore>,
         question: &Question<'_>,
     ) -> Result<StoreAnswer, Refusal> {
         let terms = question.terms();
         for _ in 0..ATTEMPTS {
-            match self.answer_once(&store, terms) {
+            let entities = store.entities;
+            let deciding = by.map_or_else(|| store.clone(), |by| CompiledStore { entities, ..by.clone() });
+            match self.answer_once(&deciding, terms) {
                 Err(LoadFault::Moved) => {
                     self.residents.forget(terms.tenant);
                     store = self.wait(terms.tenant)?;

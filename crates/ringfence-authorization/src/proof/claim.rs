@@ -73,7 +73,7 @@ async fn erring(
 }
 
 /// The policies that are evaluated, each by itself: a link is its template with the slots filled in.
-fn filled_in(policies: &PolicySet) -> Result<PolicySet, Box<dyn std::error::Error>> {
+pub(super) fn filled_in(policies: &PolicySet) -> Result<PolicySet, Box<dyn std::error::Error>> {
     let mut set = PolicySet::new();
     for policy in policies.policies() {
         set.add(match policy.template_id() {
@@ -90,7 +90,7 @@ fn one_tenant() -> Result<PolicySet, Unproved> {
     PolicySet::from_policies([policy]).map_err(|error| failed(error.to_string()))
 }
 
-fn unproved(error: Error) -> Unproved {
+pub(super) fn unproved(error: Error) -> Unproved {
     match error {
         Error::SolverUnknown => Unproved::Unknown,
         // The solver's own limit of time ends the process.

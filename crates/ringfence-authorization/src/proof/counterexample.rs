@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use cedar_policy::{Authorizer, Decision, Entities, EntityUid, PolicySet, Request};
+use cedar_policy::{Authorizer, Decision, Entities, EntityUid, PolicySet, Request, Response};
 use cedar_policy_symcc::Env;
+use serde::Serialize;
 
 /// A request that must not be as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Counterexample {
     wrong: Wrong,
     principal: String,
@@ -17,12 +18,20 @@ pub struct Counterexample {
 }
 
 /// What is wrong about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 enum Wrong {
     /// Policies, by name, that allow it across tenants.
     Crosses(Vec<String>),
     /// A policy that errors, and how.
     Errs(String, String),
+    /// Policies of one store that allow it, and those of another that forbid it; none, where nothing there permits it.
+    Differs {
+        /// What allows it.
+        allowed: Vec<String>,
+        /// What forbids it.
+        denied: Vec<String>,
+    },
 }
 
 impl Counterexample {
@@ -43,6 +52,21 @@ impl Counterexample {
         let response = Authorizer::new().is_authorized(&env.request, policies, &env.entities);
         let error = response.diagnostics().errors().next()?;
         Some(Self::of(env, Wrong::Errs(name.to_owned(), error.to_string())))
+    }
+
+    /// Replays a request that one store is said to allow and another is said not to.
+    pub(super) fn differing(env: &Env, allowing: &PolicySet, denying: &PolicySet) -> Option<Self> {
+        let decide = |policies| Authorizer::new().is_authorized(&env.request, policies, &env.entities);
+        let (allowed, denied) = (decide(allowing), decide(denying));
+        if (allowed.decision(), denied.decision()) != (Decision::Allow, Decision::Deny) {
+            return None;
+        }
+        let by = |response: &Response| {
+            let mut names: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+            names.sort();
+            names
+        };
+        Some(Self::of(env, Wrong::Differs { allowed: by(&allowed), denied: by(&denied) }))
     }
 
     fn of(env: &Env, wrong: Wrong) -> Self {
@@ -69,6 +93,13 @@ impl fmt::Display for Counterexample {
             Wrong::Errs(policy, error) => {
                 writeln!(f, "policy \"{policy}\" can't be evaluated on some request")?;
                 writeln!(f, "  error      {error}")?;
+            }
+            Wrong::Differs { allowed, denied } => {
+                let denied =
+                    if denied.is_empty() { "nothing permits it".to_owned() } else { denied.join(", ") };
+                writeln!(f, "a request is decided differently")?;
+                writeln!(f, "  allowed by {}", allowed.join(", "))?;
+                writeln!(f, "  denied by  {denied}")?;
             }
         }
         writeln!(f, "  principal  {}", self.principal)?;

@@ -188,3 +188,119 @@ async fn what_was_proved_is_remembered_by_content() {
     invalid.policies.insert("bad".to_owned(), "permit (".to_owned());
     assert!(prover.prove(&invalid).await.is_err());
 }
+
+/// Each kind of request that differs, as `principal action resource` with what is gained and lost.
+async fn difference(
+    before: &StoreDocument,
+    after: &StoreDocument,
+) -> (Likeness, Vec<(String, String, String)>) {
+    let found = prover().await.difference(before, after).await.unwrap();
+    let told = |finding: &Finding| match finding {
+        Finding::Nothing => String::new(),
+        Finding::Example(example) => example.to_string(),
+        Finding::Unknown(why) => format!("unknown: {why}"),
+    };
+    let kinds = found.differing.iter();
+    (found.verdict, kinds.map(|kind| (kind.action.clone(), told(&kind.gains), told(&kind.loses))).collect())
+}
+
+const OWN: &str = "permit (principal, action, resource) when { principal.tenant == resource.tenant };";
+
+#[tokio::test]
+async fn what_says_the_same_in_other_words_is_proved_equivalent() {
+    let before = store(SCHEMA, &[("own", OWN)]);
+    for (name, policies) in [
+        ("the same", &[("own", OWN)][..]),
+        ("renamed", &[("other", OWN)]),
+        (
+            "split",
+            &[
+                (
+                    "view",
+                    "permit (principal, action == Action::\"View\", resource) when { resource.tenant == principal.tenant };",
+                ),
+                (
+                    "edit",
+                    "permit (principal, action == Action::\"Edit\", resource) when { resource.tenant == principal.tenant };",
+                ),
+            ],
+        ),
+        ("nothing more", &[("own", OWN), ("none", "permit (principal, action, resource) when { 1 == 2 };")]),
+    ] {
+        let found = difference(&before, &store(SCHEMA, policies)).await;
+        assert_eq!(found, (Likeness::Equivalent, Vec::new()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_gained_and_lost_is_shown_by_requests_that_cedar_decides_so() {
+    let before = store(SCHEMA, &[("own", OWN)]);
+    let long = "forbid (principal, action == Action::\"Edit\", resource) when { resource.pages > 100 };";
+    let after = store(SCHEMA, &[("own", OWN), ("long", long)]);
+    let (verdict, kinds) = difference(&before, &after).await;
+    assert_eq!((verdict, kinds.len()), (Likeness::Different, 1));
+    let (action, gained, lost) = &kinds[0];
+    assert_eq!((action.as_str(), gained.as_str()), ("Action::\"Edit\"", ""));
+    for part in ["allowed by own", "denied by  long", "User::", "Doc::", "\"pages\":"] {
+        assert!(lost.contains(part), "{part}: {lost}");
+    }
+    // The other way round it is a gain.
+    let (_, kinds) = difference(&after, &before).await;
+    assert!(kinds[0].1.contains("denied by  long") && kinds[0].2.is_empty(), "{kinds:?}");
+    // Both at once.
+    let viewers = "permit (principal in Role::\"viewer\", action == Action::\"View\", resource) when { principal.tenant == resource.tenant };";
+    let admins = "permit (principal in Role::\"admin\", action == Action::\"View\", resource) when { principal.tenant == resource.tenant };";
+    let (verdict, kinds) =
+        difference(&store(SCHEMA, &[("v", viewers)]), &store(SCHEMA, &[("a", admins)])).await;
+    assert_eq!((verdict, kinds.len()), (Likeness::Different, 1));
+    assert!(
+        kinds[0].1.contains("nothing permits it") && kinds[0].2.contains("nothing permits it"),
+        "{kinds:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_proved_is_not_called_equivalent() {
+    let before = store(SCHEMA, &[("own", OWN)]);
+    // Another schema, though nothing differs by the second's.
+    let schema = SCHEMA.replace("action View, Edit", "action View, Edit, Print");
+    let (verdict, kinds) = difference(&before, &store(&schema, &[("own", OWN)])).await;
+    assert_eq!((verdict, kinds.len()), (Likeness::Unknown, 0));
+    // Policies that are not of the second's schema.
+    let schema = SCHEMA.replace("pages: Long", "leaves: Long");
+    let paged = store(
+        SCHEMA,
+        &[("own", OWN), ("long", "forbid (principal, action, resource) when { resource.pages > 9 };")],
+    );
+    let (verdict, kinds) = difference(&paged, &store(&schema, &[("own", OWN)])).await;
+    assert!(verdict == Likeness::Unknown && kinds.iter().all(|kind| kind.1.contains("unknown")), "{kinds:?}");
+    // No solver, and one that never answers, of what is not seen without one.
+    let bounded = "permit (principal, action, resource)
+        when { principal.tenant == resource.tenant && resource.pages < 1000 && resource.pages > 0 && resource.pages + 1 > principal.limit };";
+    let other = store(SCHEMA, &[("own", OWN), ("bounded", bounded)]);
+    assert_eq!(difference(&before, &other).await.0, Likeness::Equivalent);
+    // One that errs where the other does not is refused there, and so not equivalent though Cedar allows the same.
+    let errs = bounded.replace("resource.pages < 1000 && resource.pages > 0 && ", "");
+    let errs = store(SCHEMA, &[("own", OWN), ("bounded", &errs)]);
+    let (verdict, kinds) = difference(&before, &errs).await;
+    assert_eq!((verdict, kinds.len()), (Likeness::Unknown, 0));
+    // Nor where only the guardrail makes them alike: that can't be published.
+    let open = store(SCHEMA, &[("all", "permit (principal, action, resource);")]);
+    assert_eq!(difference(&before, &open).await.0, Likeness::Unknown);
+    let gone = Prover { version: Err("gone".to_owned()), ..prover().await };
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("silent");
+    let script =
+        "#!/bin/sh\n[ \"$1\" = --version ] && echo This is cvc5 version 9 && exit\nexec cat > /dev/null\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let silent = SolverSettings { program, time: Duration::from_millis(200), ..<_>::default() };
+    let slow = Prover { settings: silent, ..prover().await };
+    for prover in [gone, slow] {
+        let found = prover.difference(&before, &other).await.unwrap();
+        assert_eq!(found.verdict, Likeness::Unknown);
+        let unknown = |kind: &KindOfRequest| matches!(&kind.gains, Finding::Unknown(_));
+        assert!(found.differing.iter().all(unknown) && !found.differing.is_empty());
+    }
+    assert!(prover().await.difference(&before, &store(SCHEMA, &[("bad", "permit (")])).await.is_err());
+}

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use crate::{
     entity_world::{World, document, form, refers, uid},
     fixture::{resource, tenant},
+    govern::change,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +94,7 @@ async fn a_policy_that_reads_further_than_entities_are_followed_refuses_all() {
         own.policies.insert("own".to_owned(), forbid);
         let gate = Gate::new(SolverSettings::default()).await;
         let publishable = gate.check(own, WhenUnproved::Accept).await.unwrap();
-        world.stores.document_put(&publishable, revision).await.unwrap();
+        world.stores.document_put(&publishable, revision, change()).await.unwrap();
         assert_eq!(world.view(&acme, "u-1", "Edit", "d"), Err(Reason::Denied), "nothing is stored: {reads}");
         world.put(&acme, uid("Document", "d"), json!({}), &[uid("Folder", "public")]).await;
         let expected = if refused { Err(Reason::PolicyError) } else { Ok(()) };
@@ -222,7 +223,7 @@ async fn hj06_a_revoke_is_never_followed_by_a_stale_allow() {
             assert_eq!(world.view(&acme, "u-1", "ViewSummary", "d"), Ok(()), "grant {number}");
             world.put(&acme, uid("Group", "sales"), json!({}), &[]).await;
             assert_eq!(world.view(&acme, "u-1", "ViewSummary", "d"), Err(Reason::Denied), "revoke {number}");
-            let (now, by_resource) = world.stores.revision(&acme).unwrap();
+            let (now, by_resource) = world.stores.revision(&acme).unwrap().unwrap();
             assert!(now > revision && by_resource, "what is remembered under the revision counts no longer");
             revision = now;
         }
@@ -381,7 +382,7 @@ async fn what_does_not_fit_the_schema_is_not_stored_and_what_fits_no_more_refuse
     narrowed.schema = narrowed.schema.replace("status?: String", "status?: Long");
     let gate = Gate::new(SolverSettings::default()).await;
     let publishable = gate.check(narrowed, WhenUnproved::Refuse).await.unwrap();
-    world.stores.document_put(&publishable, revision).await.unwrap();
+    world.stores.document_put(&publishable, revision, change()).await.unwrap();
     assert_eq!(world.view(&acme, "u-1", "ViewAll", "d"), Err(Reason::StoreUnavailable));
 }
 

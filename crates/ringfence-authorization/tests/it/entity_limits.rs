@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     entity_world::{World, refers, uid},
     fixture::resource,
+    govern::change,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +101,7 @@ async fn reject_entities_reached() {
     );
     let gate = Gate::new(SolverSettings::default()).await;
     let publishable = gate.check(wide, WhenUnproved::Refuse).await.unwrap();
-    world.stores.document_put(&publishable, revision).await.unwrap();
+    world.stores.document_put(&publishable, revision, change()).await.unwrap();
     // A document's group refers to groups that each refer to as many again.
     let near = |of: usize, count: usize| -> Value {
         let near: Vec<Value> = (0..count).map(|at| refers("Group", &format!("{of}-{at}"))).collect();

@@ -14,4 +14,5 @@ mod entities;
 mod entity_limits;
 mod entity_world;
 mod fixture;
+mod govern;
 mod stores;

@@ -18,7 +18,10 @@ use ringfence_store::{
     faulty::FaultyStore,
 };
 
-use crate::fixture::{Contexts, StandingClock, document, resource, tenant};
+use crate::{
+    fixture::{Contexts, StandingClock, document, resource, tenant},
+    govern::change,
+};
 
 const FREEZE: &str = "forbid (principal, action, resource);";
 
@@ -106,7 +109,7 @@ impl World {
             None => document.policies.remove("own"),
         };
         let publishable = self.gate.check(document, WhenUnproved::Refuse).await.unwrap();
-        stores.document_put(&publishable, revision).await.unwrap();
+        stores.document_put(&publishable, revision, change()).await.unwrap();
     }
 }
 
@@ -290,7 +293,7 @@ async fn a_store_that_is_not_valid_refuses_its_tenant_alone_until_it_is_changed(
     world.ask(&acme).unwrap();
     let (_, revision) = world.stores.document(&globex).await.unwrap();
     let publishable = world.gate.check(document(&globex), WhenUnproved::Refuse).await.unwrap();
-    world.stores.document_put(&publishable, revision).await.unwrap();
+    world.stores.document_put(&publishable, revision, change()).await.unwrap();
     world.ask(&globex).unwrap();
 }
 

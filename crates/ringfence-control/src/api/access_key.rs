@@ -1,16 +1,24 @@
 //! Access keys, for operators: their own, and those of a tenant.
 
+use std::collections::BTreeSet;
+
 use axum::{
     Json,
+    body::Bytes,
     extract::{Path, State},
     http::StatusCode,
 };
-use ringfence_context::TenantId;
-use serde::Serialize;
+use ringfence_context::{Duty, OperatorRole, TenantId, id::Subject};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     access_key::{KeyOwner, ShownKey},
-    api::{Api, caller::Operator, failure::ApiFailure},
+    api::{
+        Api,
+        caller::{Operator, PolicyAuthor},
+        failure::ApiFailure,
+    },
+    operator::{OperatorError, Operators},
     tenant::{TenantError, TenantStatus},
 };
 
@@ -32,15 +40,41 @@ pub async fn list(State(api): State<Api>, _: Operator) -> Result<Json<Vec<Shown>
     Ok(Json(api.access_keys.key_list(None).await?.into_iter().map(shown).collect()))
 }
 
-/// `POST /v1/access-keys`: one of the operator who asks.
+/// Whose a new key is to be.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewKey {
+    operator: Option<Subject>,
+}
+
+/// `POST /v1/access-keys`: one of the operator who asks; or of an application's, which may do nothing but ask for
+/// decisions. Nobody makes a key that acts as another person.
 ///
 /// # Errors
 /// [`ApiFailure`].
 pub async fn create(
     State(api): State<Api>,
-    operator: Operator,
+    asking: PolicyAuthor,
+    body: Bytes,
 ) -> Result<(StatusCode, Json<Shown>), ApiFailure> {
-    made(&api, KeyOwner::Operator(operator.0.operator().clone())).await
+    let wanted =
+        if body.is_empty() { Ok(NewKey::default()) } else { serde_json::from_slice::<NewKey>(&body) };
+    let wanted = wanted.map_err(|error| ApiFailure::invalid(error.to_string()))?;
+    let own = asking.0.operator();
+    let owner = match wanted.operator {
+        Some(other) if other != *own => {
+            asking.0.require(Duty::Operate)?;
+            let all = Operators::new(api.workflow.records.clone()).operator_records().await?;
+            let found = all.into_iter().find(|record| record.operator == other);
+            if found.ok_or(OperatorError::Missing)?.roles != BTreeSet::from([OperatorRole::DecisionsOnly]) {
+                let told = "only a key of a decisions-only operator is made by somebody else".to_owned();
+                return Err(ApiFailure::Told(StatusCode::FORBIDDEN, told));
+            }
+            other
+        }
+        _ => own.clone(),
+    };
+    made(&api, KeyOwner::Operator(owner)).await
 }
 
 /// `DELETE /v1/access-keys/{id}`.

@@ -4,34 +4,66 @@ use axum::{
     extract::{FromRef, FromRequestParts},
     http::{HeaderMap, header, request::Parts},
 };
+use ringfence_authorization::govern::Author;
 use ringfence_context::{
-    Layer, OperatorContext, RawToken, Reason, Refusal, TenantContext, TenantId, access,
+    Duty, Layer, OperatorContext, RawToken, Reason, Refusal, TenantContext, TenantId, access,
     access::claimed_issuer,
 };
 
 use crate::{
     api::{Api, failure::ApiFailure},
-    keys::operator_list,
+    operator::Operators,
 };
 
-/// A proved operator.
-#[derive(Debug, Clone)]
-pub struct Operator(pub OperatorContext);
+macro_rules! operators {
+    ($($(#[$doc:meta])* $name:ident = $duty:ident;)+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone)]
+            pub struct $name(pub OperatorContext);
 
-impl<S> FromRequestParts<S> for Operator
-where
-    Api: FromRef<S>,
-    S: Send + Sync,
-{
-    type Rejection = ApiFailure;
+            impl<S> FromRequestParts<S> for $name
+            where
+                Api: FromRef<S>,
+                S: Send + Sync,
+            {
+                type Rejection = ApiFailure;
 
-    async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Self, ApiFailure> {
-        let api = Api::from_ref(state);
-        let token = bearer(&head.headers)?;
-        let records =
-            operator_list(&api.workflow.records).await.map_err(|error| error.refusal(Layer::Identity))?;
-        Ok(Self(OperatorContext::authenticate(token, &records)?))
-    }
+                async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Self, ApiFailure> {
+                    operator(head, &Api::from_ref(state), Duty::$duty).await.map(Self)
+                }
+            }
+
+            impl From<&$name> for Author {
+                fn from(operator: &$name) -> Self {
+                    Self::Operator(operator.0.operator().clone())
+                }
+            }
+        )+
+    };
+}
+
+// Each endpoint names the duty it is for: there is no operator without one.
+operators! {
+    /// A proved operator who runs the plane.
+    Operator = Operate;
+    /// A proved operator who may see tenants' policies and what became of requests.
+    Reader = Read;
+    /// A proved operator who may write and propose policies.
+    PolicyAuthor = Author;
+    /// A proved operator who may approve what others propose.
+    PolicyReviewer = Review;
+    /// A proved operator who may put into effect what was approved.
+    PolicyPublisher = Publish;
+}
+
+async fn operator(head: &Parts, api: &Api, duty: Duty) -> Result<OperatorContext, ApiFailure> {
+    let token = bearer(&head.headers)?;
+    let operators = Operators::new(api.workflow.records.clone());
+    let records = operators.operator_records().await.map_err(|error| error.refusal(Layer::Identity))?;
+    let context = OperatorContext::authenticate(token, &records)?;
+    context.require(duty)?;
+    Ok(context)
 }
 
 /// The tenant an access token proves at a path of the API, by the same checks as everywhere.

@@ -9,7 +9,7 @@ use ringfence_context::{Layer, Reason, Reference, Refusal, TenantId, Verdict};
 
 use crate::api::{
     Api,
-    caller::{self, Operator},
+    caller::{self, Reader},
     failure::ApiFailure,
 };
 
@@ -25,7 +25,7 @@ impl FromRequestParts<Api> for Viewer {
     type Rejection = ApiFailure;
 
     async fn from_request_parts(head: &mut Parts, api: &Api) -> Result<Self, ApiFailure> {
-        let Err(operator) = Operator::from_request_parts(head, api).await else { return Ok(Self::Operator) };
+        let Err(operator) = Reader::from_request_parts(head, api).await else { return Ok(Self::Operator) };
         let Ok(claimed) = caller::claimed_tenant(api, &head.headers) else { return Err(operator) };
         let context = caller::tenant(api, &head.headers, &claimed)?;
         if context.roles().iter().any(|role| role.as_str() == "admin") {

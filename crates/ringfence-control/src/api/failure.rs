@@ -4,13 +4,13 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use ringfence_authorization::StoresError;
+use ringfence_authorization::{StoresError, govern::GovernError};
 use ringfence_context::{Reference, Refusal, UnixTime};
 use ringfence_identity::IdentityError;
 use ringfence_store::StoreError;
 use serde_json::json;
 
-use crate::tenant::TenantError;
+use crate::{operator::OperatorError, tenant::TenantError};
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -30,9 +30,8 @@ impl From<Refusal> for ApiFailure {
 impl From<TenantError> for ApiFailure {
     fn from(error: TenantError) -> Self {
         match error {
-            TenantError::Missing | TenantError::NoPolicy(_) => {
-                Self::Told(StatusCode::NOT_FOUND, error.to_string())
-            }
+            TenantError::Missing => Self::Told(StatusCode::NOT_FOUND, error.to_string()),
+            TenantError::Govern(error) => error.into(),
             TenantError::Exists | TenantError::Status(..) => {
                 Self::Told(StatusCode::CONFLICT, error.to_string())
             }
@@ -64,12 +63,45 @@ impl From<IdentityError> for ApiFailure {
 impl From<StoresError> for ApiFailure {
     fn from(error: StoresError) -> Self {
         match error {
-            StoresError::Policy(_) | StoresError::Refuted(_) | StoresError::Unproved(_) => {
-                Self::invalid(error.to_string())
-            }
+            StoresError::Policy(_)
+            | StoresError::Refuted(_)
+            | StoresError::Unproved(_)
+            | StoresError::Quota(_) => Self::invalid(error.to_string()),
+            StoresError::Unreviewed => Self::Told(StatusCode::CONFLICT, error.to_string()),
             StoresError::Store(error) => error.into(),
             StoresError::Missing => Self::Told(StatusCode::NOT_FOUND, error.to_string()),
         }
+    }
+}
+
+impl From<GovernError> for ApiFailure {
+    fn from(error: GovernError) -> Self {
+        let status = match error {
+            GovernError::Stores(error) => return error.into(),
+            GovernError::NoVersion(_) | GovernError::NoProposal(_) | GovernError::Nothing(..) => {
+                StatusCode::NOT_FOUND
+            }
+            GovernError::TextGone(_) => StatusCode::GONE,
+            GovernError::OwnProposal => StatusCode::FORBIDDEN,
+            GovernError::Decided(..)
+            | GovernError::NotApproved(..)
+            | GovernError::Stale { .. }
+            | GovernError::TooMany(_)
+            | GovernError::Same => StatusCode::CONFLICT,
+        };
+        Self::Told(status, error.to_string())
+    }
+}
+
+impl From<OperatorError> for ApiFailure {
+    fn from(error: OperatorError) -> Self {
+        let status = match error {
+            OperatorError::Store(error) => return error.into(),
+            OperatorError::Missing => StatusCode::NOT_FOUND,
+            OperatorError::Exists | OperatorError::LastAdmin => StatusCode::CONFLICT,
+            OperatorError::NoRole | OperatorError::Full(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::Told(status, error.to_string())
     }
 }
 

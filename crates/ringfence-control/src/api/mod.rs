@@ -6,15 +6,22 @@
 pub mod access_key;
 pub mod authzen;
 pub mod avp;
+pub mod body;
 pub mod caller;
+pub mod canary;
 pub mod client;
+pub mod difference;
 pub mod entity;
 pub mod explain;
 pub mod failure;
+pub mod operator;
 pub mod policy;
+pub mod proposal;
 pub mod refusals;
 pub mod tenant;
+pub mod truth_table;
 pub mod user;
+pub mod version;
 
 use std::sync::Arc;
 
@@ -23,7 +30,7 @@ use axum::{
     extract::DefaultBodyLimit,
     routing::{delete, get, post, put},
 };
-use ringfence_authorization::{Decide, avp::Avp, page::PageKey};
+use ringfence_authorization::{Decide, avp::Avp, canary::Canaries, page::PageKey, shadow::Shadows};
 use ringfence_context::{
     Clock, Issuers, Record, VerifyAccess, limits,
     txn::{RequestBinding, VerifyTxn},
@@ -63,6 +70,10 @@ pub struct Api {
     pub page_key: Arc<PageKey>,
     /// Where it answers, without a trailing slash, as those who call it know it.
     pub base_url: Arc<str>,
+    /// The proposals evaluated beside what serves, on this node.
+    pub shadows: Arc<Shadows>,
+    /// The proposals that decide for a share, on this node.
+    pub canaries: Arc<Canaries>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -89,6 +100,10 @@ pub fn router(api: Api) -> Router {
         .route("/v1/tenants/{tenant}/clients/{client}/disable", post(client::disable))
         .route("/v1/tenants/{tenant}/policies", get(policy::list))
         .route("/v1/tenants/{tenant}/policies/{name}", put(policy::put).delete(policy::delete))
+        .route("/v1/operators", get(operator::list).post(operator::create))
+        .route("/v1/operators/{name}", delete(operator::end))
+        .route("/v1/operators/{name}/tokens", post(operator::token))
+        .merge(governing())
         .route("/v1/explain/{reference}", get(explain::explain))
         .route("/v1/refusals", post(refusals::tell))
         .route("/v1/tenants/{tenant}/entities", get(entity::list).put(entity::put))
@@ -97,4 +112,24 @@ pub fn router(api: Api) -> Router {
         .merge(authzen::router())
         .layer(DefaultBodyLimit::max(limits::REQUEST_BODY_BYTES))
         .with_state(api)
+}
+
+/// How policies are governed.
+fn governing() -> Router<Api> {
+    Router::new()
+        .route("/v1/tenants/{tenant}/versions", get(version::list))
+        .route("/v1/tenants/{tenant}/versions/{number}", get(version::show))
+        .route("/v1/tenants/{tenant}/versions/{number}/rollback", post(version::rollback))
+        .route("/v1/tenants/{tenant}/audit", get(version::audit))
+        .route("/v1/tenants/{tenant}/difference", post(difference::compare))
+        .route("/v1/tenants/{tenant}/truth-table", post(truth_table::check))
+        .route("/v1/tenants/{tenant}/proposals", get(proposal::list).post(proposal::create))
+        .route("/v1/tenants/{tenant}/proposals/{number}", get(proposal::show))
+        .route("/v1/tenants/{tenant}/proposals/{number}/approve", post(proposal::approve))
+        .route("/v1/tenants/{tenant}/proposals/{number}/reject", post(proposal::reject))
+        .route("/v1/tenants/{tenant}/proposals/{number}/publish", post(proposal::publish))
+        .route("/v1/tenants/{tenant}/proposals/{number}/shadow", post(proposal::shadow_start))
+        .route("/v1/tenants/{tenant}/proposals/{number}/canary", post(canary::start))
+        .route("/v1/tenants/{tenant}/canary", get(canary::show).delete(canary::stop))
+        .route("/v1/tenants/{tenant}/shadow", get(proposal::shadow_show).delete(proposal::shadow_stop))
 }

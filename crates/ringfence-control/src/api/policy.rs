@@ -1,18 +1,21 @@
-//! Policies of a tenant, for operators. What does not fit the schema or is not proved safe is refused and nothing changes.
+//! Policies of a tenant, for operators. What does not fit the schema or is not proved safe is refused and nothing changes;
+//! what takes effect is the tenant's next version.
 
 use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
 };
-use ringfence_authorization::{Standing, StoreDocument};
+use ringfence_authorization::govern::{Author, Change, Published, StoreEdit};
 use ringfence_context::{TenantId, id::StoreId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    api::{Api, caller::Operator, failure::ApiFailure},
-    tenant::TenantError,
+use crate::api::{
+    Api,
+    caller::{PolicyAuthor, Reader},
+    failure::ApiFailure,
+    version::Because,
 };
 
 /// A tenant's policies, without the platform's.
@@ -31,7 +34,7 @@ pub struct Shown {
 /// [`ApiFailure`].
 pub async fn list(
     State(api): State<Api>,
-    _: Operator,
+    _: Reader,
     Path(tenant): Path<TenantId>,
 ) -> Result<Json<Shown>, ApiFailure> {
     let (document, revision) = api.workflow.stores.document(&tenant).await?;
@@ -40,42 +43,49 @@ pub async fn list(
     Ok(Json(Shown { policy_store_id, schema, policies, templates, revision }))
 }
 
-/// What has been published.
-#[derive(Debug, Serialize)]
-pub struct Published {
-    #[serde(flatten)]
-    standing: Standing,
+/// Why a policy is changed, where it is said.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Why {
+    reason: Option<String>,
 }
 
-/// `PUT /v1/tenants/{tenant}/policies/{name}` with the policy's text.
+/// `PUT /v1/tenants/{tenant}/policies/{name}?reason=…` with the policy's text.
 ///
 /// # Errors
 /// [`ApiFailure`].
 pub async fn put(
     State(api): State<Api>,
-    _: Operator,
+    author: PolicyAuthor,
     Path((tenant, name)): Path<(TenantId, String)>,
+    Query(why): Query<Why>,
     text: String,
 ) -> Result<Json<Published>, ApiFailure> {
-    let put = |document: &mut StoreDocument| {
-        document.policies.insert(name, text);
-        Ok(())
-    };
-    Ok(Json(Published { standing: api.workflow.policies_change(&tenant, put).await? }))
+    change(&api, &tenant, &author, why, StoreEdit::put(name, text)).await
 }
 
-/// `DELETE /v1/tenants/{tenant}/policies/{name}`.
+/// `DELETE /v1/tenants/{tenant}/policies/{name}?reason=…`.
 ///
 /// # Errors
 /// [`ApiFailure`].
 pub async fn delete(
     State(api): State<Api>,
-    _: Operator,
+    author: PolicyAuthor,
     Path((tenant, name)): Path<(TenantId, String)>,
+    Query(why): Query<Why>,
 ) -> Result<Json<Published>, ApiFailure> {
-    let remove = |document: &mut StoreDocument| match document.policies.remove(&name) {
-        Some(_) => Ok(()),
-        None => Err(TenantError::NoPolicy(name)),
-    };
-    Ok(Json(Published { standing: api.workflow.policies_change(&tenant, remove).await? }))
+    change(&api, &tenant, &author, why, StoreEdit::delete(name)).await
+}
+
+async fn change(
+    api: &Api,
+    tenant: &TenantId,
+    author: &PolicyAuthor,
+    why: Why,
+    edit: StoreEdit,
+) -> Result<Json<Published>, ApiFailure> {
+    let reason = why.reason.unwrap_or_else(|| "no reason given".to_owned());
+    let change = Change::now(Author::from(author), Because { reason }.reason()?);
+    let apply = |document: &mut _| edit.apply(document);
+    Ok(Json(api.workflow.policies_change(tenant, apply, change).await?))
 }

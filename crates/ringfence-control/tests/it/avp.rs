@@ -11,16 +11,20 @@ use serde_json::{Value, json};
 
 use crate::bench::{Answer, Bench, id, with_bench};
 
-/// An access key of a new tenant.
-struct Key {
+/// An access key.
+pub(crate) struct Key {
     id: String,
     secret: Secret<String>,
 }
 
 impl Key {
+    /// Of a new tenant.
     async fn of(bench: &Bench, tenant: &str) -> Self {
         bench.tenant(tenant).await;
-        let owner = KeyOwner::Tenant(id(tenant));
+        Self::new(bench, KeyOwner::Tenant(id(tenant))).await
+    }
+
+    pub(crate) async fn new(bench: &Bench, owner: KeyOwner) -> Self {
         let (shown, secret) = bench.workflow.access_keys.key_create(owner, SystemClock.now()).await.unwrap();
         assert!(!format!("{secret:?}").contains(secret.reveal()), "never printed");
         Self { id: shown.id, secret }
@@ -59,7 +63,7 @@ impl Key {
         all
     }
 
-    async fn ask(&self, bench: &Bench, operation: &str, body: &str) -> Answer {
+    pub(crate) async fn ask(&self, bench: &Bench, operation: &str, body: &str) -> Answer {
         let headers = self.sign(bench, operation, "application/x-amz-json-1.0", body);
         bench.api(Method::POST, "/", headers, body).await
     }

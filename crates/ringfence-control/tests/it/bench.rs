@@ -17,7 +17,10 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use ledger::Ledger;
-use ringfence_authorization::StoreDocument;
+use ringfence_authorization::{
+    StoreDocument,
+    govern::{Author, Change, ChangeReason},
+};
 use ringfence_context::{
     Part, Reference, TenantId, Verdict,
     id::{ClientId, Role},
@@ -64,6 +67,8 @@ pub(crate) struct Bench {
     pub(crate) backend: String,
     /// What the backend shows when it tells the plane something.
     pub(crate) reporter: String,
+    /// The first operator's token.
+    pub(crate) operator: String,
     client: Client<HttpConnector, Full<Bytes>>,
     running: Running,
 }
@@ -120,6 +125,10 @@ impl Bench {
         for (name, text) in FILES {
             fs::write(dir.join(name), text).unwrap();
         }
+        // And a tier whose policies are reviewed, which is otherwise the same.
+        let (_, standard) = FILES[0].1.split_once("[tiers.standard]").unwrap();
+        let reviewed = format!("{}\n[tiers.reviewed]\nreview = \"required\"{standard}", FILES[0].1);
+        fs::write(dir.join("ringfence.toml"), reviewed).unwrap();
         let settings = Settings::load(&dir.join("ringfence.toml")).unwrap();
         let state = dir.join("state");
         let plane = Plane::open(settings, &state, Arc::new(SystemClock), Durability::Test).await.unwrap();
@@ -139,12 +148,18 @@ impl Bench {
         let parts = counted(Parts::serving(&plane), &counts);
         let running = serve(plane, &parts, &backend).unwrap();
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
-        Self { counts, workflow, log, backend, reporter, client, running }
+        let operator = Plane::operator_token(&state).unwrap().reveal().clone();
+        Self { counts, workflow, log, backend, reporter, operator, client, running }
     }
 
     /// A new tenant.
     pub(crate) async fn tenant(&self, name: &str) {
         self.workflow.onboard(id(name), name, "standard").await.unwrap();
+    }
+
+    /// A new tenant of the tier whose policies are reviewed.
+    pub(crate) async fn tenant_reviewed(&self, name: &str) {
+        self.workflow.onboard(id(name), name, "reviewed").await.unwrap();
     }
 
     /// A token of a new machine client of this role.
@@ -257,7 +272,8 @@ impl Bench {
             change(document);
             Ok(())
         };
-        let changed = self.workflow.policies_change(&id(tenant), change).await;
+        let by = Change::now(Author::Plane, ChangeReason::new("a test").unwrap());
+        let changed = self.workflow.policies_change(&id(tenant), change, by).await;
         changed.map(drop).map_err(|error| error.to_string())
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::HeaderMap;
-use ringfence_authorization::{Decide, Question, Warming};
+use ringfence_authorization::{CompiledStore, Decide, Question, Warming};
 use ringfence_context::{
     IssuerKeys, RawToken, Refusal, StoreAnswer, TenantContext, TenantId, UnixTime, VerifiedToken,
     VerifyAccess, id::Subject,
@@ -72,6 +72,14 @@ impl Decide for Counted<dyn Decide> {
 
     fn revision(&self, tenant: &TenantId) -> Result<Option<(u64, bool)>, Refusal> {
         self.inner.revision(tenant)
+    }
+
+    fn decide_by(&self, policies: &CompiledStore, question: &Question<'_>) -> Result<StoreAnswer, Refusal> {
+        self.inner.decide_by(policies, question)
+    }
+
+    fn policies_revision(&self, tenant: &TenantId) -> Result<u64, Refusal> {
+        self.inner.policies_revision(tenant)
     }
 
     fn warm<'a>(&'a self, tenant: &'a TenantId) -> Warming<'a> {

@@ -14,6 +14,7 @@ mod backend;
 mod bench;
 mod counting;
 mod decisions;
+mod govern;
 mod policies;
 mod settings;
 mod tenants;

@@ -16,7 +16,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ringfence_authorization::{
-    Decide, Gate, PolicyBundle, Question, SolverSettings, Stores, Warming, WhenUnproved, stores::store_create,
+    CompiledStore, Decide, Gate, PolicyBundle, Question, SolverSettings, Stores, Warming, WhenUnproved,
+    stores::store_create,
 };
 use ringfence_context::{
     AccessClaims, AccessVerifier, Clock, IssuerKeys, Issuers, Layer, Reason, Record, Refusal, Seal,
@@ -137,6 +138,14 @@ impl Decide for Counted {
 
     fn revision(&self, tenant: &TenantId) -> Result<Option<(u64, bool)>, Refusal> {
         self.0.revision(tenant)
+    }
+
+    fn decide_by(&self, policies: &CompiledStore, question: &Question<'_>) -> Result<StoreAnswer, Refusal> {
+        self.0.decide_by(policies, question)
+    }
+
+    fn policies_revision(&self, tenant: &TenantId) -> Result<u64, Refusal> {
+        self.0.policies_revision(tenant)
     }
 
     fn warm<'a>(&'a self, tenant: &'a TenantId) -> Warming<'a> {

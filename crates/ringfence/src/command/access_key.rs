@@ -21,6 +21,9 @@ pub(crate) enum AccessKeyCommand {
         /// The tenant it is for
         #[arg(long)]
         tenant: Option<String>,
+        /// The decisions-only operator it is for, if it is not for yourself
+        #[arg(long, conflicts_with = "tenant")]
+        operator: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -48,18 +51,18 @@ impl AccessKeyCommand {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let caller = Caller::new();
         match self {
-            Self::Create { tenant, common } => {
-                let made =
-                    caller.api(&common.dir, Method::POST, &path(tenant.as_deref()), Some(json!({}))).await?;
+            Self::Create { tenant, operator, common } => {
+                let body = operator.map_or_else(|| json!({}), |operator| json!({ "operator": operator }));
+                let made = caller.api(&common, Method::POST, &path(tenant.as_deref()), Some(body)).await?;
                 print(common.json, &made, card);
             }
             Self::List { tenant, common } => {
-                let listed = caller.api(&common.dir, Method::GET, &path(tenant.as_deref()), None).await?;
+                let listed = caller.api(&common, Method::GET, &path(tenant.as_deref()), None).await?;
                 print(common.json, &listed, |listed| table(listed, &["id", "owner"]));
             }
             Self::Delete { id, tenant, common } => {
                 let path = format!("{}/{id}", path(tenant.as_deref()));
-                let done = caller.api(&common.dir, Method::DELETE, &path, None).await?;
+                let done = caller.api(&common, Method::DELETE, &path, None).await?;
                 print(common.json, &done, |_| "ended; refused from the next request on".to_owned());
             }
         }

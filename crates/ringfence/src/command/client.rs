@@ -59,17 +59,17 @@ impl ClientCommand {
             Self::Create { id, tenant, roles, redirect_uris, common } => {
                 let body = json!({ "client_id": id, "roles": roles, "redirect_uris": redirect_uris });
                 let path = format!("/v1/tenants/{tenant}/clients");
-                let made = caller.api(&common.dir, Method::POST, &path, Some(body)).await?;
+                let made = caller.api(&common, Method::POST, &path, Some(body)).await?;
                 print(common.json, &made, card);
             }
             Self::List { tenant, common } => {
                 let path = format!("/v1/tenants/{tenant}/clients");
-                let listed = caller.api(&common.dir, Method::GET, &path, None).await?;
+                let listed = caller.api(&common, Method::GET, &path, None).await?;
                 print(common.json, &listed, |listed| table(listed, &["client_id", "kind", "disabled"]));
             }
             Self::Disable { id, tenant, common } => {
                 let path = format!("/v1/tenants/{tenant}/clients/{id}/disable");
-                let done = caller.api(&common.dir, Method::POST, &path, None).await?;
+                let done = caller.api(&common, Method::POST, &path, None).await?;
                 print(common.json, &done, |_| "disabled".to_owned());
             }
         }

@@ -93,7 +93,7 @@ impl EntityCommand {
                 let (mut written, path) = (Vec::new(), path(&tenant));
                 for entity in entities {
                     let named = entity.get("uid").map(Value::to_string).unwrap_or_default();
-                    let told = caller.api(&common.dir, Method::PUT, &path, Some(entity)).await;
+                    let told = caller.api(&common, Method::PUT, &path, Some(entity)).await;
                     written.push(told.wrap_err_with(|| {
                         format!("{named} is not written; written before it: {}", written.len())
                     })?);
@@ -108,11 +108,11 @@ impl EntityCommand {
                 print(common.json, &listed, |listed| table(&rows(listed), &["entity", "parents"]));
             }
             Self::Show { entity, tenant, common } => {
-                let shown = caller.api(&common.dir, Method::GET, &path_of(&tenant, &entity)?, None).await?;
+                let shown = caller.api(&common, Method::GET, &path_of(&tenant, &entity)?, None).await?;
                 print(common.json, &shown, |shown| serde_json::to_string_pretty(shown).unwrap_or_default());
             }
             Self::Delete { entity, tenant, common } => {
-                let done = caller.api(&common.dir, Method::DELETE, &path_of(&tenant, &entity)?, None).await?;
+                let done = caller.api(&common, Method::DELETE, &path_of(&tenant, &entity)?, None).await?;
                 print(common.json, &done, |_| "deleted; gone for the next decision on".to_owned());
             }
             Self::Explain { principal, action, resource, context, tenant, common } => {
@@ -123,7 +123,7 @@ impl EntityCommand {
                     "context": context,
                 });
                 let path = format!("{}/explain", path(&tenant));
-                let explained = caller.api(&common.dir, Method::POST, &path, Some(check)).await?;
+                let explained = caller.api(&common, Method::POST, &path, Some(check)).await?;
                 print(common.json, &explained, explanation);
             }
         }
@@ -139,7 +139,7 @@ async fn list(caller: &Caller, common: &Common, tenant: &str, kind: Option<&str>
         kind.map(|kind| query.append_pair("type", kind));
         after.as_ref().map(|after| query.append_pair("after", after));
         let path = format!("{}?{}", path(tenant), query.finish());
-        let page = caller.api(&common.dir, Method::GET, &path, None).await?;
+        let page = caller.api(common, Method::GET, &path, None).await?;
         let entities = page.get("entities").and_then(Value::as_array).cloned().unwrap_or_default();
         all.extend(entities);
         after = page.get("next").and_then(Value::as_str).map(str::to_owned);

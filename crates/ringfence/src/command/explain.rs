@@ -22,7 +22,7 @@ pub(crate) struct Explain {
 impl Explain {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let path = format!("/v1/explain/{}", self.reference);
-        let found = Caller::new().api(&self.common.dir, Method::GET, &path, None).await?;
+        let found = Caller::new().api(&self.common, Method::GET, &path, None).await?;
         print(self.common.json, &found, |found| found.as_array().into_iter().flatten().map(text).collect());
         Ok(ExitCode::SUCCESS)
     }

@@ -5,6 +5,7 @@ mod client;
 mod entity;
 mod explain;
 mod init;
+mod operator;
 pub(crate) use init::write_new;
 mod policy;
 mod prove;
@@ -16,7 +17,9 @@ mod user;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
-use miette::Result;
+use miette::{Context, IntoDiagnostic, Result};
+use ringfence_context::Secret;
+use ringfence_control::Plane;
 
 /// What `ringfence` does.
 #[derive(Debug, Subcommand)]
@@ -40,6 +43,9 @@ pub(crate) enum Command {
     /// Manage a tenant's stored entities
     #[command(subcommand)]
     Entity(entity::EntityCommand),
+    /// Manage operators: who may run the plane, write policies, approve them
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
     /// Manage access keys of the policy service
     #[command(subcommand)]
     AccessKey(access_key::AccessKeyCommand),
@@ -61,6 +67,7 @@ impl Command {
             Self::Client(command) => command.run().await,
             Self::Policy(command) => command.run().await,
             Self::Entity(command) => command.run().await,
+            Self::Operator(command) => command.run().await,
             Self::AccessKey(command) => command.run().await,
             Self::Token(command) => command.run().await,
             Self::Explain(command) => command.run().await,
@@ -78,4 +85,17 @@ pub(crate) struct Common {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// A file with the token of the operator to act as, instead of the plane's first one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+impl Common {
+    /// The token of the operator to act as.
+    pub(crate) fn operator_token(&self) -> Result<Secret<String>> {
+        let Some(path) = &self.token_file else { return Plane::operator_token(&self.dir).into_diagnostic() };
+        let text = std::fs::read_to_string(path).into_diagnostic();
+        let text = text.wrap_err_with(|| path.display().to_string())?;
+        Ok(Secret::new(text.trim().to_owned()))
+    }
 }

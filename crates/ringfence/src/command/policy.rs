@@ -1,18 +1,21 @@
 //! `ringfence policy`.
 
+mod difference;
+mod history;
+mod review;
+mod text;
+mod truth_table;
+
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
-use http::{HeaderValue, Method, header};
-use miette::{Context, IntoDiagnostic, Result};
-use ringfence_control::Plane;
+use http::Method;
+use miette::Result;
 use serde_json::Value;
 
+use self::text::{published, read};
 use super::Common;
-use crate::{
-    call::{Caller, Running, bearer},
-    output::print,
-};
+use crate::{call::Caller, output::print};
 
 /// Manage a tenant's policies.
 #[derive(Debug, Subcommand)]
@@ -34,6 +37,9 @@ pub(crate) enum PolicyCommand {
         /// The tenant
         #[arg(long)]
         tenant: String,
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -44,9 +50,38 @@ pub(crate) enum PolicyCommand {
         /// The tenant
         #[arg(long)]
         tenant: String,
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         common: Common,
     },
+    /// List the versions: who, why, when
+    Versions(history::Versions),
+    /// Show one version with its text
+    Show(history::Show),
+    /// Put an earlier version into effect, as a new version
+    Rollback(history::Rollback),
+    /// List every step of every change
+    Audit(history::Audit),
+    /// Show who gains and who loses what between two versions, proposals or edits
+    Diff(difference::Diff),
+    /// Propose a change, for another operator to approve
+    Propose(review::Propose),
+    /// List proposals, or show one with its text
+    Proposals(review::Proposals),
+    /// Approve or reject a proposal
+    Review(review::Review),
+    /// Put an approved proposal into effect
+    Publish(review::Publish),
+    /// Evaluate a proposal beside what serves, on real requests, without affecting them
+    #[command(subcommand)]
+    Shadow(review::Shadow),
+    /// Look after a share of principals that `publish --canary` has begun
+    #[command(subcommand)]
+    Canary(review::Canary),
+    /// Check a truth table: who may do what
+    Test(truth_table::Test),
 }
 
 impl PolicyCommand {
@@ -55,40 +90,45 @@ impl PolicyCommand {
         match self {
             Self::List { tenant, common } => {
                 let path = format!("/v1/tenants/{tenant}/policies");
-                let listed = caller.api(&common.dir, Method::GET, &path, None).await?;
+                let listed = caller.api(&common, Method::GET, &path, None).await?;
                 print(common.json, &listed, text);
             }
-            Self::Put { name, file, tenant, common } => {
-                let policy = std::fs::read_to_string(&file).into_diagnostic();
-                let policy = policy.wrap_err_with(|| file.display().to_string())?;
-                let running = Running::load(&common.dir)?;
-                let token = Plane::operator_token(&common.dir).into_diagnostic()?;
-                let mut headers = bearer(token.reveal())?;
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-                let path = format!("/v1/tenants/{tenant}/policies/{name}");
-                let answer = caller.send(&running.api, Method::PUT, &path, headers, policy).await?;
-                print(common.json, &answer.json()?, |standing| published("written", standing));
+            Self::Put { name, file, tenant, reason, common } => {
+                let path = change(&tenant, &name, reason.as_deref());
+                let policy = read(&file)?;
+                let done =
+                    caller.api_text(&common, Method::PUT, &path, "text/plain; charset=utf-8", policy).await?;
+                print(common.json, &done, |done| published("written", done));
             }
-            Self::Delete { name, tenant, common } => {
-                let path = format!("/v1/tenants/{tenant}/policies/{name}");
-                let done = caller.api(&common.dir, Method::DELETE, &path, None).await?;
-                print(common.json, &done, |standing| published("deleted", standing));
+            Self::Delete { name, tenant, reason, common } => {
+                let path = change(&tenant, &name, reason.as_deref());
+                let done = caller.api(&common, Method::DELETE, &path, None).await?;
+                print(common.json, &done, |done| published("deleted", done));
             }
+            Self::Versions(command) => command.run(&caller).await?,
+            Self::Show(command) => command.run(&caller).await?,
+            Self::Rollback(command) => command.run(&caller).await?,
+            Self::Audit(command) => command.run(&caller).await?,
+            Self::Diff(command) => command.run(&caller).await?,
+            Self::Propose(command) => command.run(&caller).await?,
+            Self::Proposals(command) => command.run(&caller).await?,
+            Self::Review(command) => command.run(&caller).await?,
+            Self::Publish(command) => command.run(&caller).await?,
+            Self::Shadow(command) => command.run(&caller).await?,
+            Self::Canary(command) => command.run(&caller).await?,
+            Self::Test(command) => return command.run(&caller).await,
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// What is known of a change.
-fn published(done: &str, standing: &Value) -> String {
-    let told = |what: &str| standing.get(what).and_then(Value::as_str);
-    match (told("proved"), told("unproved")) {
-        (Some(solver), _) => format!("{done}, proved safe by {solver}; enforced from the next request on"),
-        (None, why) => {
-            let why = why.unwrap_or_default();
-            format!("{done}, NOT proved safe; enforced from the next request on\n{why}")
-        }
+fn change(tenant: &str, name: &str, reason: Option<&str>) -> String {
+    let mut path = format!("/v1/tenants/{tenant}/policies/{name}");
+    if let Some(reason) = reason {
+        path.push_str("?reason=");
+        path.extend(url::form_urlencoded::byte_serialize(reason.as_bytes()));
     }
+    path
 }
 
 fn text(listed: &Value) -> String {

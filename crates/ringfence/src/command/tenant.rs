@@ -62,11 +62,11 @@ impl TenantCommand {
         match self {
             Self::Create { id, name, tier, common } => {
                 let body = json!({ "id": id, "display_name": name.as_deref().unwrap_or(&id), "tier": tier });
-                let made = caller.api(&common.dir, Method::POST, "/v1/tenants", Some(body)).await?;
+                let made = caller.api(&common, Method::POST, "/v1/tenants", Some(body)).await?;
                 print(common.json, &made, card);
             }
             Self::List(common) => {
-                let listed = caller.api(&common.dir, Method::GET, "/v1/tenants", None).await?;
+                let listed = caller.api(&common, Method::GET, "/v1/tenants", None).await?;
                 print(common.json, &listed, |listed| {
                     table(listed, &["id", "display_name", "tier", "status", "host"])
                 });
@@ -88,7 +88,7 @@ impl TenantCommand {
 impl One {
     async fn call(&self, caller: &Caller, method: Method, step: &str) -> Result<()> {
         let path = format!("/v1/tenants/{}{step}", self.id);
-        let shown = caller.api(&self.common.dir, method, &path, None).await?;
+        let shown = caller.api(&self.common, method, &path, None).await?;
         print(self.common.json, &shown, card);
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! `ringfence token`: signs in as a user, over the same pages and endpoints as everyone.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 use miette::{Result, miette};
 use serde_json::json;
 
-use super::{Common, user::read_password};
+use super::user::read_password;
 use crate::{
     call::{Caller, Running},
     demo,
@@ -29,8 +29,12 @@ pub(crate) struct Token {
     /// Read the password from standard input (in a demo it is known)
     #[arg(long)]
     password_stdin: bool,
-    #[command(flatten)]
-    common: Common,
+    /// State folder of the plane
+    #[arg(long, default_value = "ringfence-data", value_name = "DIR")]
+    dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// What a token is for.
@@ -44,9 +48,9 @@ enum Purpose {
 
 impl Token {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let Self { tenant, user, purpose, password_stdin, common } = self;
-        let running = Running::load(&common.dir)?;
-        let password = match demo::password(&common.dir, &tenant, &user) {
+        let Self { tenant, user, purpose, password_stdin, dir, json } = self;
+        let running = Running::load(&dir)?;
+        let password = match demo::password(&dir, &tenant, &user) {
             Some(password) if !password_stdin => password,
             _ if password_stdin => read_password()?,
             _ => {
@@ -63,7 +67,7 @@ impl Token {
             Purpose::Api => access,
             Purpose::Database => issuer.database_token(&access).await?,
         };
-        print(common.json, &json!({ "token": token }), |_| token.clone());
+        print(json, &json!({ "token": token }), |_| token.clone());
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -66,7 +66,7 @@ impl UserCommand {
                 };
                 let body = json!({ "username": username, "password": password, "roles": roles });
                 let path = format!("/v1/tenants/{tenant}/users");
-                let mut shown = caller.api(&common.dir, Method::POST, &path, Some(body)).await?;
+                let mut shown = caller.api(&common, Method::POST, &path, Some(body)).await?;
                 if let (Some(password), Some(members)) = (made, shown.as_object_mut()) {
                     members.insert("password".to_owned(), Value::String(password));
                 }
@@ -74,12 +74,12 @@ impl UserCommand {
             }
             Self::List { tenant, common } => {
                 let path = format!("/v1/tenants/{tenant}/users");
-                let listed = caller.api(&common.dir, Method::GET, &path, None).await?;
+                let listed = caller.api(&common, Method::GET, &path, None).await?;
                 print(common.json, &listed, |listed| table(listed, &["id", "username", "roles", "disabled"]));
             }
             Self::Disable { id, tenant, common } => {
                 let path = format!("/v1/tenants/{tenant}/users/{id}/disable");
-                let done = caller.api(&common.dir, Method::POST, &path, None).await?;
+                let done = caller.api(&common, Method::POST, &path, None).await?;
                 print(common.json, &done, |_| "disabled".to_owned());
             }
         }

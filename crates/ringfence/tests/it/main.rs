@@ -17,6 +17,7 @@ mod demo;
 mod entity;
 mod explain;
 mod faults;
+mod governing;
 mod http;
 mod init;
 mod isolation;

@@ -7,7 +7,9 @@ use axum::{
     response::Response,
 };
 use ringfence_authorization::{Question, Resource};
-use ringfence_context::{Layer, Permit, Reason, Refusal, StoreAnswer, TenantContext, TenantId, Verdict};
+use ringfence_context::{
+    Asked, Layer, Permit, Reason, Refusal, StoreAnswer, TenantContext, TenantId, Verdict,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -104,6 +106,11 @@ fn recorded(
     let mut verdict = call.verdict.clone().of(context);
     verdict.action = Some(asked.action.clone().into());
     verdict.resource = Some(named(&asked.resource));
+    // On record is no more than the resource's type and id: that it is the asker's tenant's must be all there is to know.
+    let properties = &asked.resource.properties;
+    let own = properties.get("tenant").and_then(Value::as_str) == Some(context.tenant().as_str());
+    let more = !asked.facts.is_empty() || properties.len() > 1 || !own;
+    verdict.asked = Some(Asked::by(context, more));
     verdict.policies.clone_from(&answer.determining);
     match refused {
         Some(refusal) => verdict.refused(&refusal),

@@ -17,7 +17,7 @@ use axum::{
 };
 use ringfence_authorization::avp::{AvpError, Caller};
 use ringfence_context::{
-    Layer, Part, Reason, Reference, Refusal, TenantId, Verdict, key, limits, strict_json,
+    Duty, Layer, Part, Reason, Reference, Refusal, TenantId, Verdict, key, limits, strict_json,
 };
 use serde_json::Value;
 
@@ -79,7 +79,14 @@ async fn admit(api: &Api, head: &Parts, body: Body) -> Result<(Caller, Vec<u8>),
         found.map_err(|error| WireRefusal::Internal(error.to_string()))?.ok_or(WireRefusal::UnknownKey)?;
     claimed.check(&found.secret, (&head.method, &head.uri, &head.headers), &body)?;
     let caller = match found.owner {
-        KeyOwner::Operator(operator) => Caller::Operator(operator),
+        KeyOwner::Operator(operator) => {
+            let duty = duty(only(&head.headers, "x-amz-target").unwrap_or_default());
+            if !found.roles.iter().any(|role| role.may(duty)) {
+                let told = "This access key's operator has no role that includes this operation.".to_owned();
+                return Err(AvpError::AccessDenied(told).into());
+            }
+            Caller::Operator(operator)
+        }
         KeyOwner::Tenant(tenant) => {
             api.workflow.directory.pool(&tenant).map_err(|_| WireRefusal::Inactive)?;
             count(api, &tenant).await?;
@@ -87,6 +94,18 @@ async fn admit(api: &Api, head: &Parts, body: Body) -> Result<(Caller, Vec<u8>),
         }
     };
     Ok((caller, body))
+}
+
+/// What an operator must be there for to call an operation. What is neither a question nor a look is a change.
+fn duty(target: &str) -> Duty {
+    match target.strip_prefix(TARGET).unwrap_or_default() {
+        "IsAuthorized" | "IsAuthorizedWithToken" | "BatchIsAuthorized" | "BatchIsAuthorizedWithToken" => {
+            Duty::Decide
+        }
+        "BatchGetPolicy" => Duty::Read,
+        look if look.starts_with("Get") || look.starts_with("List") => Duty::Read,
+        _ => Duty::Author,
+    }
 }
 
 async fn count(api: &Api, tenant: &TenantId) -> Result<(), WireRefusal> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ringfence_authorization::{
-    WhenUnproved,
+    Review, Terms,
     avp::{Later, Quotas, Tiers},
 };
 use ringfence_context::{Refusal, TenantId};
@@ -32,11 +32,13 @@ impl Tiers for TierQuotas {
         })
     }
 
-    fn unproved<'a>(&'a self, tenant: &'a TenantId) -> Later<'a, WhenUnproved> {
+    fn terms<'a>(&'a self, tenant: &'a TenantId) -> Later<'a, Terms> {
         Box::pin(async move {
             let found = self.tenants.tenant_get(tenant).await.ok();
             let tier = found.and_then(|tenant| self.policies.get(&tenant.value.tier));
-            tier.map(|tier| tier.unproved).unwrap_or_default()
+            // Of a tier that is no longer in the settings nobody knows what it asked: so it asks for everything.
+            let strict = Terms { review: Review::Required, ..Terms::default() };
+            tier.map_or(strict, |tier| tier.terms)
         })
     }
 }

@@ -1,0 +1,158 @@
+//! Looking back, and going back: versions, their texts, the audit, and a roll-back to a version.
+
+use ringfence_context::{TenantId, limits};
+use serde::Deserialize;
+
+use super::{
+    AuditEntry, Author, Cause, Change, ChangeReason, GovernError, Governance, Proposal, Published, StoreEdit,
+    Version, record,
+    record::{AUDIT, tampered},
+};
+use crate::{StoreDocument, gate::Terms};
+
+/// One text of a tenant's store, by what somebody calls it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// What serves.
+    Serving,
+    /// A version.
+    Version(u64),
+    /// A proposal.
+    Proposal(u64),
+    /// What serves, changed so.
+    Edit(StoreEdit),
+}
+
+impl Governance {
+    /// Changes what serves, at once.
+    ///
+    /// # Errors
+    /// What is wrong with the result, or that it must be reviewed: then nothing changes.
+    pub async fn change(
+        &self,
+        tenant: &TenantId,
+        edit: impl FnOnce(&mut StoreDocument) -> Result<(), GovernError>,
+        terms: Terms,
+        change: Change,
+    ) -> Result<Published, GovernError> {
+        let (mut document, revision) = self.stores.document(tenant).await?;
+        edit(&mut document)?;
+        let publishable = self.gate.check(document, terms).await?;
+        Ok(self.stores.document_put(&publishable, revision, change).await?)
+    }
+
+    /// Puts an earlier version's text into effect, as a new version. It passes the gate again.
+    ///
+    /// # Errors
+    /// [`GovernError::NoVersion`], [`GovernError::TextGone`], or what is wrong with that text by now.
+    pub async fn rollback(
+        &self,
+        tenant: &TenantId,
+        to: u64,
+        terms: Terms,
+        author: Author,
+        reason: ChangeReason,
+    ) -> Result<Published, GovernError> {
+        let (serving, revision) = self.stores.document(tenant).await?;
+        let document = self.version_text(tenant, to).await?;
+        if document == serving {
+            return Err(GovernError::Same);
+        }
+        let publishable = self.gate.check(document, terms).await?;
+        let change = Change { cause: Cause::Rollback(to), ..Change::now(author, reason) };
+        Ok(self.stores.document_put(&publishable, revision, change).await?)
+    }
+
+    /// The latest version's number; zero where there is no history yet.
+    ///
+    /// # Errors
+    /// What the state refuses.
+    pub async fn version_latest(&self, tenant: &TenantId) -> Result<u64, GovernError> {
+        Ok(record::head(&self.stores.records, tenant).await?.0.versions)
+    }
+
+    /// Versions by ascending number, those after `after`.
+    ///
+    /// # Errors
+    /// What the state refuses; a record that is not what its place says.
+    pub async fn version_list(&self, tenant: &TenantId, after: u64) -> Result<Vec<Version>, GovernError> {
+        self.stores.document(tenant).await?;
+        Ok(record::several(&self.stores.records, tenant, after, limits::POLICY_PAGE).await?)
+    }
+
+    /// One version.
+    ///
+    /// # Errors
+    /// [`GovernError::NoVersion`].
+    pub async fn version_get(&self, tenant: &TenantId, number: u64) -> Result<Version, GovernError> {
+        let found = record::one::<Version>(&self.stores.records, tenant, number).await?;
+        Ok(found.ok_or(GovernError::NoVersion(number))?.value)
+    }
+
+    /// The text of a version.
+    ///
+    /// # Errors
+    /// [`GovernError::NoVersion`], [`GovernError::TextGone`].
+    pub async fn version_text(&self, tenant: &TenantId, number: u64) -> Result<StoreDocument, GovernError> {
+        let version = self.version_get(tenant, number).await?;
+        let text = record::text(&self.stores.records, tenant, &version.content).await?;
+        text.ok_or(GovernError::TextGone(number))
+    }
+
+    /// One text of a tenant's store.
+    ///
+    /// # Errors
+    /// As what it is asked for by.
+    pub async fn side(&self, tenant: &TenantId, side: Side) -> Result<StoreDocument, GovernError> {
+        match side {
+            Side::Serving => Ok(self.stores.document(tenant).await?.0),
+            Side::Version(number) => self.version_text(tenant, number).await,
+            Side::Proposal(number) => {
+                let Proposal { content, .. } = self.proposal_get(tenant, number).await?;
+                let text = record::text(&self.stores.records, tenant, &content).await?;
+                text.ok_or(GovernError::NoProposal(number))
+            }
+            Side::Edit(edit) => {
+                let mut document = self.stores.document(tenant).await?.0;
+                edit.apply(&mut document)?;
+                Ok(document)
+            }
+        }
+    }
+
+    /// Audit entries by ascending number, those after `after`. Each is what the next, or the history, says it is.
+    ///
+    /// # Errors
+    /// What the state refuses; [`ringfence_store::StoreError::Tampered`] where an entry is missing or was rewritten.
+    pub async fn audit_list(&self, tenant: &TenantId, after: u64) -> Result<Vec<AuditEntry>, GovernError> {
+        let records = &self.stores.records;
+        self.stores.document(tenant).await?;
+        let entries = record::several::<AuditEntry>(records, tenant, after, limits::POLICY_PAGE).await?;
+        let mut previous = match after {
+            0 => Some(String::new()),
+            after => record::one::<AuditEntry>(records, tenant, after).await?.map(|entry| entry.value.name()),
+        };
+        let mut number = after;
+        for entry in &entries {
+            number = number.saturating_add(1);
+            if entry.number != number || previous.as_ref() != Some(&entry.previous) {
+                return Err(tampered(AUDIT).into());
+            }
+            previous = Some(entry.name());
+        }
+        // Read after the entries, which are written together with it: what it names was there.
+        let (head, _) = record::head(records, tenant).await?;
+        let whole = entries.len() < usize::try_from(limits::POLICY_PAGE).unwrap_or(usize::MAX);
+        if (whole && number < head.entries)
+            || (number == head.entries && previous.as_ref() != Some(&head.last))
+        {
+            // Unless steps were taken meanwhile, the end was cut off.
+            let more = record::one::<AuditEntry>(records, tenant, number.saturating_add(1)).await?;
+            if number == head.entries || more.is_none() {
+                return Err(tampered(AUDIT).into());
+            }
+        }
+        Ok(entries)
+    }
+}

@@ -1,0 +1,262 @@
+//! Proposals, for operators: made by one, approved by another, published as approved; and evaluated beside what serves.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::StatusCode,
+};
+use ringfence_authorization::{
+    StoreDocument,
+    govern::{Author, Proposal, ProposalState, Published, Side, StoreEdit},
+    shadow::ShadowReport,
+};
+use ringfence_context::TenantId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::api::{
+    Api,
+    body::Body,
+    caller::{PolicyAuthor, PolicyPublisher, PolicyReviewer, Reader},
+    failure::ApiFailure,
+    version::{After, Because, moment},
+};
+
+/// A change to be proposed: an edit of what serves, or an earlier version.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewProposal {
+    reason: String,
+    #[serde(default)]
+    edit: StoreEdit,
+    version: Option<u64>,
+}
+
+/// A review without a reason is an approval of the proposal's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Approval {
+    reason: Option<String>,
+}
+
+/// A proposal, as it is listed.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    proposal: u64,
+    state: &'static str,
+    at: String,
+    author: String,
+    base: u64,
+    reason: String,
+    standing: Value,
+    content: String,
+    decided: Value,
+}
+
+/// A proposal with its text.
+#[derive(Debug, Serialize)]
+pub struct Whole {
+    #[serde(flatten)]
+    proposal: Shown,
+    document: Option<StoreDocument>,
+}
+
+/// `GET /v1/tenants/{tenant}/proposals?after=N`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn list(
+    State(api): State<Api>,
+    _: Reader,
+    Path(tenant): Path<TenantId>,
+    Query(after): Query<After>,
+) -> Result<Json<Vec<Shown>>, ApiFailure> {
+    let all = api.workflow.governance.proposal_list(&tenant, after.number()).await?;
+    Ok(Json(all.into_iter().map(shown).collect()))
+}
+
+/// `POST /v1/tenants/{tenant}/proposals`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn create(
+    State(api): State<Api>,
+    author: PolicyAuthor,
+    Path(tenant): Path<TenantId>,
+    Body(new): Body<NewProposal>,
+) -> Result<(StatusCode, Json<Shown>), ApiFailure> {
+    let reason = Because { reason: new.reason }.reason()?;
+    let side = match new.version {
+        None => Side::Edit(new.edit),
+        Some(version) if new.edit == StoreEdit::default() => Side::Version(version),
+        Some(_) => return Err(ApiFailure::invalid("propose an edit or a version, not both")),
+    };
+    let terms = api.workflow.terms(&tenant).await?;
+    let governance = &api.workflow.governance;
+    let proposal = governance.propose(&tenant, side, terms, Author::from(&author), reason).await?;
+    Ok((StatusCode::CREATED, Json(shown(proposal))))
+}
+
+/// `GET /v1/tenants/{tenant}/proposals/{number}`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn show(
+    State(api): State<Api>,
+    _: Reader,
+    Path((tenant, number)): Path<(TenantId, u64)>,
+) -> Result<Json<Whole>, ApiFailure> {
+    let governance = &api.workflow.governance;
+    let proposal = governance.proposal_get(&tenant, number).await?;
+    // The text of one that was rejected is gone.
+    let document = match proposal.state {
+        ProposalState::Rejected { .. } => None,
+        _ => Some(governance.side(&tenant, Side::Proposal(number)).await?),
+    };
+    Ok(Json(Whole { proposal: shown(proposal), document }))
+}
+
+/// `POST /v1/tenants/{tenant}/proposals/{number}/approve`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn approve(
+    State(api): State<Api>,
+    reviewer: PolicyReviewer,
+    Path((tenant, number)): Path<(TenantId, u64)>,
+    Body(approval): Body<Approval>,
+) -> Result<Json<Shown>, ApiFailure> {
+    let reason = approval.reason.map(|reason| Because { reason }.reason()).transpose()?;
+    let reviewer = Author::from(&reviewer);
+    Ok(Json(shown(api.workflow.governance.approve(&tenant, number, reviewer, reason).await?)))
+}
+
+/// `POST /v1/tenants/{tenant}/proposals/{number}/reject`: by who may review, or by its author.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn reject(
+    State(api): State<Api>,
+    by: PolicyPublisher,
+    Path((tenant, number)): Path<(TenantId, u64)>,
+    Body(because): Body<Because>,
+) -> Result<Json<Shown>, ApiFailure> {
+    let governance = &api.workflow.governance;
+    let author = Author::from(&by);
+    if governance.proposal_get(&tenant, number).await?.author != author {
+        by.0.require(ringfence_context::Duty::Review)?;
+    }
+    let rejected = governance.reject(&tenant, number, author, because.reason()?).await?;
+    trials_end(&api, &tenant, number);
+    Ok(Json(shown(rejected)))
+}
+
+/// `POST /v1/tenants/{tenant}/proposals/{number}/publish`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn publish(
+    State(api): State<Api>,
+    by: PolicyPublisher,
+    Path((tenant, number)): Path<(TenantId, u64)>,
+) -> Result<Json<Published>, ApiFailure> {
+    let terms = api.workflow.terms(&tenant).await?;
+    let published = api.workflow.governance.publish(&tenant, number, terms, Author::from(&by)).await?;
+    trials_end(&api, &tenant, number);
+    Ok(Json(published))
+}
+
+/// A proposal that is decided is tried no longer: neither beside what serves nor for a share.
+fn trials_end(api: &Api, tenant: &TenantId, number: u64) {
+    api.shadows.stop(tenant, Some(number));
+    if api.canaries.report(tenant).is_some_and(|canary| canary.proposal == number) {
+        api.canaries.stop(tenant);
+    }
+}
+
+/// `POST /v1/tenants/{tenant}/proposals/{number}/shadow`: evaluates it beside what serves, on this node, until told to
+/// stop. No answer is affected.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn shadow_start(
+    State(api): State<Api>,
+    _: PolicyAuthor,
+    Path((tenant, number)): Path<(TenantId, u64)>,
+) -> Result<Json<ShadowReport>, ApiFailure> {
+    let governance = &api.workflow.governance;
+    if let state @ (ProposalState::Rejected { .. } | ProposalState::Published { .. }) =
+        governance.proposal_get(&tenant, number).await?.state
+    {
+        let told = format!("proposal {number} is {}: there is nothing to try", state.name());
+        return Err(ApiFailure::Told(StatusCode::CONFLICT, told));
+    }
+    let document = governance.side(&tenant, Side::Proposal(number)).await?;
+    // Compiling a large store takes the processor for long.
+    let shadows = Arc::clone(&api.shadows);
+    let starting = tokio::task::spawn_blocking(move || shadows.start(number, &document));
+    let started = starting.await.map_err(|_| ApiFailure::invalid("it could not be compiled"))?;
+    Ok(Json(started.map_err(ApiFailure::invalid)?))
+}
+
+/// `GET /v1/tenants/{tenant}/shadow`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn shadow_show(
+    State(api): State<Api>,
+    _: Reader,
+    Path(tenant): Path<TenantId>,
+) -> Result<Json<ShadowReport>, ApiFailure> {
+    api.shadows.report(&tenant).map(Json).ok_or_else(no_shadow)
+}
+
+/// `DELETE /v1/tenants/{tenant}/shadow`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn shadow_stop(
+    State(api): State<Api>,
+    _: PolicyAuthor,
+    Path(tenant): Path<TenantId>,
+) -> Result<Json<ShadowReport>, ApiFailure> {
+    api.shadows.stop(&tenant, None).map(Json).ok_or_else(no_shadow)
+}
+
+fn no_shadow() -> ApiFailure {
+    ApiFailure::Told(
+        StatusCode::NOT_FOUND,
+        "no proposal of this tenant is evaluated beside what serves".to_owned(),
+    )
+}
+
+fn shown(proposal: Proposal) -> Shown {
+    let Proposal { number, tenant: _, author, reason, at, base, standing, content, state } = proposal;
+    let name = state.name();
+    let decided = match state {
+        ProposalState::Open => Value::Null,
+        ProposalState::Approved { by, at, .. } => json!({ "by": by.to_string(), "at": moment(at) }),
+        ProposalState::Rejected { by, at, reason } => {
+            json!({ "by": by.to_string(), "at": moment(at), "reason": reason })
+        }
+        ProposalState::Published { approved, by, at, version } => json!({
+            "approved_by": approved.map(|by| by.to_string()),
+            "by": by.to_string(),
+            "at": moment(at),
+            "version": version,
+        }),
+    };
+    Shown {
+        proposal: number,
+        state: name,
+        at: moment(at),
+        author: author.to_string(),
+        base,
+        reason: reason.to_string(),
+        standing: json!(standing),
+        content,
+        decided,
+    }
+}
