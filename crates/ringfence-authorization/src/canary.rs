@@ -66,6 +66,8 @@ impl Stage {
 pub enum Ended {
     /// It was told to stop.
     Stopped,
+    /// The proposal's next stage began.
+    Replaced,
     /// More was refused, or failed, than was allowed for: questions asked, refused that what serves allows, failed.
     Rise {
         /// Asked in the window.
@@ -173,7 +175,7 @@ impl Canaries {
             over: Notify::new(),
         });
         if let Some(before) = next.insert(document.tenant.clone(), Arc::clone(&canary)) {
-            before.end(Ended::Stopped);
+            before.end(Ended::Replaced);
         }
         self.of.store(Arc::new(next));
         self.in_use.store(true, Ordering::Release);

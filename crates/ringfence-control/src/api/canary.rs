@@ -104,6 +104,7 @@ fn none() -> ApiFailure {
 fn said(ended: &Ended) -> String {
     match ended {
         Ended::Stopped => "it was stopped".to_owned(),
+        Ended::Replaced => "its next stage began".to_owned(),
         Ended::Rise { asked, lost, failed } => {
             format!(
                 "rolled back: of {asked} questions {lost} were refused that what serves allows, {failed} by an error"
