@@ -150,8 +150,8 @@ impl Vocabulary {
                 .is_ok()
     }
 
-    /// These entities and the schema's actions. The caller has made sure that they conform and that no parent of one has
-    /// parents itself, so that parents are all ancestors there are.
+    /// These entities and the schema's actions. The caller has made sure that they conform and that the parents of each
+    /// are all ancestors it has.
     pub(crate) fn entities_flat(&self, entities: Vec<Entity>) -> Option<Entities> {
         let actions: &cedar_policy_core::entities::Entities = self.action_entities.as_ref();
         let entities =

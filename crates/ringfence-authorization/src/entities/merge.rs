@@ -74,6 +74,8 @@ pub(crate) struct Merged {
     principal: Entity,
     /// Nothing where the resource is the principal.
     resource: Option<Entity>,
+    /// Both are of forms that are known to fit the schema, and so are the roles that are not stored.
+    conform: bool,
 }
 
 impl<'a> Question<'a> {
@@ -188,8 +190,14 @@ impl Prepared<'_> {
         let stored = loaded.get(principal).map(AsRef::as_ref);
         let who = self.entity(principal, stored, &stated.0, given, above)?;
         let own_tenant = terms.resource.tenant == *terms.tenant;
+        let bare_roles = roles.iter().all(|role| !loaded.contains_key(role));
+        let roles_fit = roles.is_empty() || (bare_roles && self.bare_role_fits());
+        let mut conform = roles_fit
+            && stated.0.is_empty()
+            && stated.1.is_empty()
+            && (asker.asks || (stored.is_some() && roles.is_empty()));
         if resource == principal && stated.1.is_empty() && own_tenant {
-            return Ok(Merged { principal: who, resource: None });
+            return Ok(Merged { principal: who, resource: None, conform });
         }
         let stored = loaded.get(resource).map(AsRef::as_ref);
         if stored.is_some() && !own_tenant {
@@ -202,8 +210,13 @@ impl Prepared<'_> {
         if stored.is_some() && owned.declares("subject") {
             given.insert("subject".to_owned(), terms.resource.id.as_str().into());
         }
+        conform &= stored.is_some() || owned.owned;
         let what = self.entity(resource, stored, &stated.1, given, HashSet::new())?;
-        Ok(Merged { principal: who, resource: Some(what) })
+        Ok(Merged { principal: who, resource: Some(what), conform })
+    }
+
+    fn bare_role_fits(&self) -> bool {
+        self.vocabulary.kind("Role").is_some_and(|role| role.bare)
     }
 
     /// One entity: what is stored of it and what else is stated, and what the plane says of it.
@@ -240,7 +253,7 @@ impl Prepared<'_> {
 
     /// The whole question.
     pub(crate) fn finish(self, merged: Merged, loaded: &Loaded) -> Result<(Request, Entities), Misfit> {
-        let Merged { principal, resource } = merged;
+        let Merged { principal, resource, conform } = merged;
         let mut entities: Vec<Entity> = vec![principal];
         entities.extend(resource);
         let both: HashSet<EntityUid> = entities.iter().map(Entity::uid).collect();
@@ -248,8 +261,13 @@ impl Prepared<'_> {
         entities.extend(others.map(|(_, stored)| stored.entity.clone()));
         let bare = self.roles.iter().filter(|role| !loaded.contains_key(*role));
         entities.extend(bare.map(|role| Entity::new_no_attrs(role.clone(), HashSet::new())));
-        let entities = self.vocabulary.entities_checked(entities).ok_or(Misfit::Unfit)?;
-        Ok((self.request, entities))
+        // What is stored was checked when it was read, and says all that is above it.
+        let entities = if conform {
+            self.vocabulary.entities_flat(entities)
+        } else {
+            self.vocabulary.entities_checked(entities)
+        };
+        Ok((self.request, entities.ok_or(Misfit::Unfit)?))
     }
 }
 

@@ -49,13 +49,7 @@ impl Scenario {
     fn token(&self, tenant: &str, client: &str, role: &str) -> String {
         let made = self.plane.json(&["client", "create", client, "--tenant", tenant, "--role", role]);
         let secret = made["client_secret"].as_str().unwrap();
-        let form = format!("grant_type=client_credentials&client_id={client}&client_secret={secret}");
-        let running = self.plane.file("running.json");
-        let host = running["base_url"].as_str().unwrap().trim_start_matches("http://").to_owned();
-        let headers = [("Host", host.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
-        let path = format!("/t/{tenant}/token");
-        let answer = send(running["gateway"].as_str().unwrap(), "POST", &path, &headers, &form).unwrap();
-        answer.json()["access_token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+        granted(&self.plane, tenant, client, secret)
     }
 
     fn decider(&self) -> &str {
@@ -74,6 +68,17 @@ impl Scenario {
     fn post(&self, what: &str, body: &Value) -> Answer {
         self.ask(self.decider(), &format!("/t/scenario/access/v1/{what}"), &body.to_string(), &[])
     }
+}
+
+/// An access token of a machine client.
+fn granted(plane: &Plane, tenant: &str, client: &str, secret: &str) -> String {
+    let form = format!("grant_type=client_credentials&client_id={client}&client_secret={secret}");
+    let running = plane.file("running.json");
+    let host = running["base_url"].as_str().unwrap().trim_start_matches("http://").to_owned();
+    let headers = [("Host", host.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
+    let path = format!("/t/{tenant}/token");
+    let answer = send(running["gateway"].as_str().unwrap(), "POST", &path, &headers, &form).unwrap();
+    answer.json()["access_token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
 }
 
 fn table(name: &str) -> String {
@@ -396,18 +401,10 @@ fn reject_authzen_candidates() {
 #[test]
 fn a_decision_client_asks_about_the_pools_people_and_does_nothing_else() {
     let plane = Plane::shared();
-    let (demo, acme) = (plane.file("demo.json"), plane.tenant("acme"));
-    let client = &acme["decision_client"];
+    let acme = plane.tenant("acme");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let form = format!(
-        "grant_type=client_credentials&client_id={}&client_secret={}",
-        text(&client["client_id"]),
-        text(&client["client_secret"])
-    );
-    let gateway = text(&demo["gateway"]).replace("http://", "");
-    let headers = [("Content-Type", "application/x-www-form-urlencoded")];
-    let granted = send(&gateway, "POST", "/t/acme/token", &headers, &form).unwrap().json();
-    let token = text(&granted["access_token"]);
+    let client = &acme["decision_client"];
+    let token = granted(plane, "acme", &text(&client["client_id"]), &text(&client["client_secret"]));
     let base = text(&acme["authzen"]);
     let (api, path) = base.trim_start_matches("http://").split_once('/').unwrap();
     let bearer = format!("Bearer {token}");
