@@ -142,16 +142,15 @@ impl Gateway {
         Ok(sent)
     }
 
-    /// What is known of the tenant's store without asking it; reads it where that has not been done.
-    async fn held(&self, tenant: &TenantId) -> Result<(u64, bool), Refusal> {
+    /// What is known of the tenant's store without asking it; reads it where that has not been done. `None` where it does
+    /// not stay in memory: then nothing is remembered of it.
+    async fn held(&self, tenant: &TenantId) -> Result<Option<(u64, bool)>, Refusal> {
         let decide = &self.parts.decide;
         if let Some(held) = decide.revision(tenant)? {
-            return Ok(held);
+            return Ok(Some(held));
         }
         decide.warm(tenant).await?;
-        let crowded = "the tenant's policy store did not stay in memory";
-        let unavailable = Refusal::new(Layer::Authorization, Reason::DependencyUnavailable, crowded);
-        decide.revision(tenant)?.ok_or(unavailable)
+        decide.revision(tenant)
     }
 
     /// Asks the tenant's store, or remembers that it was asked: see [`Granted`].
@@ -160,13 +159,18 @@ impl Gateway {
         admitted: &Arc<Admitted>,
         found: &RouteMatch<'_>,
         facts: Facts,
-        (revision, names_resources): (u64, bool),
+        held: Option<(u64, bool)>,
     ) -> Result<Arc<Granted>, Refused> {
         let context = &admitted.context;
         let known = |refusal| Refused::after(&[Layer::Token], refusal, admitted);
-        let any_id = found.id.is_none() || !(names_resources || found.route.asks_about_askers());
-        let memorable = facts.is_empty() && any_id;
-        if memorable && let Some(granted) = admitted.granted(found.route.index, revision) {
+        let memorable = held.is_some_and(|(_, names_resources)| {
+            let any_id = found.id.is_none() || !(names_resources || found.route.asks_about_askers());
+            facts.is_empty() && any_id
+        });
+        if memorable
+            && let Some((revision, _)) = held
+            && let Some(granted) = admitted.granted(found.route.index, revision)
+        {
             return Ok(granted);
         }
         let resource = Resource {
