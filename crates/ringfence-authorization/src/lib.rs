@@ -14,6 +14,7 @@ pub mod document;
 pub mod entities;
 pub mod gate;
 pub mod govern;
+pub mod lag;
 pub mod page;
 pub mod proof;
 pub mod question;

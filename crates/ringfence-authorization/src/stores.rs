@@ -24,6 +24,7 @@ use crate::{
     document::StoreDocument,
     entities::{EntityCache, HEAD, HEAD_ID, Head, ROUNDS},
     gate::Publishable,
+    lag::{Currency, Lag},
     proof::{Counterexample, Unproved},
     question::Question,
     residents::{Found, Known, Resident, Residents},
@@ -142,6 +143,7 @@ pub struct Stores {
     pub(crate) residents: Residents,
     contents: Arc<Contents>,
     pub(crate) entities: EntityCache,
+    lag: Lag,
     runtime: Handle,
     waiting: Semaphore,
 }
@@ -180,6 +182,7 @@ impl Stores {
             residents: Residents::new(memory.tenants),
             contents: Arc::new(Contents::new(memory.contents)),
             entities: EntityCache::new(memory.entities),
+            lag: Lag::default(),
             runtime: Handle::current(),
             waiting: Semaphore::new(WAITING),
         }))
@@ -208,8 +211,12 @@ impl Stores {
         let confirmed = self.clock.now();
         let revision = self.records.revision().await?;
         if revision > before {
-            for tenant in self.changed_since(before).await? {
-                self.residents.forget(&tenant);
+            let changed = self.changed_since(before).await?;
+            for tenant in &changed {
+                self.residents.forget(tenant);
+            }
+            if !changed.is_empty() {
+                self.lag.found(self.clock.now().since(self.current.load().confirmed));
             }
         } else if revision < before {
             // A restored backup: what changed since is not written anywhere.
@@ -252,8 +259,16 @@ impl Stores {
         let mut drafts = vec![draft.expect(Expect::Revision(revision))];
         drafts.extend(also);
         let revision = self.records.commit(drafts).await?;
+        let committed = self.clock.now();
         self.refresh().await?;
+        self.lag.made_here(self.clock.now().since(committed));
         Ok(revision)
+    }
+
+    /// How current what is remembered is, and how long changes have taken to be enforced.
+    pub fn currency(&self) -> Currency {
+        let current = self.current.load();
+        self.lag.currency(current.revision, self.clock.now().since(current.confirmed))
     }
 
     async fn changed_since(&self, mut after: Revision) -> Result<HashSet<TenantId>, StoreError> {

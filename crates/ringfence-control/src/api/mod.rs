@@ -18,6 +18,7 @@ pub mod operator;
 pub mod policy;
 pub mod proposal;
 pub mod refusals;
+pub mod status;
 pub mod tenant;
 pub mod truth_table;
 pub mod user;
@@ -106,6 +107,7 @@ pub fn router(api: Api) -> Router {
         .merge(governing())
         .route("/v1/explain/{reference}", get(explain::explain))
         .route("/v1/refusals", post(refusals::tell))
+        .route("/v1/status", get(status::show))
         .route("/v1/tenants/{tenant}/entities", get(entity::list).put(entity::put))
         .route("/v1/tenants/{tenant}/entities/explain", post(entity::explain))
         .route("/v1/tenants/{tenant}/entities/{type}/{id}", get(entity::show).delete(entity::delete))

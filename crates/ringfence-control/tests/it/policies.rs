@@ -3,7 +3,7 @@
 use http::StatusCode;
 use ringfence_authorization::{
     Gate, SolverSettings, Standing, StoreDocument, WhenUnproved,
-    stores::{StoreMapRow, store_map_put},
+    stores::{STALE, StoreMapRow, store_map_put},
 };
 use ringfence_context::id::StoreId;
 
@@ -111,6 +111,10 @@ fn cv17_a_change_is_enforced_by_the_first_request_after_it_and_the_delay_is_prin
             bench.policies_change("cv17", thaw).await.unwrap();
         }
         println!("policy change to refusal, slowest of 20: {slowest:?}");
+        let currency = bench.workflow.stores.currency();
+        let told = std::time::Duration::from_micros(currency.made_here.longest_us);
+        assert!(currency.made_here.changes >= 40 && currency.at_most.changes >= 40, "{currency:?}");
+        assert!(!told.is_zero() && told < STALE, "{currency:?}");
     });
 }
 

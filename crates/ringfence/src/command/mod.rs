@@ -9,6 +9,7 @@ mod operator;
 pub(crate) use init::write_new;
 mod policy;
 mod prove;
+mod status;
 mod tenant;
 mod token;
 mod up;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Token(token::Token),
     /// Show every layer's verdict on one request
     Explain(explain::Explain),
+    /// Show how current the policies are and how long changes take to be enforced
+    Status(status::Status),
     /// Attack a private copy of the chain: whole, with each layer broken, with each pair broken
     Prove(prove::Prove),
 }
@@ -71,6 +74,7 @@ impl Command {
             Self::AccessKey(command) => command.run().await,
             Self::Token(command) => command.run().await,
             Self::Explain(command) => command.run().await,
+            Self::Status(command) => command.run().await,
             Self::Prove(command) => command.run().await,
         }
     }

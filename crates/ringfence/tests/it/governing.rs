@@ -14,6 +14,28 @@ fn tenant(plane: &Plane, id: &str) {
 }
 
 #[test]
+fn cv17_how_long_changes_take_to_be_enforced_is_told() {
+    let plane = Plane::shared();
+    tenant(plane, "lag");
+    let file = scratch("lag").join("freeze.cedar");
+    fs::write(&file, FREEZE).unwrap();
+    said(&plane.command(&["policy", "put", "freeze", &file.display().to_string(), "--tenant", "lag"]));
+    let told = plane.json(&["status"]);
+    for (name, limit) in [("made_here", 5_000_000), ("at_most", 60_000_000)] {
+        let delays = &told["policies"][name];
+        let (changes, longest) =
+            (delays["changes"].as_u64().unwrap(), delays["longest_us"].as_u64().unwrap());
+        assert!(changes > 0 && (1..limit).contains(&longest), "{name}: {told}");
+    }
+    assert!(
+        told["policies"]["revision"].as_u64().unwrap() > 0 && !told.to_string().contains("lag"),
+        "{told}"
+    );
+    let shown = said(&plane.command(&["status"]));
+    assert!(shown.contains("changes made here   last "), "{shown}");
+}
+
+#[test]
 fn x12_versions_differences_and_roll_backs_in_commands() {
     let plane = Plane::shared();
     tenant(plane, "history");
