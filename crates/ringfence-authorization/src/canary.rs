@@ -26,7 +26,7 @@ use ringfence_store::Revision;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::{CompiledStore, Decide, Question, StoreDocument, Warming};
+use crate::{CompiledStore, Decide, Question, StoreDocument, Warming, entities::ROUNDS};
 
 /// What no store's revision is: the empty state has it.
 const NONE: Revision = 0;
@@ -150,6 +150,8 @@ impl Canaries {
     ) -> Result<Arc<Canary>, String> {
         stage.check()?;
         let store = CompiledStore::compile(document, NONE).map_err(|fault| fault.to_string())?;
+        // It takes the processor for long where policies are many: here, and not in the first request's time.
+        store.content.within_reach(ROUNDS);
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = self.of.load().as_ref().clone();
         next.retain(|_, canary| canary.ended.get().is_none());

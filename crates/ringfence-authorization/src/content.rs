@@ -127,7 +127,7 @@ impl Contents {
 
     /// The vocabulary of a schema.
     pub(crate) fn vocabulary(&self, namespace: &str, schema: &str) -> Result<Arc<Vocabulary>, PolicyFault> {
-        let digest = Digest::of([namespace.as_bytes(), schema.as_bytes()]);
+        let digest = Vocabulary::digest_of(namespace, schema);
         if let Some(found) = self.vocabularies.get(&digest) {
             return Ok(found);
         }

@@ -18,7 +18,7 @@ use ringfence_context::{Refusal, StoreAnswer, TenantId, limits};
 use ringfence_store::Revision;
 use serde::Serialize;
 
-use crate::{CompiledStore, Decide, Question, StoreDocument, Warming};
+use crate::{CompiledStore, Decide, Question, StoreDocument, Warming, entities::ROUNDS};
 
 /// How many differing questions are shown.
 const SAMPLES: usize = 20;
@@ -83,6 +83,8 @@ impl Shadows {
     /// In words, where there are too many already or it does not compile.
     pub fn start(&self, proposal: u64, document: &StoreDocument) -> Result<ShadowReport, String> {
         let store = CompiledStore::compile(document, 0).map_err(|fault| fault.to_string())?;
+        // It takes the processor for long where policies are many: here, and not in the first request's time.
+        store.content.within_reach(ROUNDS);
         let shadow = Arc::new(Shadow {
             proposal,
             store,

@@ -22,9 +22,12 @@ use cedar_policy_core::{
     validator::{CoreSchema, EntityTypeDescription, ValidatorSchema, types::Type},
 };
 
+use crate::content::Digest;
+
 /// A schema, and its names in one namespace.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
+    digest: Digest,
     validator: Validator,
     kinds: HashMap<Box<str>, Kind>,
     actions: HashMap<Box<str>, EntityUid>,
@@ -69,7 +72,18 @@ impl Vocabulary {
         let actions = schema.actions().filter(|uid| uid.type_name().to_string() == action_type);
         let actions = actions.map(|uid| (Box::from(AsRef::<str>::as_ref(uid.id())), uid.clone())).collect();
         let action_entities = Entities::from_entities([], Some(&schema)).map_err(Box::new)?;
-        Ok(Self { validator: Validator::new(schema), kinds, actions, action_entities })
+        let digest = Self::digest_of(namespace, text);
+        Ok(Self { digest, validator: Validator::new(schema), kinds, actions, action_entities })
+    }
+
+    /// What names a schema's vocabulary.
+    pub(crate) fn digest_of(namespace: &str, text: &str) -> Digest {
+        Digest::of([namespace.as_bytes(), text.as_bytes()])
+    }
+
+    /// Names it: what was read by one vocabulary is nothing to another.
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// The schema.

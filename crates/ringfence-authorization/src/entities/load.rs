@@ -1,8 +1,9 @@
 //! Entities in memory, and what of them one decision needs: those it names, and in two rounds what they refer to
 //! (SYSTEMS HJ-03).
 //!
-//! What is remembered is named by tenant, revision and entity, and put there only once the state was seen to be at that
-//! revision still: so a decision never mixes two states, and a change makes nothing false, only unneeded.
+//! What is remembered is named by tenant, the revision of its entities, the schema it was read by and the entity, and put
+//! there only once the state was seen to be at that revision still: so a decision never mixes two states, whichever
+//! policies it is made by, and a change makes nothing false, only unneeded.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,6 +17,7 @@ use ringfence_store::{Records, Revision, Scope, StoreError};
 
 use crate::{
     compile::CompiledStore,
+    content::Digest,
     entities::{
         Uid,
         record::{ENTITY, EntityRecord, HEAD, HEAD_ID, Head},
@@ -55,7 +57,7 @@ impl Stored {
 /// Those of the entities looked for that there are.
 pub(crate) type Loaded = HashMap<EntityUid, Arc<Stored>>;
 
-/// Which state is read: a tenant's, at a revision of its store.
+/// Which state is read: a tenant's, at a revision of its entities, by the schema of the store that decides.
 #[derive(Clone, Copy)]
 pub(crate) struct Moment<'a> {
     pub(crate) tenant: &'a TenantId,
@@ -92,7 +94,10 @@ pub(crate) struct EntityCache(quick_cache::sync::Cache<Key, Option<Arc<Stored>>,
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     tenant: TenantId,
-    revision: Revision,
+    /// The revision of the tenant's [`Head`], which every change of its entities makes anew.
+    head: Option<Revision>,
+    /// Of the vocabulary it was read by.
+    vocabulary: Digest,
     uid: EntityUid,
 }
 
@@ -224,7 +229,8 @@ impl Moment<'_> {
     }
 
     fn key(&self, uid: &EntityUid) -> Key {
-        Key { tenant: self.tenant.clone(), revision: self.store.revision, uid: uid.clone() }
+        let vocabulary = self.store.content.vocabulary.digest();
+        Key { tenant: self.tenant.clone(), head: self.head, vocabulary, uid: uid.clone() }
     }
 
     async fn read(&self, records: &Records, uid: &EntityUid) -> Result<Option<Arc<Stored>>, LoadFault> {

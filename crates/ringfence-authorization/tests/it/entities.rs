@@ -10,8 +10,8 @@ use std::{
 
 use proptest::prelude::*;
 use ringfence_authorization::{
-    Decide, EntityFault, Facts, Gate, Memory, Principal, Question, Resource, SolverSettings, Standing,
-    Stores, WhenUnproved,
+    CompiledStore, Decide, EntityFault, Facts, Gate, Memory, Principal, Question, Resource, SolverSettings,
+    Standing, Stores, WhenUnproved,
     entities::{Asked, Uid},
 };
 use ringfence_context::{Reason, TenantId};
@@ -238,6 +238,39 @@ async fn hj06_a_revoke_is_never_followed_by_a_stale_allow() {
         for reader in readers {
             assert!(reader.await.unwrap() > 0);
         }
+    }
+}
+
+/// What a proposal is tried by and what serves read the same entities, each by its own schema.
+#[tokio::test(flavor = "multi_thread")]
+async fn hj06_a_revoke_is_seen_by_a_proposal_too() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let proposal = CompiledStore::compile(&document(&acme), 0).unwrap();
+    world.put(&acme, uid("Document", "d"), json!({ "readers": refers("Group", "all") }), &[]).await;
+    for number in 0..3 {
+        world.put(&acme, uid("User", "u-1"), json!({}), &[uid("Group", "all")]).await;
+        assert_eq!(world.view_by(&proposal, &acme, "u-1", "ViewSummary", "d"), Ok(()), "grant {number}");
+        world.put(&acme, uid("User", "u-1"), json!({}), &[]).await;
+        let told = world.view_by(&proposal, &acme, "u-1", "ViewSummary", "d");
+        assert_eq!(told, Err(Reason::Denied), "revoke {number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_by_one_schema_is_not_used_by_another() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    world.put(&acme, uid("User", "u-1"), json!({}), &[uid("Group", "all")]).await;
+    let attrs = json!({ "readers": refers("Group", "all"), "status": "x" });
+    world.put(&acme, uid("Document", "d"), attrs, &[]).await;
+    let mut narrowed = document(&acme);
+    narrowed.schema = narrowed.schema.replace("status?: String", "status?: Long");
+    let proposal = CompiledStore::compile(&narrowed, 0).unwrap();
+    let refused = Err(Reason::StoreUnavailable);
+    for _ in 0..2 {
+        assert_eq!(world.view(&acme, "u-1", "ViewSummary", "d"), Ok(()));
+        assert_eq!(world.view_by(&proposal, &acme, "u-1", "ViewSummary", "d"), refused, "it does not fit");
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ringfence_authorization::{
-    Decide, EntityFault, Facts, Memory, PolicyBundle, Principal, Question, Resource, StoreDocument, Stores,
+    CompiledStore, Decide, EntityFault, Facts, Memory, PolicyBundle, Principal, Question, Resource,
+    StoreDocument, Stores,
     entities::{EntityForm, Uid},
     stores::store_create_unchecked,
 };
@@ -77,6 +78,23 @@ impl World {
 
     pub(crate) fn view(&self, tenant: &TenantId, user: &str, action: &str, id: &str) -> Result<(), Reason> {
         self.ask(tenant, user, action, &resource(tenant, "Document", id))
+    }
+
+    /// What a user would be told if the tenant's policies were these.
+    pub(crate) fn view_by(
+        &self,
+        policies: &CompiledStore,
+        tenant: &TenantId,
+        user: &str,
+        action: &str,
+        id: &str,
+    ) -> Result<(), Reason> {
+        let context = self.contexts.context(tenant, user, "viewer");
+        let (facts, what) = (Facts::new(), resource(tenant, "Document", id));
+        let question =
+            Question { context: &context, principal: None, action, resource: &what, facts: &facts };
+        let answer = self.stores.decide_by(policies, &question).map_err(|refusal| refusal.reason)?;
+        Permit::decide(&context, action, &answer).map(drop).map_err(|refusal| refusal.reason)
     }
 
     /// What a decision client is told.
