@@ -32,7 +32,7 @@ pub(crate) fn asker(tenant: &str, subject: &str, role: &str) -> TenantContext {
         jti,
         client_id: ClientId::new("web").unwrap(),
         tenant_id: tenant.clone(),
-        roles: vec![Role::new(role).unwrap()],
+        roles: [Role::new(role).unwrap()].into(),
     };
     let issuer = IssuerKeys {
         tenant: tenant.clone(),

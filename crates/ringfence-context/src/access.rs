@@ -42,7 +42,7 @@ pub struct AccessClaims {
     /// The tenant, set by the pre-token hook from the membership record.
     pub tenant_id: TenantId,
     /// Roles of the membership.
-    pub roles: Vec<Role>,
+    pub roles: Arc<[Role]>,
     /// What only the tenant's issuer can make and only the database can check.
     pub seal: Seal,
 }
@@ -178,6 +178,10 @@ impl TenantContext {
         &self.claims.roles
     }
 
+    pub(crate) fn shared_roles(&self) -> Arc<[Role]> {
+        Arc::clone(&self.claims.roles)
+    }
+
     /// The token's own id.
     pub fn token_id(&self) -> &TokenId {
         &self.claims.jti
@@ -309,7 +313,7 @@ mod tests {
             iat: NOW.seconds(),
             client_id: ClientId::new("web").unwrap(),
             tenant_id: issuer.keys.tenant.clone(),
-            roles: vec![Role::new("clerk").unwrap()],
+            roles: Arc::from([Role::new("clerk").unwrap()]),
             seal: Seal::issue(&issuer.seal, &issuer.keys.tenant, &jti, exp),
             jti,
         }
@@ -403,7 +407,7 @@ mod tests {
         check(|claims, _| claims.aud = "https://other".to_owned(), Reason::AudienceMismatch);
         check(|claims, _| claims.iss = "https://gw/t/globex".to_owned(), Reason::TokenInvalid);
         let many = |claims: &mut AccessClaims, _| {
-            claims.roles = vec![Role::new("r").unwrap(); limits::TOKEN_ROLES + 1];
+            claims.roles = vec![Role::new("r").unwrap(); limits::TOKEN_ROLES + 1].into();
         };
         check(many, Reason::TokenMalformed);
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::time::UnixTime;
 
@@ -22,8 +22,8 @@ pub enum IdError {
 /// A tenant's id: a DNS label (RFC 1035), because it names the tenant's host, its issuer and its database role.
 ///
 /// Ids are never reused: see the tombstones in `ringfence-control`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct TenantId(Arc<str>);
 
 impl TenantId {
@@ -76,17 +76,17 @@ impl TryFrom<String> for TenantId {
     }
 }
 
-impl From<TenantId> for String {
-    fn from(id: TenantId) -> Self {
-        id.0.as_ref().to_owned()
+impl Serialize for TenantId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
     }
 }
 
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $type(Arc<str>);
 
         impl $type {
@@ -123,9 +123,9 @@ macro_rules! name {
             }
         }
 
-        impl From<$type> for String {
-            fn from(id: $type) -> Self {
-                id.0.as_ref().to_owned()
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&self.0)
             }
         }
     };

@@ -238,14 +238,12 @@ impl MacKey {
 
     /// The tag over `parts`, each preceded by its length, so that no two lists of parts are one message.
     pub fn tag(&self, parts: &[&[u8]]) -> [u8; MAC_LEN] {
-        let mut context = hmac::Context::with_key(&self.key);
-        for part in parts {
-            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            context.update(part);
-        }
-        let mut out = [0_u8; MAC_LEN];
-        out.copy_from_slice(context.sign().as_ref());
-        out
+        self.begin(parts).end()
+    }
+
+    /// A tag over `parts` and others that follow, with the work for these done once.
+    pub fn begin(&self, parts: &[&[u8]]) -> BegunTag {
+        BegunTag(hmac::Context::with_key(&self.key)).with(parts)
     }
 
     /// Whether `tag` is the tag over `parts`, compared in constant time.
@@ -279,6 +277,42 @@ impl MacKey {
     }
 }
 
+/// A tag over parts of which the first are known: see [`MacKey::begin`].
+#[derive(Clone)]
+pub struct BegunTag(hmac::Context);
+
+impl BegunTag {
+    /// The tag over the parts it was begun with and these.
+    pub fn tag(&self, parts: &[&[u8]]) -> [u8; MAC_LEN] {
+        self.clone().with(parts).end()
+    }
+
+    /// Whether `tag` is that tag, compared in constant time.
+    pub fn verifies(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.tag(parts), tag).is_ok()
+    }
+
+    fn end(self) -> [u8; MAC_LEN] {
+        let mut out = [0_u8; MAC_LEN];
+        out.copy_from_slice(self.0.sign().as_ref());
+        out
+    }
+
+    fn with(mut self, parts: &[&[u8]]) -> Self {
+        for part in parts {
+            self.0.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            self.0.update(part);
+        }
+        self
+    }
+}
+
+impl std::fmt::Debug for BegunTag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BegunTag(redacted)")
+    }
+}
+
 impl std::fmt::Debug for MacKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("MacKey(redacted)")
@@ -302,6 +336,7 @@ mod tests {
     fn parts_are_separated() {
         let key = MacKey::generate().unwrap();
         assert_ne!(key.tag(&[b"ab", b"c"]), key.tag(&[b"a", b"bc"]));
+        assert_eq!(key.begin(&[b"ab"]).tag(&[b"c"]), key.tag(&[b"ab", b"c"]));
         assert!(key.verifies(&[b"ab"], &key.tag(&[b"ab"])));
         assert!(!key.verifies(&[b"ab"], &key.tag(&[b"ab"])[..31]));
     }

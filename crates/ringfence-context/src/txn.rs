@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::check_times,
     id::{Reference, Subject, TenantId},
-    key::{KeyError, MacKey, PublicKey, SigningKey, base64url, base64url_decode},
+    key::{BegunTag, KeyError, MacKey, PublicKey, SigningKey, base64url, base64url_decode},
     limits,
     permit::Permit,
     refusal::{Layer, Reason, Refusal},
@@ -200,8 +200,23 @@ pub struct BoundRequest<'a> {
     pub tenant: &'a str,
     /// The reference header's value.
     pub reference: &'a str,
-    /// The `Txn-Token` sent along.
-    pub txn: &'a str,
+}
+
+/// The part of the binding that is the same for every request a `Txn-Token` is sent along with.
+#[derive(Debug, Clone)]
+pub struct TokenBinding(BegunTag);
+
+impl TokenBinding {
+    /// The header value that binds a request to the token.
+    pub fn bind(&self, request: &BoundRequest<'_>) -> String {
+        base64url(&self.0.tag(&request.parts()))
+    }
+}
+
+impl<'a> BoundRequest<'a> {
+    fn parts(&self) -> [&'a [u8]; 4] {
+        [self.method, self.target, self.tenant, self.reference].map(str::as_bytes)
+    }
 }
 
 impl RequestBinding {
@@ -210,18 +225,18 @@ impl RequestBinding {
         Self(key)
     }
 
-    /// The header value that binds a request.
-    pub fn bind(&self, request: &BoundRequest<'_>) -> String {
-        base64url(&self.0.tag(&Self::parts(request)))
+    /// The binding to a `Txn-Token`.
+    pub fn of(&self, txn: &str) -> TokenBinding {
+        TokenBinding(self.0.begin(&[b"ringfence-request-v1", txn.as_bytes()]))
     }
 
-    /// Checks the header value.
+    /// Checks the header value of a request that came with this `Txn-Token`.
     ///
     /// # Errors
     /// [`Reason::TxnTokenInvalid`] where it is not over this request.
-    pub fn check(&self, request: &BoundRequest<'_>, value: &str) -> Result<(), Refusal> {
+    pub fn check(&self, txn: &str, request: &BoundRequest<'_>, value: &str) -> Result<(), Refusal> {
         let tag = base64url_decode(value).unwrap_or_default();
-        if self.0.verifies(&Self::parts(request), &tag) {
+        if self.of(txn).0.verifies(&request.parts(), &tag) {
             Ok(())
         } else {
             Err(Refusal::new(
@@ -241,17 +256,6 @@ impl RequestBinding {
     pub fn is_reporter(&self, shown: &str) -> bool {
         let tag = shown.strip_prefix("rfb_").and_then(|tag| base64url_decode(tag).ok());
         tag.is_some_and(|tag| self.0.derive("reporter").verifies(&[], &tag))
-    }
-
-    fn parts<'a>(request: &BoundRequest<'a>) -> [&'a [u8]; 6] {
-        [
-            b"ringfence-request-v1",
-            request.method.as_bytes(),
-            request.target.as_bytes(),
-            request.tenant.as_bytes(),
-            request.reference.as_bytes(),
-            request.txn.as_bytes(),
-        ]
     }
 }
 

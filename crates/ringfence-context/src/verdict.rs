@@ -1,6 +1,6 @@
 //! Verdicts: what each part of the chain found about one request, for the decision log. What logs carry may not decide.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +34,8 @@ pub struct Asked {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub machine: bool,
     /// The roles it had.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub roles: Vec<Role>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    pub roles: Arc<[Role]>,
     /// Whether something else went into the decision, which is not on record: values of the request or of the row.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
@@ -44,7 +44,7 @@ pub struct Asked {
 impl Asked {
     /// Of this proved asker.
     pub fn by(context: &TenantContext, more: bool) -> Self {
-        Self { machine: context.is_machine(), roles: context.roles().to_vec(), more }
+        Self { machine: context.is_machine(), roles: context.shared_roles(), more }
     }
 }
 
@@ -81,8 +81,8 @@ pub struct Verdict {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
     /// The policies that determined it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub policies: Vec<String>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    pub policies: Arc<[String]>,
     /// The finding, in words.
     pub detail: Cow<'static, str>,
 }
@@ -102,7 +102,7 @@ impl Verdict {
             action: None,
             resource: None,
             asked: None,
-            policies: Vec::new(),
+            policies: Arc::default(),
             detail: Cow::Borrowed(""),
         }
     }
@@ -118,6 +118,10 @@ impl Verdict {
     pub fn of(self, context: &TenantContext) -> Self {
         Self { tenant: Some(context.tenant().clone()), subject: Some(context.subject().clone()), ..self }
     }
+}
+
+fn nothing<T>(list: &Arc<[T]>) -> bool {
+    list.is_empty()
 }
 
 /// Where verdicts go. Must not block: it is called on the request path.

@@ -1,13 +1,13 @@
 //! The decision log: every verdict of every part, as JSON lines, found again by reference.
 //!
-//! Recording never waits for the disk: verdicts are put down in memory, and a thread of the log's own takes them away
+//! Recording never waits for the disk: lines are put down in memory, and a thread of the log's own takes them away
 //! together and writes them, so that no request pays for waking it. What there was no room for is counted and said in
 //! the log itself, so that a gap is known as one.
 
 use std::{
     collections::VecDeque,
     fs::{File, OpenOptions},
-    io::{BufRead, BufReader, BufWriter, Write},
+    io::{BufRead, BufReader, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
@@ -20,8 +20,11 @@ use std::{
 
 use ringfence_context::{Layer, Reason, Record, Reference, TenantId, Verdict};
 
-/// Verdicts that may wait to be written.
-const WAITING: usize = 65_536;
+/// How much may wait to be written, in bytes.
+const WAITING: usize = 32 * 1024 * 1024;
+
+/// A line is rarely longer, in bytes.
+const LINE: usize = 512;
 
 /// Size at which a new file is begun, in bytes.
 const FILE_BYTES: u64 = 64 * 1024 * 1024;
@@ -43,8 +46,16 @@ pub struct DecisionLog {
 /// Verdicts put down to be written.
 #[derive(Debug, Default)]
 struct Waiting {
-    verdicts: Mutex<Vec<Verdict>>,
+    lines: Mutex<Lines>,
     lost: AtomicU64,
+}
+
+/// Verdicts as they are written. They are made to lines where they are found: who records has all of it at hand, and
+/// what it is made of need not travel to another thread to be given back there.
+#[derive(Debug, Default)]
+struct Lines {
+    text: Vec<u8>,
+    count: u64,
 }
 
 impl DecisionLog {
@@ -140,28 +151,32 @@ fn decided(verdict: &Verdict) -> bool {
 
 impl Record for DecisionLog {
     fn record(&self, verdict: Verdict) {
-        self.waiting.put(verdict);
+        self.waiting.put(&verdict);
     }
 }
 
 impl Waiting {
-    fn put(&self, verdict: Verdict) {
-        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        if verdicts.len() < WAITING {
-            verdicts.push(verdict);
+    fn put(&self, verdict: &Verdict) {
+        let mut line = Vec::with_capacity(LINE);
+        let made = serde_json::to_writer(&mut line, verdict).is_ok();
+        line.push(b'\n');
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if made && lines.text.len().saturating_add(line.len()) <= WAITING {
+            lines.text.extend_from_slice(&line);
+            lines.count = lines.count.saturating_add(1);
         } else {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Takes all away and leaves `empty` for the next, with the room it has.
-    fn take(&self, empty: &mut Vec<Verdict>) {
-        std::mem::swap(&mut *self.verdicts.lock().unwrap_or_else(PoisonError::into_inner), empty);
+    fn take(&self, empty: &mut Lines) {
+        std::mem::swap(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner), empty);
     }
 }
 
 struct Writer {
-    file: BufWriter<File>,
+    file: File,
     /// Bytes in the file.
     written: u64,
     folder: PathBuf,
@@ -170,17 +185,17 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, asked: &Receiver<SyncSender<()>>) {
-        let mut batch = Vec::new();
+        let mut batch = Lines::default();
         loop {
             let asked = asked.recv_timeout(WRITE_WITHIN);
             self.waiting.take(&mut batch);
-            let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-            if let Err(error) = self.write(&batch).and_then(|()| self.rotate()) {
+            if let Err(error) = self.write(&batch.text).and_then(|()| self.rotate()) {
                 // Full disk or the like: which of them are whole in the file is not known, so all are counted.
-                self.waiting.lost.fetch_add(count, Ordering::Relaxed);
+                self.waiting.lost.fetch_add(batch.count, Ordering::Relaxed);
                 tracing::error!(%error, "the decision log can't be written");
             }
-            batch.clear();
+            batch.text.clear();
+            batch.count = 0;
             match asked {
                 Ok(done) => drop(done.try_send(())),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -189,28 +204,20 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, batch: &[Verdict]) -> std::io::Result<()> {
+    fn write(&mut self, lines: &[u8]) -> std::io::Result<()> {
         let lost = self.waiting.lost.load(Ordering::Relaxed);
-        let mut line = Vec::with_capacity(512);
         if lost > 0 {
-            writeln!(line, "{{\"lost\":{lost}}}")?;
-            self.put(&line)?;
+            self.put(format!("{{\"lost\":{lost}}}\n").as_bytes())?;
         }
-        for verdict in batch {
-            line.clear();
-            serde_json::to_writer(&mut line, verdict)?;
-            line.push(b'\n');
-            self.put(&line)?;
-        }
-        self.file.flush()?;
+        self.put(lines)?;
         // Said: what was lost since is for the next line.
         self.waiting.lost.fetch_sub(lost, Ordering::Relaxed);
         Ok(())
     }
 
-    fn put(&mut self, line: &[u8]) -> std::io::Result<()> {
-        self.written = self.written.saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX));
-        self.file.write_all(line)
+    fn put(&mut self, text: &[u8]) -> std::io::Result<()> {
+        self.written = self.written.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
+        self.file.write_all(text)
     }
 
     fn rotate(&mut self) -> std::io::Result<()> {
@@ -229,10 +236,10 @@ impl Writer {
 }
 
 /// The file being written, with the bytes it has already.
-fn append(folder: &Path) -> std::io::Result<(BufWriter<File>, u64)> {
+fn append(folder: &Path) -> std::io::Result<(File, u64)> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path(folder, 0))?;
     let written = file.metadata()?.len();
-    Ok((BufWriter::with_capacity(256 * 1024, file), written))
+    Ok((file, written))
 }
 
 fn path(folder: &Path, number: u32) -> PathBuf {
@@ -253,7 +260,7 @@ mod tests {
         let reference = Reference::make(NOW, random);
         let mut verdict =
             Verdict::passed(reference, NOW, Part::Gateway, &[Layer::Token, Layer::Authorization]);
-        verdict.policies = vec!["everyone-reads".to_owned()];
+        verdict.policies = Arc::from(["everyone-reads".to_owned()]);
         verdict.detail = Cow::Borrowed("found");
         verdict
     }
@@ -272,14 +279,15 @@ mod tests {
     #[test]
     fn what_there_is_no_room_for_is_counted_and_said() {
         let waiting = Waiting::default();
-        let full = u64::try_from(WAITING).unwrap();
-        for random in 0..full + 3 {
-            waiting.put(verdict(random));
+        let one = serde_json::to_vec(&verdict(0)).unwrap().len() + 1;
+        let room = WAITING / one;
+        for random in 0..room + 3 {
+            waiting.put(&verdict(u64::try_from(random).unwrap()));
         }
         assert_eq!(waiting.lost.load(Ordering::Relaxed), 3);
-        let mut taken = Vec::new();
+        let mut taken = Lines::default();
         waiting.take(&mut taken);
-        assert_eq!(taken.len(), WAITING);
+        assert_eq!((taken.text.len(), taken.count), (room * one, u64::try_from(room).unwrap()));
 
         let dir = tempfile::tempdir().unwrap();
         let log = DecisionLog::open(dir.path()).unwrap();
@@ -298,8 +306,8 @@ mod tests {
         let (file, _) = append(&folder).unwrap();
         let mut writer =
             Writer { file, written: FILE_BYTES, folder: folder.clone(), waiting: <_>::default() };
-        writer.write(&[verdict(1)]).and_then(|()| writer.rotate()).unwrap();
-        writer.write(&[verdict(2)]).and_then(|()| writer.rotate()).unwrap();
+        writer.write(b"{}\n").and_then(|()| writer.rotate()).unwrap();
+        writer.write(b"{}\n").and_then(|()| writer.rotate()).unwrap();
         let lines = |number| std::fs::read_to_string(path(&folder, number)).unwrap().lines().count();
         assert_eq!((lines(0), lines(1)), (1, 1));
     }

@@ -6,12 +6,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use quick_cache::sync::Cache;
 use ringfence_context::{
     Clock, Issuers, Layer, Permit, RawToken, Reason, Reference, Refusal, TenantContext, TenantId, UnixTime,
     VerifyAccess, access,
 };
+
+use crate::txn::Signed;
 
 /// Most verified tokens remembered at once.
 const REMEMBERED: usize = 100_000;
@@ -46,9 +48,8 @@ struct Remembered {
     txn: Arc<TxnOfSecond>,
 }
 
-/// A `Txn-Token`, with the second it was signed in. It says who was permitted to do what, in words that are the same
-/// for every permit of this token and route, and is used only beside such a permit.
-pub type TxnOfSecond = Mutex<Option<(u64, HeaderValue)>>;
+/// The place of a token's and route's latest `Txn-Token`.
+pub type TxnOfSecond = Mutex<Option<Signed>>;
 
 /// A permit for one route, good for one revision of the tenant's store.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ pub struct Granted {
     /// The permit.
     pub permit: Permit,
     /// The policies that determined it.
-    pub policies: Vec<String>,
+    pub policies: Arc<[String]>,
     /// The `Txn-Token` of this access token and route.
     pub txn: Arc<TxnOfSecond>,
 }

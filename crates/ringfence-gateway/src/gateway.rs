@@ -67,7 +67,7 @@ struct Refused {
 struct Attempt {
     action: Arc<str>,
     resource: String,
-    policies: Vec<String>,
+    policies: Arc<[String]>,
     asked: Asked,
 }
 
@@ -133,7 +133,7 @@ impl Gateway {
             action: Some(granted.permit.action().to_owned().into()),
             resource: Some(named(&found, admitted.context.tenant())),
             asked: Some(asked),
-            policies: granted.policies.clone(),
+            policies: Arc::clone(&granted.policies),
             ..Verdict::passed(reference.clone(), now, Part::Gateway, PASSED).of(&admitted.context)
         };
         drop(segments);
@@ -199,7 +199,7 @@ impl Gateway {
         let granted = Arc::new(Granted {
             store_revision: answer.revision,
             permit,
-            policies: answer.determining,
+            policies: answer.determining.into(),
             txn: admitted.txn(found.route.index),
         });
         if memorable {

@@ -5,10 +5,19 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ringfence_context::{
     Layer, Reason, Reference, Refusal, UnixTime,
-    txn::{BoundRequest, Purpose, RequestBinding, TxnSigner},
+    txn::{BoundRequest, Purpose, RequestBinding, TokenBinding, TxnSigner},
 };
 
 use crate::admission::Granted;
+
+/// A `Txn-Token`, the second it was signed in, and what of the binding is the token's. It says who was permitted to do
+/// what, in words that are the same for every permit of its access token and route, and is used only beside such a permit.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    second: u64,
+    token: HeaderValue,
+    binding: TokenBinding,
+}
 
 /// The tenant, for backends to read once they have verified the tokens.
 pub const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
@@ -40,15 +49,13 @@ impl Mint {
         request: &Stamp<'_>,
     ) -> Result<(), Refusal> {
         let internal = |detail| Refusal::new(Layer::Routing, Reason::Internal, detail);
-        let token = self.token(granted, request).ok_or(internal("signing failed"))?;
+        let signed = self.signed(granted, request).ok_or(internal("signing failed"))?;
         let tenant = granted.permit.context().tenant().as_str();
-        let txn = token.to_str().map_err(|_| internal("a Txn-Token"))?;
-        let binding = self.binding.bind(&BoundRequest {
+        let binding = signed.binding.bind(&BoundRequest {
             method: request.method,
             target: request.target,
             tenant,
             reference: request.reference.as_str(),
-            txn,
         });
         let mut put = |name: HeaderName, value: &str| {
             HeaderValue::from_str(value).map(|value| headers.insert(name, value)).map(drop)
@@ -57,27 +64,28 @@ impl Mint {
             .and_then(|()| put(TXN_BINDING, &binding))
             .and_then(|()| put(REFERENCE, request.reference.as_str()))
             .map_err(|_| internal("a header value"))?;
-        headers.insert(TXN_TOKEN, token);
+        headers.insert(TXN_TOKEN, signed.token);
         Ok(())
     }
 
     /// The `Txn-Token` of this permit and second, signed once.
-    fn token(&self, granted: &Granted, request: &Stamp<'_>) -> Option<HeaderValue> {
+    fn signed(&self, granted: &Granted, request: &Stamp<'_>) -> Option<Signed> {
         let second = request.now.seconds();
         let mut kept = granted.txn.lock().ok()?;
-        if let Some((signed, token)) = kept.as_ref()
-            && *signed == second
+        if let Some(signed) = kept.as_ref()
+            && signed.second == second
         {
-            return Some(token.clone());
+            return Some(signed.clone());
         }
         let reference = request.reference.clone();
         let minted = self
             .signer
             .mint(&granted.permit, Purpose::Request, request.route, reference, request.now)
             .ok()?;
-        let token = HeaderValue::try_from(minted).ok()?;
-        *kept = Some((second, token.clone()));
-        Some(token)
+        let binding = self.binding.of(&minted);
+        let signed = Signed { second, token: HeaderValue::try_from(minted).ok()?, binding };
+        *kept = Some(signed.clone());
+        Some(signed)
     }
 }
 

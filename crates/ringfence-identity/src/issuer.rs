@@ -133,7 +133,7 @@ impl Issuer {
             client_id: client.clone(),
             seal: Seal::issue(&keys.database_key(), &claims.tenant_id, &jti, exp),
             tenant_id: claims.tenant_id,
-            roles: claims.roles,
+            roles: claims.roles.into(),
             jti: jti.clone(),
         };
         let token = signing_key(keys.signing_key())?.sign(TYP, &claims).map_err(unsigned)?;

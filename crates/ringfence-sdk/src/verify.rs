@@ -61,9 +61,8 @@ impl Verify {
             target,
             tenant: sent.tenant,
             reference: sent.reference.as_str(),
-            txn: sent.tokens.txn.reveal(),
         };
-        self.binding.check(&bound, sent.binding)?;
+        self.binding.check(sent.tokens.txn.reveal(), &bound, sent.binding)?;
         let context = self.context(&sent, now).await.map_err(|refusal| refusal.at(Layer::Backend))?;
         if context.tenant().as_str() != sent.tenant {
             let detail = "the tenant header and the access token name different tenants";

@@ -58,7 +58,7 @@ impl Contexts {
             jti,
             client_id: ClientId::new("web").unwrap(),
             tenant_id: tenant.clone(),
-            roles: vec![Role::new(role).unwrap()],
+            roles: [Role::new(role).unwrap()].into(),
         };
         let issuer = IssuerKeys {
             tenant: tenant.clone(),

@@ -159,7 +159,7 @@ fn cv24_every_request_is_on_record_under_the_id_it_is_answered_with() {
         let verdict = recorded(&made);
         assert_eq!(verdict.tenant, Some(id("avp-record")));
         assert_eq!(verdict.action.as_deref(), Some("avp:CreatePolicy"));
-        assert_eq!(verdict.policies, [made.json()["policyId"].as_str().unwrap()]);
+        assert_eq!(verdict.policies[..], [made.json()["policyId"].as_str().unwrap()]);
         let asked = json!({
             "policyStoreId": "ps-avp-record",
             "principal": { "entityType": "Ledger::User", "entityId": "u" },

@@ -100,7 +100,7 @@ fn cv19_role_and_amount_of_the_request_reach_the_policies() {
         assert_eq!(refused.refusal(), denied());
         assert_eq!(bench.counts.of("cv19", Call::Application), before, "the gateway itself knew the amount");
         let verdicts = bench.log.find(&refused.reference()).unwrap();
-        assert_eq!(verdicts[0].policies, ["large-payments-need-an-approver"]);
+        assert_eq!(verdicts[0].policies[..], ["large-payments-need-an-approver"]);
         assert_eq!(pay(&approver, &large).await.status, StatusCode::CREATED);
     });
 }

@@ -229,7 +229,7 @@ impl World {
             iat,
             client_id: ClientId::new("web").unwrap(),
             tenant_id: tenant.clone(),
-            roles: vec![Role::new("member").unwrap()],
+            roles: [Role::new("member").unwrap()].into(),
             seal: Seal::issue(&MacKey::generate().unwrap(), &tenant, &jti, iat + 300),
             jti,
         };

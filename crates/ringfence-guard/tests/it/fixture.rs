@@ -109,7 +109,7 @@ impl Tenant {
             iat,
             client_id: ClientId::new("web").unwrap(),
             tenant_id: self.id.clone(),
-            roles: vec![Role::new("clerk").unwrap()],
+            roles: [Role::new("clerk").unwrap()].into(),
             seal: Seal::issue(&self.seal, &self.id, &jti, exp),
             jti,
         };

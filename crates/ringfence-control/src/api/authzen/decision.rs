@@ -123,7 +123,8 @@ impl Decided {
         verdict.principal = Some(named(subject));
         verdict.action = Some(action.clone().into());
         verdict.resource = Some(named(resource));
-        verdict.policies = self.answer.as_ref().map(|answer| answer.determining.clone()).unwrap_or_default();
+        verdict.policies =
+            self.answer.as_ref().map(|answer| answer.determining.as_slice().into()).unwrap_or_default();
         call.api.record.record(match &self.refused {
             Some(refusal) => verdict.refused(refusal),
             None => Verdict { passed: (&[Layer::Token, Layer::Authorization]).into(), ..verdict },

@@ -111,7 +111,7 @@ fn recorded(
     let own = properties.get("tenant").and_then(Value::as_str) == Some(context.tenant().as_str());
     let more = !asked.facts.is_empty() || properties.len() > 1 || !own;
     verdict.asked = Some(Asked::by(context, more));
-    verdict.policies.clone_from(&answer.determining);
+    verdict.policies = answer.determining.as_slice().into();
     match refused {
         Some(refusal) => verdict.refused(&refusal),
         None => Verdict { passed: (&[Layer::Token, Layer::Authorization]).into(), ..verdict },

@@ -26,7 +26,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use ringfence_context::{Layer, Part, Reason, Reference, Refusal, Verdict, key, limits};
+use ringfence_context::{Layer, Part, Reason, Reference, Refusal, Verdict, limits};
+use ringfence_gateway::reference;
 use serde_json::Value;
 
 use crate::api::{Api, failure::ApiFailure};
@@ -85,8 +86,7 @@ impl<'a> Call<'a> {
     fn begin(api: &'a Api, headers: &HeaderMap) -> Self {
         let now = api.clock.now();
         let reference = headers.get(REFERENCE).and_then(|value| Reference::new(value.to_str().ok()?).ok());
-        let reference = reference
-            .unwrap_or_else(|| Reference::make(now, key::random::<8>().map_or(0, u64::from_be_bytes)));
+        let reference = reference.unwrap_or_else(|| reference::reference(now));
         Self { api, verdict: Verdict::passed(reference, now, Part::Api, &[]) }
     }
 

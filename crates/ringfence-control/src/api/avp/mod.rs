@@ -17,8 +17,9 @@ use axum::{
 };
 use ringfence_authorization::avp::{AvpError, Caller};
 use ringfence_context::{
-    Duty, Layer, Part, Reason, Reference, Refusal, TenantId, Verdict, key, limits, strict_json,
+    Duty, Layer, Part, Reason, Reference, Refusal, TenantId, Verdict, limits, strict_json,
 };
+use ringfence_gateway::reference;
 use serde_json::Value;
 
 pub(crate) use tier::TierQuotas;
@@ -43,7 +44,7 @@ const TARGET: &str = "VerifiedPermissions.";
 /// `POST /`.
 pub async fn call(State(api): State<Api>, request: Request) -> Response {
     let now = api.clock.now();
-    let reference = Reference::make(now, key::random::<8>().map_or(0, u64::from_be_bytes));
+    let reference = reference::reference(now);
     let (head, body) = request.into_parts();
     let verdict = Verdict::passed(reference.clone(), now, Part::Api, &[]);
     let (verdict, answered) = match admit(&api, &head, body).await {
@@ -160,7 +161,7 @@ fn recorded(verdict: Verdict, operation: &str, answer: &Value) -> Verdict {
     Verdict {
         passed: (&[Layer::Authorization]).into(),
         action: Some(format!("avp:{operation}").into()),
-        policies,
+        policies: policies.into(),
         detail: detail.into(),
         ..verdict
     }
