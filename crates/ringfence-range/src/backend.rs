@@ -100,7 +100,7 @@ fn anyone(tenant: TenantId) -> Option<TenantContext> {
         exp: u64::MAX,
         iat: 0,
         client_id: ClientId::new("anyone").ok()?,
-        roles: vec![Role::new("admin").ok()?],
+        roles: [Role::new("admin").ok()?].into(),
         seal: Seal::issue(&MacKey::generate().ok()?, &tenant, &jti, 0),
         tenant_id: tenant,
         jti,
