@@ -29,7 +29,7 @@ impl PolicyBundle {
     /// # Errors
     /// What is wrong with the bundle.
     pub fn seed(&self, id: StoreId, tenant: TenantId) -> Result<StoreDocument, PolicyFault> {
-        let parsed: PolicySet = self.policies.parse().map_err(PolicyFault::syntax)?;
+        let parsed: PolicySet = crate::text::policies(&self.policies).map_err(PolicyFault::syntax)?;
         let mut policies = BTreeMap::new();
         for policy in parsed.policies() {
             let name = named(policy.annotation("id"))?;

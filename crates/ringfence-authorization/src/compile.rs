@@ -6,14 +6,14 @@
 
 use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
-use cedar_policy::{Decision, Entities, EntityUid, Policy, PolicyId, PolicySet, Request, SlotId, Template};
+use cedar_policy::{Decision, Entities, EntityUid, Policy, PolicyId, PolicySet, Request, SlotId};
 use ringfence_context::{Layer, Reason, Refusal, StoreAnswer, TenantId, id::StoreId};
 
 use crate::{
     content::{Content, Contents, Digest, names_resources, weigh},
     document::{StoreDocument, TemplateLink},
     question::Question,
-    slice::SlicedPolicies,
+    slice::{Slice, SlicedPolicies},
     vocabulary::Vocabulary,
 };
 
@@ -47,6 +47,10 @@ impl PolicyFault {
 
     pub(crate) fn panicked() -> Self {
         Self("it could not be compiled".to_owned())
+    }
+
+    pub(crate) fn told(what: String) -> Self {
+        Self(what)
     }
 
     fn of(kind: &str, name: &str, error: impl fmt::Display) -> Self {
@@ -83,19 +87,28 @@ impl CompiledStore {
     /// # Errors
     /// [`Reason::PolicyError`] where the question does not fit the store's schema.
     pub fn answer(&self, question: &Question<'_>) -> Result<StoreAnswer, Refusal> {
-        let (request, entities) = question.to_cedar(&self.content.vocabulary).map_err(|_| {
-            Refusal::new(
-                Layer::Authorization,
-                Reason::PolicyError,
-                "the question does not fit the store's schema",
-            )
-        })?;
+        let (request, entities) = self.in_cedar(question)?;
         Ok(self.answer_in_cedar(&request, &entities))
+    }
+
+    /// A question in Cedar's terms.
+    ///
+    /// # Errors
+    /// [`Reason::PolicyError`] where it does not fit the store's schema.
+    pub(crate) fn in_cedar(&self, question: &Question<'_>) -> Result<(Request, Entities), Refusal> {
+        let detail = "the question does not fit the store's schema";
+        let unfit = |_| Refusal::new(Layer::Authorization, Reason::PolicyError, detail);
+        question.to_cedar(&self.content.vocabulary).map_err(unfit)
     }
 
     /// Answers a request in Cedar's terms.
     pub(crate) fn answer_in_cedar(&self, request: &Request, entities: &Entities) -> StoreAnswer {
-        let response = self.content.policies.is_authorized(request, entities);
+        self.answer_by(&self.content.policies.slice(request, entities), request, entities)
+    }
+
+    /// As [`CompiledStore::answer_in_cedar`], with the slice of this very request.
+    pub(crate) fn answer_by(&self, slice: &Slice, request: &Request, entities: &Entities) -> StoreAnswer {
+        let response = self.content.policies.is_authorized_by(slice, request, entities);
         let diagnostics = response.diagnostics();
         let mut determining: Vec<String> = diagnostics.reason().map(ToString::to_string).collect();
         determining.sort_unstable();
@@ -177,7 +190,7 @@ impl<'a> Source<'a> {
             return Ok(());
         }
         let fault = |error: &dyn fmt::Display| PolicyFault::of("policy", name, error);
-        let policy = Policy::parse(Some(PolicyId::new(name)), text).map_err(|error| fault(&error))?;
+        let policy = crate::text::policy(name, text).map_err(|error| fault(&error))?;
         self.fresh.add(policy).map_err(|error| fault(&error))?;
         self.names.push((name.to_owned(), digest));
         Ok(())
@@ -192,7 +205,7 @@ impl<'a> Source<'a> {
                 return Err(PolicyFault::duplicate(name));
             }
             let fault = |error: &dyn fmt::Display| PolicyFault::of("template", name, error);
-            let template = Template::parse(Some(PolicyId::new(name)), text).map_err(|error| fault(&error))?;
+            let template = crate::text::template(name, text).map_err(|error| fault(&error))?;
             self.fresh.add_template(template).map_err(|error| fault(&error))?;
         }
         for (name, link) in links {
@@ -249,13 +262,13 @@ pub(crate) fn own_policies(document: &StoreDocument) -> Result<PolicySet, Policy
     for (name, text) in policies {
         check_name(name)?;
         let fault = |error: &dyn fmt::Display| PolicyFault::of("policy", name, error);
-        let policy = Policy::parse(Some(PolicyId::new(name)), text).map_err(|error| fault(&error))?;
+        let policy = crate::text::policy(name, text).map_err(|error| fault(&error))?;
         set.add(policy).map_err(|error| fault(&error))?;
     }
     for (name, text) in templates {
         check_name(name)?;
         let fault = |error: &dyn fmt::Display| PolicyFault::of("template", name, error);
-        let template = Template::parse(Some(PolicyId::new(name)), text).map_err(|error| fault(&error))?;
+        let template = crate::text::template(name, text).map_err(|error| fault(&error))?;
         set.add_template(template).map_err(|error| fault(&error))?;
     }
     for (name, link) in links {

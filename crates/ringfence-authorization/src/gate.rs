@@ -3,13 +3,19 @@
 //! It guarantees that nothing is published that was not looked at here: [`Publishable`] has one constructor, and the
 //! functions that write a store take nothing else.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     CompiledStore, StoreDocument, StoresError,
     avp::Quotas,
+    bulkhead::Bulkhead,
     proof::{Difference, Proof, Prover, SolverSettings},
 };
+
+/// How many tenants' changes are looked at at once, each with a solver process of its own.
+const AT_ONCE: usize = 4;
 
 /// What becomes of a change that can neither be proved nor refuted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -90,12 +96,19 @@ impl Publishable {
 #[derive(Debug)]
 pub struct Gate {
     prover: Prover,
+    bulkhead: Arc<Bulkhead>,
 }
 
 impl Gate {
     /// A gate that proves with this solver.
     pub async fn new(solver: SolverSettings) -> Self {
-        Self { prover: Prover::new(solver).await }
+        let bulkhead = Arc::new(Bulkhead::new(AT_ONCE));
+        Self { prover: Prover::new(solver, Arc::clone(&bulkhead)).await, bulkhead }
+    }
+
+    /// The threads on which changes are looked at.
+    pub fn bulkhead(&self) -> &Bulkhead {
+        &self.bulkhead
     }
 
     /// The solver's name and version.
@@ -123,7 +136,7 @@ impl Gate {
     /// # Errors
     /// [`StoresError::Quota`] where it is larger than `terms` allow, [`StoresError::Policy`] where it is not valid,
     /// [`StoresError::Refuted`] where it is not safe, and [`StoresError::Unproved`] where that is not known and `terms`
-    /// say to refuse.
+    /// say to refuse, and [`StoresError::Busy`] where too many changes of the same tenant are being looked at.
     pub async fn check(
         &self,
         document: StoreDocument,
@@ -131,7 +144,9 @@ impl Gate {
     ) -> Result<Publishable, StoresError> {
         let Terms { unproved, review, quotas } = terms.into();
         quotas.check(&document).map_err(StoresError::Quota)?;
-        CompiledStore::compile(&document, 0)?;
+        let looked_at = document.clone();
+        let whose = document.tenant.clone();
+        self.bulkhead.run(Some(&whose), move || CompiledStore::compile(&looked_at, 0).map(drop)).await??;
         let standing = match self.prover.prove(&document).await? {
             Proof::Proved => Standing::Proved(self.solver().unwrap_or_default().to_owned()),
             Proof::Refuted(found) => return Err(StoresError::Refuted(found)),

@@ -5,6 +5,7 @@
 //! (`cedar-policy`); what is believed of an answer is decided in the kernel (`ringfence_context::Permit::decide`).
 
 pub mod avp;
+pub mod bulkhead;
 pub mod bundle;
 pub mod canary;
 pub mod case;
@@ -15,6 +16,7 @@ pub mod entities;
 pub mod gate;
 pub mod govern;
 pub mod lag;
+mod nesting;
 pub mod page;
 pub mod proof;
 pub mod question;
@@ -23,6 +25,8 @@ mod scope;
 pub mod shadow;
 pub mod slice;
 pub mod stores;
+mod text;
+mod turns;
 mod vocabulary;
 
 pub use bundle::PolicyBundle;

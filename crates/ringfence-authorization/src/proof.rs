@@ -8,6 +8,7 @@
 //! It guarantees that only what the solver proved is called so: a solver that is missing, slow, wrong or at a loss leaves
 //! a store unproved, and a counterexample counts when Cedar's own authorizer agrees with it.
 
+mod apart;
 mod claim;
 mod counterexample;
 mod difference;
@@ -17,26 +18,32 @@ mod tests;
 
 use std::sync::Arc;
 
-use cedar_policy::Schema;
 use quick_cache::sync::Cache;
-use ringfence_context::key::sha256;
+use ringfence_context::{TenantId, key::sha256, limits};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
+use self::apart::{Done, Task};
 pub use self::{
+    apart::answer,
     counterexample::Counterexample,
     difference::{Difference, Finding, KindOfRequest, Likeness},
     solver::SolverSettings,
 };
-use crate::{PolicyFault, StoreDocument, compile};
+use crate::{
+    PolicyFault, StoreDocument,
+    bulkhead::{Bulkhead, NotDone},
+    turns::Turns,
+};
 
 /// Proofs remembered, by content. Tenants of a tier begin with the same content.
 const REMEMBERED: usize = 10_000;
 
-/// Proofs under way at once, each with a solver process of its own.
-const AT_ONCE: usize = 2;
+/// Processes at once.
+const AT_ONCE: usize = 3;
 
 /// What is known of a store's policies.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Proof {
     /// Both claims hold.
     Proved,
@@ -47,7 +54,7 @@ pub enum Proof {
 }
 
 /// Why it is not known.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Unproved {
     /// The solver can't be started.
     #[error("the solver can't be started ({0}): install cvc5, or name it under [solver] in ringfence.toml")]
@@ -55,6 +62,9 @@ pub enum Unproved {
     /// It took too long.
     #[error("the proof took too long: make the policies simpler or fewer")]
     TooSlow,
+    /// It took too much memory.
+    #[error("the proof took more memory than one may take: make the policies simpler or fewer")]
+    TooLarge,
     /// It gave up.
     #[error("the solver could not decide: make the policies simpler")]
     Unknown,
@@ -78,20 +88,22 @@ pub struct Prover {
     settings: SolverSettings,
     version: Result<String, String>,
     remembered: Cache<[u8; 32], Proof>,
-    places: Arc<Semaphore>,
-    comparing: tokio::sync::Mutex<()>,
+    bulkhead: Arc<Bulkhead>,
+    turns: Turns<TenantId>,
+    places: Semaphore,
 }
 
 impl Prover {
-    /// A prover with the solver that `settings` names, which is asked its version.
-    pub async fn new(settings: SolverSettings) -> Self {
+    /// A prover with the solver that `settings` names, which is asked its version. It works in `bulkhead`.
+    pub async fn new(settings: SolverSettings, bulkhead: Arc<Bulkhead>) -> Self {
         let version = settings.version().await;
         Self {
             settings,
             version,
             remembered: Cache::new(REMEMBERED),
-            places: Arc::new(Semaphore::new(AT_ONCE)),
-            comparing: <_>::default(),
+            bulkhead,
+            turns: Turns::new(limits::BULKHEAD_WAITING),
+            places: Semaphore::new(AT_ONCE),
         }
     }
 
@@ -112,36 +124,32 @@ impl Prover {
         if let Some(proof) = self.remembered.get(&content) {
             return Ok(proof);
         }
-        let (schema, _) = Schema::from_cedarschema_str(&document.schema).map_err(PolicyFault::schema)?;
-        let policies = compile::own_policies(document)?;
-        let claims = |settings: SolverSettings| async move {
-            let claims = claim::decide(&settings, &schema, &policies);
-            tokio::time::timeout(settings.time, claims).await.unwrap_or(Proof::Unproved(Unproved::TooSlow))
+        let proof = match self.apart(&document.tenant, Task::Prove(document.clone())).await {
+            Ok(Done::Proof(proof)) => proof,
+            Ok(Done::Invalid(what)) => return Err(PolicyFault::told(what)),
+            Ok(Done::Compared(..)) => Proof::Unproved(Unproved::Unknown),
+            Err(why) => Proof::Unproved(why),
         };
-        let proof = self.apart(claims).await.unwrap_or_else(Proof::Unproved);
         if matches!(proof, Proof::Proved | Proof::Refuted(_)) {
             self.remembered.insert(content, proof.clone());
         }
         Ok(proof)
     }
 
-    /// Works with the solver on a thread of its own, for translating takes the processor for long; a few at once.
-    async fn apart<T: Send + 'static, F: Future<Output = T>>(
-        &self,
-        work: impl FnOnce(SolverSettings) -> F + Send + 'static,
-    ) -> Result<T, Unproved> {
+    /// Has a task done in a process of its own, one at a time for each tenant; without such, on a thread for long work.
+    async fn apart(&self, whose: &TenantId, task: Task) -> Result<Done, Unproved> {
         if let Err(why) = &self.version {
             return Err(Unproved::NoSolver(why.clone()));
         }
-        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-            return Err(Unproved::Failed("it is shutting down".to_owned()));
-        };
+        let failed = |why: NotDone| Unproved::Failed(why.to_string());
+        if let Some(program) = &self.settings.prover {
+            let _turn = self.turns.take(whose).await.map_err(|crowded| failed(crowded.into()))?;
+            let _place = self.places.acquire().await.map_err(|_| failed(NotDone::EndedEarly))?;
+            return task.work_apart(&self.settings, program).await;
+        }
         let (settings, runtime) = (self.settings.clone(), tokio::runtime::Handle::current());
-        let working = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            runtime.block_on(work(settings))
-        });
-        working.await.map_err(|error| Unproved::Failed(error.to_string()))
+        let work = move || runtime.block_on(task.work(&settings));
+        self.bulkhead.run(Some(whose), work).await.map_err(failed)
     }
 }
 

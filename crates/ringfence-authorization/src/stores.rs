@@ -10,6 +10,7 @@
 use std::{collections::HashSet, pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use cedar_policy::{Entities, Request};
 use ringfence_context::{Clock, Layer, Reason, Refusal, StoreAnswer, TenantId, UnixTime, id::StoreId};
 use ringfence_store::{Draft, Expect, Kind, Records, Revision, Scope, StoreError, TENANT_KEY};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    bulkhead::{Bulkhead, NotDone},
     compile::{CompiledStore, PolicyFault},
     content::{Content, Contents, Digest},
     document::StoreDocument,
@@ -43,6 +45,12 @@ const PAGE: u32 = 500;
 
 /// How many askers may wait for stores to be read, each on a thread of its own; those beyond are refused.
 const WAITING: usize = 128;
+
+/// Answers that take more steps are not worked out on the threads that serve: some 0.3 ms.
+pub(crate) const LONG: u64 = 2_500;
+
+/// How many tenants' long answers are worked out at once.
+const LONG_AT_ONCE: usize = 8;
 
 /// A store being read.
 pub type Warming<'a> = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send + 'a>>;
@@ -104,6 +112,9 @@ pub enum StoresError {
     /// It is larger than the tenant's tier allows: what, and where that is set.
     #[error("{0}")]
     Quota(String),
+    /// It was not looked at.
+    #[error("not changed: {0}")]
+    Busy(#[from] NotDone),
     /// Nobody but its author has looked at it.
     #[error(
         "changes of this tenant's policies are published when another operator has approved them: `ringfence policy propose`"
@@ -146,6 +157,7 @@ pub struct Stores {
     lag: Lag,
     runtime: Handle,
     waiting: Semaphore,
+    long: Bulkhead,
 }
 
 /// How far what is remembered is known to be true.
@@ -185,6 +197,7 @@ impl Stores {
             lag: Lag::default(),
             runtime: Handle::current(),
             waiting: Semaphore::new(WAITING),
+            long: Bulkhead::new(LONG_AT_ONCE),
         }))
     }
 
@@ -427,7 +440,7 @@ impl Decide for Stores {
         self.confirmed()?;
         let store = self.resident(tenant).unwrap_or_else(|| self.wait(tenant))?;
         if store.entities.is_none() && question.principal.is_none() {
-            return store.answer(question);
+            return self.answer_apart(&store, tenant, store.in_cedar(question)?);
         }
         self.answer_with_entities(store, None, question)
     }
@@ -437,7 +450,7 @@ impl Decide for Stores {
         self.confirmed()?;
         let store = self.resident(tenant).unwrap_or_else(|| self.wait(tenant))?;
         if store.entities.is_none() && question.principal.is_none() {
-            return policies.answer(question);
+            return self.answer_apart(policies, tenant, policies.in_cedar(question)?);
         }
         self.answer_with_entities(store, Some(policies), question)
     }
@@ -485,6 +498,33 @@ impl Stores {
     /// Waits on this thread until the tenant's store has been read.
     pub(crate) fn wait(&self, tenant: &TenantId) -> Found {
         self.block_on(self.read(tenant))?
+    }
+
+    /// Answers here, or where that takes long, on one of the threads for what takes long, while this one waits.
+    pub(crate) fn answer_apart(
+        &self,
+        store: &CompiledStore,
+        tenant: &TenantId,
+        (request, entities): (Request, Entities),
+    ) -> Result<StoreAnswer, Refusal> {
+        let slice = store.content.policies.slice(&request, &entities);
+        if slice.steps <= LONG {
+            return Ok(store.answer_by(&slice, &request, &entities));
+        }
+        let store = store.clone();
+        let work = move || store.answer_by(&slice, &request, &entities);
+        self.block_on(self.long.run(Some(tenant), work))?.map_err(|why| match why {
+            NotDone::Busy => {
+                let detail = "the tenant's policies take long, and too many of its questions wait already";
+                Refusal::new(Layer::Authorization, Reason::RateLimited, detail)
+            }
+            NotDone::EndedEarly => unavailable("the tenant's policies could not be asked"),
+        })
+    }
+
+    /// The threads on which long answers are worked out.
+    pub(crate) fn long(&self) -> &Bulkhead {
+        &self.long
     }
 
     /// Waits on this thread for something to be read. The runtime's other tasks go on meanwhile.

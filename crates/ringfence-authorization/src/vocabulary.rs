@@ -9,8 +9,8 @@ use std::{
 };
 
 use cedar_policy::{
-    CedarSchemaError, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet, RestrictedExpression,
-    Schema, ValidationMode, Validator, entities_errors::EntitiesError,
+    Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet, RestrictedExpression, Schema,
+    ValidationMode, Validator, entities_errors::EntitiesError,
 };
 use cedar_policy_core::{
     ast,
@@ -51,8 +51,8 @@ pub(crate) struct Kind {
 
 impl Vocabulary {
     /// Reads a schema.
-    pub(crate) fn new(namespace: &str, text: &str) -> Result<Self, SchemaFault> {
-        let (schema, _) = Schema::from_cedarschema_str(text).map_err(Box::new)?;
+    pub(crate) fn new(namespace: &str, source: &str) -> Result<Self, SchemaFault> {
+        let schema = crate::text::schema(source)?;
         let local = |name: &str| {
             Some(Box::<str>::from(
                 name.strip_prefix(namespace)?.strip_prefix("::").filter(|n| !n.is_empty())?,
@@ -72,7 +72,7 @@ impl Vocabulary {
         let actions = schema.actions().filter(|uid| uid.type_name().to_string() == action_type);
         let actions = actions.map(|uid| (Box::from(AsRef::<str>::as_ref(uid.id())), uid.clone())).collect();
         let action_entities = Entities::from_entities([], Some(&schema)).map_err(Box::new)?;
-        let digest = Self::digest_of(namespace, text);
+        let digest = Self::digest_of(namespace, source);
         Ok(Self { digest, validator: Validator::new(schema), kinds, actions, action_entities })
     }
 
@@ -231,7 +231,7 @@ impl Kind {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SchemaFault {
     #[error(transparent)]
-    Text(#[from] Box<CedarSchemaError>),
+    Text(#[from] crate::text::TextFault),
     #[error(transparent)]
     Actions(#[from] Box<EntitiesError>),
 }

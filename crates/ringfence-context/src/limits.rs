@@ -60,6 +60,15 @@ pub const AUTHZEN_EVALUATIONS: usize = 100;
 /// Most members of one `properties` or `context` object.
 pub const AUTHZEN_PROPERTIES: usize = 256;
 
+/// Brackets within each other in a policy, template or schema in Cedar's syntax, and `if`s in one policy.
+pub const POLICY_NESTING: usize = 64;
+
+/// Work that a tenant's policies make long, under way or waiting at once for one tenant.
+pub const BULKHEAD_WAITING: usize = 64;
+
+/// Changes of one account's stores at the policy service, under way or waiting at once on a node.
+pub const AVP_WRITES_WAITING: usize = 64;
+
 /// Longest type, id or name at the AuthZEN endpoints, in bytes.
 pub const AUTHZEN_NAME_BYTES: usize = 512;
 

@@ -16,6 +16,7 @@ pub mod operator;
 pub mod parts;
 pub mod plane;
 pub mod private_file;
+pub mod prover;
 pub mod sample;
 pub mod serve;
 pub mod settings;

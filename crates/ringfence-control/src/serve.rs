@@ -173,7 +173,8 @@ fn issuers(plane: &Plane, parts: &Parts, signer: &Arc<TxnSigner>) -> Router {
     ringfence_identity::router(Arc::new(identity))
 }
 
-fn api_router(plane: &Plane, parts: &Parts) -> Router {
+/// What answers at the API's port.
+pub fn api_router(plane: &Plane, parts: &Parts) -> Router {
     api::router(Api {
         workflow: plane.workflow.clone(),
         passwords: plane.passwords.clone(),

@@ -152,19 +152,23 @@ pub struct Solver {
     pub seconds: u64,
     /// Memory, in MiB.
     pub memory: u32,
+    /// The program that answers [`ringfence_authorization::proof::answer`] when it is told `prover`: not a setting, but what the
+    /// program that runs the plane says of itself.
+    #[serde(skip)]
+    pub prover: Option<PathBuf>,
 }
 
 impl Default for Solver {
     fn default() -> Self {
-        let SolverSettings { program, time, memory } = SolverSettings::default();
-        Self { program, seconds: time.as_secs(), memory }
+        let SolverSettings { program, time, memory, prover } = SolverSettings::default();
+        Self { program, seconds: time.as_secs(), memory, prover }
     }
 }
 
 impl From<&Solver> for SolverSettings {
     fn from(solver: &Solver) -> Self {
-        let Solver { program, seconds, memory } = solver;
-        Self { program: program.clone(), time: Duration::from_secs(*seconds), memory: *memory }
+        let Solver { program, seconds, memory, prover } = solver.clone();
+        Self { program, time: Duration::from_secs(seconds), memory, prover }
     }
 }
 

@@ -46,7 +46,8 @@ pub(crate) async fn start(dir: &Path, breaks: &[Layer]) -> Result<Chain, String>
     for (name, text) in FILES {
         std::fs::write(folder.join(name), text).map_err(|error| error.to_string())?;
     }
-    let settings = Settings::load(&folder.join("ringfence.toml")).map_err(|error| error.to_string())?;
+    let mut settings = Settings::load(&folder.join("ringfence.toml")).map_err(|error| error.to_string())?;
+    settings.solver.prover = Some(std::env::current_exe().map_err(|error| error.to_string())?);
     let plane = Plane::open(settings, dir, Arc::new(SystemClock), Durability::Test).await;
     let plane = plane.map_err(|error| error.to_string())?;
     let scene = scene::Scene::make(&plane).await?;

@@ -29,6 +29,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("prover") {
+        return ringfence_control::prover::answer();
+    }
     let arguments = Arguments::parse();
     let outcome = tokio::runtime::Runtime::new()
         .map_err(|error| error.to_string())

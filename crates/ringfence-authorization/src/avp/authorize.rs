@@ -5,19 +5,24 @@ use std::sync::Arc;
 use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression};
 use serde::{Deserialize, Serialize};
 
-use crate::avp::{
-    Avp, Call,
-    content::Content,
-    decide::{Decided, Deciding},
-    entities::{
-        ContextDefinition, EntitiesDefinition, ancestors_check, count_check, is_action, together, uid,
-        without_actions,
+use crate::{
+    avp::{
+        Avp, Call,
+        content::Content,
+        decide::{Decided, Deciding, Ready},
+        entities::{
+            ContextDefinition, EntitiesDefinition, ancestors_check, count_check, is_action, together, uid,
+            without_actions,
+        },
+        error::{AvpError, Outcome},
+        record::EntityIdentifier,
     },
-    error::{AvpError, Outcome},
-    record::EntityIdentifier,
+    bulkhead::Bulkhead,
+    slice::Slice,
+    stores::LONG,
 };
 
-/// Policies asked, over all requests of a call, and entities, above which deciding moves off the threads that serve.
+/// Entities, and policies that have to be parsed first, above which deciding begins off the threads that serve.
 const MANY: usize = 500;
 
 #[derive(Deserialize)]
@@ -84,43 +89,67 @@ impl Avp {
         let entities = asked.entities.map(EntitiesDefinition::read).transpose()?.unwrap_or_default();
         without_actions(&entities)?;
         let question = asked.question.read("")?;
-        let mut decided = decide(deciding, vec![question], entities).await?;
+        let mut decided = decide(self.stores.long(), deciding, vec![question], entities).await?;
         decided.pop().map(DecisionAnswer::from).ok_or_else(|| AvpError::internal("no decision"))
     }
 }
 
-/// Decides about all of `asked`, with one set of entities.
+/// Decides about all of `asked`, with one set of entities; where that may take long, on a thread of `apart`.
 pub(crate) async fn decide(
+    apart: &Bulkhead,
     deciding: Arc<Deciding>,
     asked: Vec<Asked>,
     entities: Vec<Entity>,
 ) -> Outcome<Vec<Decided>> {
     let types = asked.iter().flat_map(|asked| [asked.principal.type_name(), asked.resource.type_name()]);
     count_check(&entities, types)?;
-    let cost = deciding.content.policies.len().saturating_mul(asked.len()).saturating_add(entities.len());
-    if cost <= MANY {
-        return decide_now(&deciding, &asked, entities);
+    let whose = deciding.content.account.tenant().cloned();
+    let unread = if deciding.is_ready() { 0 } else { deciding.content.policies.len() };
+    if unread.saturating_add(entities.len()) > MANY {
+        return apart
+            .run(whose.as_ref(), move || Ok(Sliced::of(&deciding, asked, entities)?.decide()))
+            .await?;
     }
-    tokio::task::spawn_blocking(move || decide_now(&deciding, &asked, entities))
-        .await
-        .map_err(|_| AvpError::internal("deciding ended early"))?
+    let sliced = Sliced::of(&deciding, asked, entities)?;
+    if sliced.steps() <= LONG {
+        return Ok(sliced.decide());
+    }
+    Ok(apart.run(whose.as_ref(), move || sliced.decide()).await?)
 }
 
-fn decide_now(deciding: &Deciding, asked: &[Asked], mut entities: Vec<Entity>) -> Outcome<Vec<Decided>> {
-    let ready = deciding.ready()?;
-    entities.extend(own(&deciding.content, asked, &entities)?);
-    entities.extend(ready.actions.iter().cloned());
-    let entities: Entities = together(entities)?;
-    let mut decided = Vec::with_capacity(asked.len());
-    for Asked { principal, action, resource, context } in asked {
-        ancestors_check(&entities, principal)?;
-        ancestors_check(&entities, resource)?;
-        let (principal, action, resource) = (principal.clone(), action.clone(), resource.clone());
-        let request = Request::new(principal, action, resource, context.clone(), None);
-        let request = request.map_err(|error| AvpError::invalid("context", error.to_string()))?;
-        decided.push(ready.decide(&request, &entities));
+/// Questions with what has to be evaluated for each.
+struct Sliced {
+    ready: Arc<Ready>,
+    entities: Entities,
+    requests: Vec<(Request, Slice)>,
+}
+
+impl Sliced {
+    fn of(deciding: &Deciding, asked: Vec<Asked>, mut entities: Vec<Entity>) -> Outcome<Self> {
+        let ready = deciding.ready()?;
+        entities.extend(own(&deciding.content, &asked, &entities)?);
+        entities.extend(ready.actions.iter().cloned());
+        let entities: Entities = together(entities)?;
+        let mut requests = Vec::with_capacity(asked.len());
+        for Asked { principal, action, resource, context } in asked {
+            ancestors_check(&entities, &principal)?;
+            ancestors_check(&entities, &resource)?;
+            let request = Request::new(principal, action, resource, context, None);
+            let request = request.map_err(|error| AvpError::invalid("context", error.to_string()))?;
+            let slice = ready.policies.slice(&request, &entities);
+            requests.push((request, slice));
+        }
+        Ok(Self { ready, entities, requests })
     }
-    Ok(decided)
+
+    fn steps(&self) -> u64 {
+        self.requests.iter().map(|(_, slice)| slice.steps).sum()
+    }
+
+    fn decide(&self) -> Vec<Decided> {
+        let decide = |(request, slice): &(Request, Slice)| self.ready.decide(slice, request, &self.entities);
+        self.requests.iter().map(decide).collect()
+    }
 }
 
 /// At a serving store, principals and resources that `entities` do not describe are the store's tenant's, as they are

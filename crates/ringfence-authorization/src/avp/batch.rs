@@ -53,7 +53,7 @@ impl Avp {
         {
             return Err(AvpError::invalid("requests", "must all have one principal, or all one resource"));
         }
-        let decided = decide(deciding, questions, entities).await?;
+        let decided = decide(self.stores.long(), deciding, questions, entities).await?;
         Ok(DecisionBatch { results: items(asked.requests, decided.into_iter().map(DecisionAnswer::from)) })
     }
 }

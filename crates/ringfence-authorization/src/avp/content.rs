@@ -8,7 +8,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use cedar_policy::SchemaFragment;
 use ringfence_store::{Records, Revision, Scope, StoreError};
 use serde::de::DeserializeOwned;
 
@@ -255,10 +254,9 @@ async fn items<T: DeserializeOwned>(
 }
 
 /// Cedar's JSON form of a schema in Cedar's own syntax.
-pub(crate) fn schema_json(text: &str) -> Outcome<String> {
+pub(crate) fn schema_json(source: &str) -> Outcome<String> {
     let unreadable = |what: String| AvpError::internal(format!("a serving store's schema: {what}"));
-    let (fragment, _) =
-        SchemaFragment::from_cedarschema_str(text).map_err(|error| unreadable(error.to_string()))?;
+    let fragment = crate::text::schema_fragment(source).map_err(|error| unreadable(error.to_string()))?;
     fragment.to_json_string().map_err(|error| unreadable(error.to_string()))
 }
 

@@ -11,7 +11,7 @@ use crate::{
         fit,
     },
     compile::{GUARDRAIL, RESERVED},
-    slice::SlicedPolicies,
+    slice::{Slice, SlicedPolicies},
 };
 
 /// What Cedar answered.
@@ -27,7 +27,7 @@ pub(crate) struct Decided {
 /// A store, ready to decide. Made when the first decision is asked for.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    policies: SlicedPolicies,
+    pub(crate) policies: SlicedPolicies,
     /// Actions with their groups, as the schema has them.
     pub(crate) actions: Entities,
 }
@@ -42,6 +42,11 @@ pub(crate) struct Deciding {
 impl Deciding {
     pub(crate) fn new(content: Arc<Content>) -> Self {
         Self { content, ready: OnceLock::new() }
+    }
+
+    /// Whether it has been parsed.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.get().is_some()
     }
 
     /// What decides by this content. Parses all of it the first time.
@@ -76,9 +81,9 @@ impl Ready {
         Ok(Self { policies: SlicedPolicies::new(&policies), actions })
     }
 
-    /// Answers as Cedar does with all of them (see [`SlicedPolicies`]).
-    pub(crate) fn decide(&self, request: &Request, entities: &Entities) -> Decided {
-        let response = self.policies.is_authorized(request, entities);
+    /// Answers as Cedar does with all of them (see [`SlicedPolicies`]), with the slice of this very request.
+    pub(crate) fn decide(&self, slice: &Slice, request: &Request, entities: &Entities) -> Decided {
+        let response = self.policies.is_authorized_by(slice, request, entities);
         let diagnostics = response.diagnostics();
         let ids = diagnostics.reason().map(ToString::to_string).filter(|id| !id.starts_with(RESERVED));
         let (mut determining, mut errors): (Vec<String>, Vec<String>) =

@@ -6,7 +6,7 @@
 use ringfence_store::StoreError;
 use serde_json::{Map, Value, json};
 
-use crate::stores::StoresError;
+use crate::{bulkhead::NotDone, stores::StoresError};
 
 /// What kind of resource an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,6 +224,17 @@ impl From<StoreError> for AvpError {
     }
 }
 
+impl From<NotDone> for AvpError {
+    fn from(why: NotDone) -> Self {
+        match why {
+            NotDone::Busy => Self::Throttling(
+                "Too many requests that take long are waiting for this account; try again.".to_owned(),
+            ),
+            NotDone::EndedEarly => Self::internal(why.to_string()),
+        }
+    }
+}
+
 impl From<StoresError> for AvpError {
     fn from(error: StoresError) -> Self {
         match error {
@@ -236,6 +247,7 @@ impl From<StoresError> for AvpError {
                 kind: ResourceType::PolicyStore,
                 code: "serving-store",
             },
+            StoresError::Busy(why) => why.into(),
             StoresError::Unreviewed => Self::AccessDenied(error.to_string()),
             StoresError::Store(error) => error.into(),
             StoresError::Missing => Self::internal("the tenant has no serving store"),

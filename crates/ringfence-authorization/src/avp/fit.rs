@@ -30,7 +30,7 @@ pub(crate) struct PolicyScope {
 /// # Errors
 /// What Cedar says is wrong.
 pub(crate) fn static_policy(id: &str, statement: &str, path: &str) -> Outcome<CedarPolicy> {
-    CedarPolicy::parse(Some(PolicyId::new(id)), statement).map_err(|error| cedar(path, &error))
+    crate::text::policy(id, statement).map_err(|error| cedar(path, &error))
 }
 
 /// Parses a template: one, and with a slot.
@@ -38,7 +38,7 @@ pub(crate) fn static_policy(id: &str, statement: &str, path: &str) -> Outcome<Ce
 /// # Errors
 /// What Cedar says is wrong.
 pub(crate) fn template(id: &str, statement: &str) -> Outcome<CedarTemplate> {
-    CedarTemplate::parse(Some(PolicyId::new(id)), statement).map_err(|error| cedar("statement", &error))
+    crate::text::template(id, statement).map_err(|error| cedar("statement", &error))
 }
 
 /// Reads a schema in Cedar's JSON form.

@@ -37,13 +37,13 @@ mod with_token;
 use std::{pin::Pin, sync::Arc};
 
 use quick_cache::sync::Cache;
-use ringfence_context::{Clock, TenantId, UnixTime, id::StoreId};
+use ringfence_context::{Clock, TenantId, UnixTime, id::StoreId, limits};
 use ringfence_store::{Records, Revision, StoreError};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
-use crate::{Gate, avp::open::Known, gate::Terms, page::PageKey, stores::Stores};
+use crate::{Gate, avp::open::Known, gate::Terms, page::PageKey, stores::Stores, turns::Turns};
 
 pub use account::{Account, Caller};
 pub use error::{AvpError, Fault, Outcome, ResourceType};
@@ -67,9 +67,6 @@ pub trait Tiers: Send + Sync {
 /// How many stores are kept in memory.
 const STORES_KEPT: usize = 2_000;
 
-/// How many locks there are for accounts; two accounts that share one wait for each other's writes.
-const LOCKS: usize = 64;
-
 /// The service.
 pub struct Avp {
     records: Records,
@@ -83,7 +80,7 @@ pub struct Avp {
     page_key: PageKey,
     known: Cache<(Account, StoreId), Arc<Known>>,
     seen: watch::Receiver<Revision>,
-    writing: Vec<Mutex<()>>,
+    writing: Turns<Account>,
 }
 
 /// What the service stands on.
@@ -123,7 +120,7 @@ impl Avp {
         Ok(Self {
             seen: records.subscribe(),
             known: Cache::new(STORES_KEPT),
-            writing: (0..LOCKS).map(|_| Mutex::default()).collect(),
+            writing: Turns::new(limits::AVP_WRITES_WAITING),
             records,
             stores,
             gate,

@@ -1,7 +1,6 @@
 //! From what a caller names to a store's content, current with the state; and from a change to the next content.
 
 use std::{
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,21 +10,22 @@ use std::{
 
 use ringfence_context::{TenantId, UnixTime, id::StoreId};
 use ringfence_store::{Expect, Scope, StoreError, Stored};
-use tokio::sync::MutexGuard;
 
 use crate::{
     avp::{
         Avp, Call,
         account::{Account, Caller},
-        content::{Content, Serving},
+        content::{Content, Schema, Serving},
         decide::Deciding,
         edit::{Edit, EditParts, head_put},
         error::{AvpError, Outcome, ResourceType},
+        fit,
         record::{Head, Mode, Protection, STORE},
         time::Moment,
     },
     govern::{Author, Change, ChangeReason},
     stores::{STORE_OWNER, StoresError},
+    turns::Turn,
 };
 
 /// What an alias begins with, wherever a store may be named by one.
@@ -183,12 +183,25 @@ impl Avp {
 
     /// Waits for the account's turn to write: changes of one account come one after the other on a node. Between nodes the
     /// revisions decide.
-    pub(crate) async fn turn(&self, account: &Account) -> Outcome<MutexGuard<'_, ()>> {
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(account);
-        let locks = u64::try_from(self.writing.len()).unwrap_or(1).max(1);
-        let at = usize::try_from(hash % locks).unwrap_or_default();
-        let lock = self.writing.get(at).ok_or_else(|| AvpError::internal("no lock"))?;
-        Ok(lock.lock().await)
+    pub(crate) async fn turn(&self, account: &Account) -> Outcome<Turn> {
+        let crowded =
+            |_| AvpError::Throttling("Too many changes of this account are waiting; try again.".to_owned());
+        self.writing.take(account).await.map_err(crowded)
+    }
+
+    /// Whether everything of a store would fit a schema: on a thread for long work, for a store may hold thousands of policies.
+    ///
+    /// # Errors
+    /// [`AvpError::Validation`] with what does not fit.
+    pub(crate) async fn fits(
+        &self,
+        deciding: &Arc<Deciding>,
+        mode: Mode,
+        schema: Option<Schema>,
+    ) -> Outcome<()> {
+        let of = Arc::clone(deciding);
+        let check = move || fit::check(mode, schema.as_ref(), &fit::all(&of.content)?);
+        self.gate.bulkhead().run(deciding.content.account.tenant(), check).await?
     }
 
     /// Makes a change: all of it, if the store is still as it was when the change was begun.

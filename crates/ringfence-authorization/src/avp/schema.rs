@@ -92,7 +92,7 @@ impl Avp {
         fit::schema(&schema.json)?;
         serving_check(content, &schema)?;
         if has_policies(content) {
-            fit::check(content.head.mode, Some(&schema), &fit::all(content)?)?;
+            self.fits(&deciding, content.head.mode, Some(schema.clone())).await?;
         }
         let cedar = fragment.to_cedarschema().map_err(|error| fit::cedar("definition.cedarJson", &error))?;
         let namespaces = namespaces(&fragment);

@@ -13,7 +13,6 @@ use crate::{
         account::Account,
         edit::{Edit, deletions, head_put},
         error::{AvpError, Outcome, ResourceType},
-        fit,
         once::Once,
         page::Listing,
         record::{ALIAS, AliasRecord, Head, Mode, Protection, STORE},
@@ -214,7 +213,7 @@ impl Avp {
             }
         }
         if mode == Mode::Strict && content.head.mode == Mode::Off {
-            fit::check(mode, content.schema.as_ref(), &fit::all(content)?)?;
+            self.fits(&deciding, mode, content.schema.clone()).await?;
         }
         let mut edit = Edit::of(content, call.now);
         let head = edit.head();

@@ -73,7 +73,7 @@ impl Avp {
         let principal = self.principal(&deciding.content, tokens).await?;
         let entities = entities(asked.entities, &principal)?;
         let question = asked.question.read("", &principal)?;
-        let mut decided = decide(deciding, vec![question], entities).await?;
+        let mut decided = decide(self.stores.long(), deciding, vec![question], entities).await?;
         let decision = decided.pop().ok_or_else(|| AvpError::internal("no decision"))?.into();
         Ok(TokenDecision { decision, principal: EntityIdentifier::from(&principal.uid) })
     }
@@ -93,7 +93,7 @@ impl Avp {
             let question = read::<TokenQuestion>(request)?;
             questions.push(question.read(&format!("requests[{at}]."), &principal)?);
         }
-        let decided = decide(deciding, questions, entities).await?;
+        let decided = decide(self.stores.long(), deciding, questions, entities).await?;
         let results = items(asked.requests, decided.into_iter().map(DecisionAnswer::from));
         Ok(TokenBatch { principal: EntityIdentifier::from(&principal.uid), results })
     }

@@ -49,7 +49,7 @@ impl Stores {
         let wanted = merged.wanted(&loaded);
         let loaded = if wanted.is_empty() { loaded } else { self.loaded(at, &with(&prepared, wanted))? };
         let question = prepared.finish(merged, &loaded).map_err(|misfit| refused(misfit.into()))?;
-        Ok(store.answer_in_cedar(&question.0, &question.1))
+        self.answer_apart(store, terms.tenant, question).map_err(refused)
     }
 
     fn loaded(&self, at: Moment<'_>, roots: &[EntityUid]) -> Result<Loaded, LoadFault> {

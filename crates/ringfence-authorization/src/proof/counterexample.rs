@@ -4,10 +4,10 @@ use std::fmt;
 
 use cedar_policy::{Authorizer, Decision, Entities, EntityUid, PolicySet, Request, Response};
 use cedar_policy_symcc::Env;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A request that must not be as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counterexample {
     wrong: Wrong,
     principal: String,
@@ -18,7 +18,7 @@ pub struct Counterexample {
 }
 
 /// What is wrong about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Wrong {
     /// Policies, by name, that allow it across tenants.

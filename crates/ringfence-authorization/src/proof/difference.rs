@@ -8,10 +8,11 @@
 
 use cedar_policy::{Policy, PolicyId, PolicySet, RequestEnv, Schema};
 use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicySet, solver::LocalSolver};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Counterexample, Proof, Prover, SolverSettings, Unproved,
+    apart::{Done, Task},
     claim::{filled_in, unproved},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// How many times as long as one proof a whole comparison may take.
-const ALL: u32 = 3;
+pub(super) const ALL: u32 = 3;
 
 /// What is known of two stores, the second compared with the first.
 #[derive(Debug, Clone, Serialize)]
@@ -49,7 +50,7 @@ pub enum Likeness {
 }
 
 /// One kind of request: types of principal and resource, and an action.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KindOfRequest {
     /// The principal's type.
     pub principal: String,
@@ -64,7 +65,7 @@ pub struct KindOfRequest {
 }
 
 /// What was found in one direction.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Finding {
     /// Proved: there is none.
@@ -82,7 +83,7 @@ impl Finding {
 }
 
 /// Two stores, ready to be compared.
-struct Pair {
+pub(super) struct Pair {
     schema: Schema,
     before: PolicySet,
     after: PolicySet,
@@ -98,14 +99,12 @@ impl Prover {
         before: &StoreDocument,
         after: &StoreDocument,
     ) -> Result<Difference, PolicyFault> {
-        let (schema, _) = Schema::from_cedarschema_str(&after.schema).map_err(PolicyFault::schema)?;
-        let pair = Pair { schema, before: enforced(before)?, after: enforced(after)? };
         let same_schema = before.schema == after.schema;
-        // One at a time, so that a place is left for what is to be published.
-        let _turn = self.comparing.lock().await;
-        let compared = self.apart(|settings| async move { pair.compare(&settings).await }).await;
-        let (compared, differing) = match compared {
-            Ok(found) => found,
+        let task = Task::Compare(Box::new((before.clone(), after.clone())));
+        let (compared, differing) = match self.apart(&before.tenant, task).await {
+            Ok(Done::Compared(compared, differing)) => (compared, differing),
+            Ok(Done::Invalid(what)) => return Err(PolicyFault::told(what)),
+            Ok(Done::Proof(_)) => (0, vec![KindOfRequest::unknown("every", &Unproved::Unknown)]),
             Err(why) => (0, vec![KindOfRequest::unknown("every", &why)]),
         };
         let mut notes = Vec::new();
@@ -137,7 +136,12 @@ impl Prover {
 }
 
 impl Pair {
-    async fn compare(&self, settings: &SolverSettings) -> (usize, Vec<KindOfRequest>) {
+    pub(super) fn read(before: &StoreDocument, after: &StoreDocument) -> Result<Self, PolicyFault> {
+        let schema = crate::text::schema(&after.schema).map_err(PolicyFault::schema)?;
+        Ok(Self { schema, before: enforced(before)?, after: enforced(after)? })
+    }
+
+    pub(super) async fn compare(&self, settings: &SolverSettings) -> (usize, Vec<KindOfRequest>) {
         let (mut compared, mut differing) = (0_usize, Vec::new());
         let mut over = false;
         let all = tokio::time::sleep(settings.time.saturating_mul(ALL));

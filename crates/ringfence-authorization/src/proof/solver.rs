@@ -3,10 +3,11 @@
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use cedar_policy_symcc::solver::LocalSolver;
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 /// Which solver, and what it may take.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SolverSettings {
     /// The program: a path, or a name to be found.
     pub program: PathBuf,
@@ -14,12 +15,15 @@ pub struct SolverSettings {
     pub time: Duration,
     /// How much memory the process may take, in MiB.
     pub memory: u32,
+    /// The program that, told `prover`, translates for the solver ([`super::answer`]) in a process whose memory and time are
+    /// bounded. Where there is none it is done in this process, which nothing bounds: see `apart.rs`.
+    pub prover: Option<PathBuf>,
 }
 
 impl Default for SolverSettings {
     /// `cvc5`, 10 s, 512 MiB.
     fn default() -> Self {
-        Self { program: "cvc5".into(), time: Duration::from_secs(10), memory: 512 }
+        Self { program: "cvc5".into(), time: Duration::from_secs(10), memory: 512, prover: None }
     }
 }
 

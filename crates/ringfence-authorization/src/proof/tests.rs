@@ -19,6 +19,10 @@ const BOUNDARY: &str = "forbid (principal, action, resource) unless { principal.
 const BOUNDED: &str = "forbid (principal, action, resource)
     when { resource.pages < 1000 && resource.pages > 0 && resource.pages * 2 > principal.limit };";
 
+async fn prover_with(settings: SolverSettings) -> Prover {
+    Prover::new(settings, Arc::new(Bulkhead::new(2))).await
+}
+
 fn store(schema: &str, policies: &[(&str, &str)]) -> StoreDocument {
     let named = |list: &[(&str, &str)]| {
         list.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect::<BTreeMap<_, _>>()
@@ -35,7 +39,7 @@ fn store(schema: &str, policies: &[(&str, &str)]) -> StoreDocument {
 }
 
 async fn prover() -> Prover {
-    let prover = Prover::new(SolverSettings { time: Duration::from_secs(60), ..<_>::default() }).await;
+    let prover = prover_with(SolverSettings { time: Duration::from_secs(60), ..<_>::default() }).await;
     assert!(prover.solver().unwrap().contains("cvc5"), "{:?}", prover.solver());
     prover
 }
@@ -137,7 +141,7 @@ async fn a_solver_that_is_not_there_or_no_solver_or_slow_proves_nothing() {
     // What needs no solver is proved without one.
     let document = store(SCHEMA, &[("bounded", BOUNDED)]);
     let with = async |program: &Path| {
-        let prover = Prover::new(SolverSettings { program: program.into(), ..<_>::default() }).await;
+        let prover = prover_with(SolverSettings { program: program.into(), ..<_>::default() }).await;
         prover.prove(&document).await.unwrap()
     };
     for program in ["no-such-solver", "true", "false", "cat"] {
@@ -186,7 +190,7 @@ async fn what_was_proved_is_remembered_by_content() {
     }
     let mut invalid = document;
     invalid.policies.insert("bad".to_owned(), "permit (".to_owned());
-    assert!(prover.prove(&invalid).await.is_err());
+    assert!(self::prover().await.prove(&invalid).await.is_err());
 }
 
 /// Each kind of request that differs, as `principal action resource` with what is gained and lost.

@@ -9,7 +9,8 @@ use std::{
 };
 
 use ringfence_authorization::{
-    Decide, Facts, Gate, Memory, Question, SolverSettings, StoreDocument, Stores, WhenUnproved,
+    CompiledStore, Decide, Facts, Gate, Memory, Question, SolverSettings, StoreDocument, Stores,
+    WhenUnproved,
     stores::{STALE, StoreMapRow, store_create_unchecked, store_delete, store_map_put},
 };
 use ringfence_context::{Permit, Reason, Refusal, StoreAnswer, TenantId, id::StoreId};
@@ -295,6 +296,44 @@ async fn a_store_that_is_not_valid_refuses_its_tenant_alone_until_it_is_changed(
     let publishable = world.gate.check(document(&globex), WhenUnproved::Refuse).await.unwrap();
     world.stores.document_put(&publishable, revision, change()).await.unwrap();
     world.ask(&globex).unwrap();
+}
+
+/// Thousands of policies that are all asked about every request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_answer_is_worked_out_on_no_thread_that_serves() {
+    let world = World::new().await;
+    let [acme, globex] = [world.tenant("acme").await, world.tenant("globex").await];
+    let (mut bomb, revision) = world.stores.document(&acme).await.unwrap();
+    for number in 0..1_500 {
+        let text = format!(
+            "forbid (principal, action, resource) when {{ principal.subject == \"nobody-{number}\" }};"
+        );
+        bomb.policies.insert(format!("own-{number}"), text);
+    }
+    let publishable = world.gate.check(bomb.clone(), WhenUnproved::Accept).await.unwrap();
+    world.stores.document_put(&publishable, revision, change()).await.unwrap();
+    let answer = world.ask(&acme).unwrap();
+    let alone = CompiledStore::compile(&bomb, answer.revision).unwrap();
+    let context = world.contexts.context(&acme, "u-1", "viewer");
+    let (resource, facts) = (resource(&acme, "Book", acme.as_str()), Facts::new());
+    let question = Question {
+        context: &context,
+        principal: None,
+        action: "ListPayments",
+        resource: &resource,
+        facts: &facts,
+    };
+    assert_eq!(answer, alone.answer(&question).unwrap(), "it is the same answer");
+    // Where nobody else could work it out, it is refused rather than worked out here; others are answered.
+    world.ask(&globex).unwrap();
+    let asked = std::thread::scope(|threads| {
+        let here = threads.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async { [&acme, &globex].map(|tenant| world.ask(tenant).map(drop)) })
+        });
+        here.join().unwrap()
+    });
+    assert_eq!(asked, [Err(Reason::DependencyUnavailable), Ok(())]);
 }
 
 #[test]

@@ -67,6 +67,7 @@ impl From<StoresError> for ApiFailure {
             | StoresError::Refuted(_)
             | StoresError::Unproved(_)
             | StoresError::Quota(_) => Self::invalid(error.to_string()),
+            StoresError::Busy(_) => Self::Told(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
             StoresError::Unreviewed => Self::Told(StatusCode::CONFLICT, error.to_string()),
             StoresError::Store(error) => error.into(),
             StoresError::Missing => Self::Told(StatusCode::NOT_FOUND, error.to_string()),

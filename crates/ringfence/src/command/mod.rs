@@ -20,7 +20,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Subcommand};
 use miette::{Context, IntoDiagnostic, Result};
 use ringfence_context::Secret;
-use ringfence_control::Plane;
+use ringfence_control::{Plane, prover};
 
 /// What `ringfence` does.
 #[derive(Debug, Subcommand)]
@@ -58,6 +58,9 @@ pub(crate) enum Command {
     Status(status::Status),
     /// Attack a private copy of the chain: whole, with each layer broken, with each pair broken
     Prove(prove::Prove),
+    /// Prove one store that is told on standard input: what the plane starts for each proof
+    #[command(hide = true)]
+    Prover,
 }
 
 impl Command {
@@ -76,6 +79,7 @@ impl Command {
             Self::Explain(command) => command.run().await,
             Self::Status(command) => command.run().await,
             Self::Prove(command) => command.run().await,
+            Self::Prover => tokio::task::spawn_blocking(prover::answer).await.into_diagnostic(),
         }
     }
 }

@@ -87,6 +87,8 @@ impl Up {
         let mut settings = Settings::load(config)
             .into_diagnostic()
             .wrap_err("the settings can't be used; `ringfence init` writes a commented example")?;
+        // Policies are translated for the solver by a process of this very program, which the system bounds.
+        settings.solver.prover = Some(std::env::current_exe().into_diagnostic()?);
         let listen = &mut settings.listen;
         listen.gateway = self.gateway.unwrap_or(listen.gateway);
         listen.api = self.api.unwrap_or(listen.api);

@@ -21,6 +21,7 @@ mod governing;
 mod http;
 mod init;
 mod isolation;
+mod policy_bombs;
 mod process;
 mod program;
 mod session;

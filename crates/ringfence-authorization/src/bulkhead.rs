@@ -1,0 +1,183 @@
+//! Work that a tenant's own text can make long: parsing, validating, proving, deciding by thousands of policies.
+//!
+//! It is done on threads of its own, whose priority is lower than that of the threads that serve (a bulkhead: Nygard,
+//! "Release It!", 2007). It guarantees that a tenant has one such thread at a time, however much it asks for: so what one
+//! tenant's text costs is paid by that tenant's next request, and the system shares the processor out between tenants.
+
+use ringfence_context::{TenantId, limits};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::turns::{Crowded, Turns};
+
+/// How much lower the priority of these threads is: a tenth of a serving thread's weight (`setpriority(2)`, `sched(7)`).
+const NICE: i32 = 10;
+
+/// How deep these threads may go, in bytes: what is deep takes memory only as deep as it has gone.
+const STACK: usize = 256 * 1024 * 1024;
+
+/// How long a thread stays that has nothing to do.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Why work was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// As much of the same tenant is waiting as may.
+    #[error("more is waiting to be checked for this tenant than may: try again when it is done")]
+    Busy,
+    /// It ended early.
+    #[error("it ended early")]
+    EndedEarly,
+}
+
+/// The threads, and whose turn it is: a tenant's, or the operators'.
+pub struct Bulkhead {
+    threads: Option<Runtime>,
+    turns: Turns<Option<TenantId>>,
+}
+
+impl From<Crowded> for NotDone {
+    fn from(_: Crowded) -> Self {
+        Self::Busy
+    }
+}
+
+impl Bulkhead {
+    /// No thread yet; at most `threads` at once, so for as many tenants.
+    pub fn new(threads: usize) -> Self {
+        // Only its threads that may block are used; each is begun when it is needed.
+        let threads = Builder::new_current_thread()
+            .max_blocking_threads(threads)
+            .thread_keep_alive(IDLE)
+            .thread_stack_size(STACK)
+            .thread_name("policies")
+            .on_thread_start(|| {
+                // For this thread alone. Where the system refuses it, work is as important as serving, and still one at a time.
+                if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+                    tracing::warn!(%error, "threads for long work keep the priority of those that serve");
+                }
+            })
+            .build()
+            .inspect_err(|error| tracing::error!(%error, "no threads for long work: it is refused"));
+        Self { threads: threads.ok(), turns: Turns::new(limits::BULKHEAD_WAITING) }
+    }
+
+    /// Does `work` for a tenant, or for the operators, when it is its turn.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub async fn run<T: Send + 'static>(
+        &self,
+        whose: Option<&TenantId>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NotDone> {
+        let turn = self.turns.take(&whose.cloned()).await?;
+        let threads = self.threads.as_ref().ok_or(NotDone::EndedEarly)?;
+        // The turn is over when the work is, also where nobody waits for it any more.
+        let done = threads.spawn_blocking(move || (work(), turn));
+        done.await.map(|(made, _turn)| made).map_err(|_| NotDone::EndedEarly)
+    }
+}
+
+impl Drop for Bulkhead {
+    fn drop(&mut self) {
+        // What is being worked on is nobody's any more; it is not waited for.
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+impl std::fmt::Debug for Bulkhead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bulkhead({} tenants)", self.turns.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use super::*;
+
+    fn tenants() -> [TenantId; 2] {
+        ["acme", "globex"].map(|id| TenantId::new(id).unwrap())
+    }
+
+    #[tokio::test]
+    async fn one_tenants_work_waits_for_its_own_and_for_nobody_elses() {
+        let bulkhead = Arc::new(Bulkhead::new(4));
+        let [acme, globex] = tenants();
+        let (go, wait) = mpsc::channel::<()>();
+        let (begun, began) = tokio::sync::oneshot::channel();
+        let long = tokio::spawn({
+            let (bulkhead, acme) = (Arc::clone(&bulkhead), acme.clone());
+            async move {
+                let work = move || {
+                    begun.send(()).unwrap();
+                    wait.recv().unwrap();
+                };
+                bulkhead.run(Some(&acme), work).await
+            }
+        });
+        began.await.unwrap();
+        let mut second = Box::pin(bulkhead.run(Some(&acme), || 2));
+        assert!(now(&mut second).await.is_none(), "its own is not done yet");
+        assert_eq!(bulkhead.run(Some(&globex), || 3).await, Ok(3), "another tenant's turn is its own");
+        assert_eq!(bulkhead.run(None, || 4).await, Ok(4));
+        go.send(()).unwrap();
+        assert_eq!(second.await, Ok(2));
+        assert_eq!(long.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn reject_more_of_one_tenant_than_may_wait() {
+        let bulkhead = Bulkhead::new(2);
+        let [acme, globex] = tenants();
+        let (go, wait) = mpsc::channel::<()>();
+        let mut waiting = vec![
+            bulkhead.run(Some(&acme), Box::new(move || wait.recv().unwrap()) as Box<dyn FnOnce() + Send>),
+        ];
+        for _ in 1..limits::BULKHEAD_WAITING {
+            waiting.push(bulkhead.run(Some(&acme), Box::new(|| ()) as Box<dyn FnOnce() + Send>));
+        }
+        let mut waiting: Vec<_> = waiting.into_iter().map(Box::pin).collect();
+        for each in &mut waiting {
+            assert!(now(each).await.is_none());
+        }
+        assert_eq!(bulkhead.run(Some(&acme), || ()).await, Err(NotDone::Busy));
+        assert_eq!(bulkhead.run(Some(&globex), || ()).await, Ok(()));
+        go.send(()).unwrap();
+        for each in waiting {
+            assert_eq!(each.await, Ok(()));
+        }
+        assert_eq!(bulkhead.run(Some(&acme), || ()).await, Ok(()));
+        assert_eq!(format!("{bulkhead:?}"), "Bulkhead(0 tenants)", "what is done leaves nothing behind");
+    }
+
+    #[tokio::test]
+    async fn its_threads_have_a_lower_priority_and_those_that_serve_keep_theirs() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let before = priority();
+        let bulkhead = Bulkhead::new(1);
+        assert_eq!(bulkhead.run(None, priority).await, Ok(NICE.max(before)));
+        assert_eq!(priority(), before);
+    }
+
+    #[tokio::test]
+    async fn what_panics_is_not_done_and_ends_no_thread_for_others() {
+        let bulkhead = Bulkhead::new(1);
+        assert_eq!(bulkhead.run(None, || panic!("a bug")).await, Err::<(), _>(NotDone::EndedEarly));
+        assert_eq!(bulkhead.run(None, || 1).await, Ok(1));
+    }
+
+    /// Polls once; what is there now.
+    async fn now<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+                std::task::Poll::Ready(made) => Some(made),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
+    }
+}
