@@ -10,6 +10,7 @@ pub mod clock;
 pub mod data;
 pub mod decision_log;
 pub mod fault;
+mod follow;
 mod guard;
 pub mod keys;
 pub mod operator;

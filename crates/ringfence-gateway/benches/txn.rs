@@ -128,7 +128,7 @@ fn granted(context: &TenantContext) -> Granted {
         revision: 1,
     };
     let permit = Permit::decide(context, "ViewPayment", &answer).unwrap();
-    Granted { store_revision: 1, permit, policies: answer.determining, txn: <_>::default() }
+    Granted { store_revision: 1, permit, policies: answer.determining, revision: None, txn: <_>::default() }
 }
 
 fn measure(mut cases: Vec<Case<'_>>) {

@@ -59,6 +59,8 @@ pub struct Granted {
     pub permit: Permit,
     /// The policies that determined it.
     pub policies: Vec<String>,
+    /// The revision of the answer, as the tenant is told it: a token that only this plane reads.
+    pub revision: Option<HeaderValue>,
     /// The `Txn-Token` of this access token and route.
     pub txn: Arc<TxnOfSecond>,
 }

@@ -18,6 +18,7 @@ pub mod operator;
 pub mod policy;
 pub mod proposal;
 pub mod refusals;
+pub mod revision;
 pub mod status;
 pub mod tenant;
 pub mod truth_table;
@@ -36,6 +37,7 @@ use ringfence_context::{
     Clock, Issuers, Record, VerifyAccess, limits,
     txn::{RequestBinding, VerifyTxn},
 };
+use ringfence_gateway::consistency::Consistency;
 use ringfence_identity::Passwords;
 
 use crate::{access_key::AccessKeys, api::avp::TierRates, decision_log::DecisionLog, workflow::Workflow};
@@ -69,6 +71,8 @@ pub struct Api {
     pub access_keys: AccessKeys,
     /// What page tokens are made with.
     pub page_key: Arc<PageKey>,
+    /// At which revision this node answers.
+    pub consistency: Arc<Consistency>,
     /// Where it answers, without a trailing slash, as those who call it know it.
     pub base_url: Arc<str>,
     /// The proposals evaluated beside what serves, on this node.

@@ -21,6 +21,7 @@ use crate::api::{
     body::Body,
     caller::{PolicyAuthor, PolicyPublisher, PolicyReviewer, Reader},
     failure::ApiFailure,
+    revision::{Told, told},
     version::{After, Because, moment},
 };
 
@@ -161,11 +162,11 @@ pub async fn publish(
     State(api): State<Api>,
     by: PolicyPublisher,
     Path((tenant, number)): Path<(TenantId, u64)>,
-) -> Result<Json<Published>, ApiFailure> {
+) -> Result<(Told, Json<Published>), ApiFailure> {
     let terms = api.workflow.terms(&tenant).await?;
     let published = api.workflow.governance.publish(&tenant, number, terms, Author::from(&by)).await?;
     trials_end(&api, &tenant, number);
-    Ok(Json(published))
+    Ok((told(&api, &tenant, published.revision), Json(published)))
 }
 
 /// A proposal that is decided is tried no longer: neither beside what serves nor for a share.
