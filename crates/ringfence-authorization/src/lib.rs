@@ -23,6 +23,7 @@ mod scope;
 pub mod shadow;
 pub mod slice;
 pub mod stores;
+pub mod trials;
 mod vocabulary;
 
 pub use bundle::PolicyBundle;
@@ -35,6 +36,7 @@ pub use proof::SolverSettings;
 pub use question::{Facts, Principal, Question, Resource};
 pub use slice::SlicedPolicies;
 pub use stores::{Decide, Memory, Stores, StoresError, Warming};
+pub use trials::Trials;
 
 #[cfg(test)]
 mod tests;

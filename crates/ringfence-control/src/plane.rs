@@ -8,7 +8,7 @@ use std::{
 };
 
 use ringfence_authorization::{
-    Gate, Governance, Stores,
+    Gate, Governance, Stores, Trials,
     avp::{Avp, AvpParts, Quotas},
     canary::Canaries,
     page::PageKey,
@@ -64,10 +64,12 @@ pub struct Plane {
     pub page_key: Arc<PageKey>,
     /// At which revision this node answers.
     pub consistency: Arc<Consistency>,
-    /// The proposals evaluated beside what serves, on this node.
+    /// The proposals evaluated beside what serves, with what this node has counted.
     pub shadows: Arc<Shadows>,
-    /// The proposals that decide for a share, on this node.
+    /// The proposals that decide for a share, with what this node has counted.
     pub canaries: Arc<Canaries>,
+    /// What keeps both as they are on record.
+    pub trials: Arc<Follower<Trials>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Its listeners, bound and waiting.
@@ -122,10 +124,7 @@ impl Plane {
         Data::names_check(&settings.postgres)?;
         Data::programs_check(&settings.postgres)?;
         std::fs::create_dir_all(dir).map_err(|error| PlaneError::folder(dir, error))?;
-        let records = match settings.state_url()? {
-            Some(url) => Records::open_postgres(&url, dir).await?,
-            None => Records::open_sqlite(dir).await?,
-        };
+        let records = state(&settings, dir).await?;
         let keys = PlaneKeys::open(&records).await?;
         let log = DecisionLog::open(dir).map_err(|error| PlaneError::folder(dir, error))?;
         let addresses = addresses(&settings, &listeners)?;
@@ -154,7 +153,9 @@ impl Plane {
         let quotas = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.avp)).collect();
         let (avp, avp_rates) = policy_service(&workflow, &clock, quotas).await?;
         let page_key = Arc::new(PageKey::open(&workflow.records).await?);
-        let consistency = consistency(&workflow, &avp_rates).await?;
+        let (shadows, canaries) = (Arc::default(), Arc::new(Canaries::new(Arc::clone(&clock))));
+        let trials = trials(&workflow, &canaries, &shadows).await?;
+        let consistency = consistency(&workflow, &avp_rates, &trials).await?;
         let plane = Self {
             settings,
             dir: dir.to_owned(),
@@ -167,8 +168,9 @@ impl Plane {
             access_keys,
             page_key,
             consistency,
-            shadows: Arc::default(),
-            canaries: Arc::new(Canaries::new(Arc::clone(&clock))),
+            shadows,
+            canaries,
+            trials,
             clock,
             listeners,
             addresses,
@@ -239,6 +241,14 @@ impl Plane {
     }
 }
 
+/// The state that several nodes share, or this one's own.
+async fn state(settings: &Settings, dir: &Path) -> Result<Records, PlaneError> {
+    Ok(match settings.state_url()? {
+        Some(url) => Records::open_postgres(&url, dir).await?,
+        None => Records::open_sqlite(dir).await?,
+    })
+}
+
 /// What stands in front of every change of policies.
 async fn gate(settings: &Settings) -> Arc<Gate> {
     let gate = Arc::new(Gate::new((&settings.solver).into()).await);
@@ -251,8 +261,24 @@ async fn gate(settings: &Settings) -> Arc<Gate> {
     gate
 }
 
+/// Keeps what is tried as it is on record.
+async fn trials(
+    workflow: &Workflow,
+    canaries: &Arc<Canaries>,
+    shadows: &Arc<Shadows>,
+) -> Result<Arc<Follower<Trials>>, PlaneError> {
+    let trials = Trials::new(workflow.governance.clone(), Arc::clone(canaries), Arc::clone(shadows));
+    let trials = Follower::begin(workflow.records.clone(), trials).await?;
+    tokio::spawn(Arc::clone(&trials).follow());
+    Ok(trials)
+}
+
 /// Follows what other nodes change, and says how far.
-async fn consistency(workflow: &Workflow, rates: &Arc<TierRates>) -> Result<Arc<Consistency>, PlaneError> {
+async fn consistency(
+    workflow: &Workflow,
+    rates: &Arc<TierRates>,
+    trials: &Arc<Follower<Trials>>,
+) -> Result<Arc<Consistency>, PlaneError> {
     let tiers = TenantTiers {
         tenants: workflow.tenants.clone(),
         limits: Arc::clone(&workflow.limits),
@@ -260,8 +286,12 @@ async fn consistency(workflow: &Workflow, rates: &Arc<TierRates>) -> Result<Arc<
     };
     let tiers = Follower::begin(workflow.records.clone(), tiers).await?;
     tokio::spawn(Arc::clone(&tiers).follow());
-    let followers: Vec<Arc<dyn Follows>> =
-        vec![Arc::clone(&workflow.stores) as _, Arc::clone(&workflow.directory) as _, tiers];
+    let followers: Vec<Arc<dyn Follows>> = vec![
+        Arc::clone(&workflow.stores) as _,
+        Arc::clone(&workflow.directory) as _,
+        tiers,
+        Arc::clone(trials) as _,
+    ];
     Ok(Arc::new(Consistency::new(workflow.records.clone(), followers)))
 }
 

@@ -193,6 +193,7 @@ fn api_router(plane: &Plane, parts: &Parts) -> Router {
         base_url: plane.api_url().into(),
         shadows: Arc::clone(&plane.shadows),
         canaries: Arc::clone(&plane.canaries),
+        trials: Arc::clone(&plane.trials),
         clock: Arc::clone(&plane.clock),
     })
 }

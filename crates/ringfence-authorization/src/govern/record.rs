@@ -38,6 +38,9 @@ pub(super) struct Head {
     pub(super) entries: u64,
     /// Names the latest audit entry.
     pub(super) last: String,
+    /// The entry of the audit that began the share that goes on, if one does.
+    #[serde(default)]
+    pub(super) share: Option<u64>,
 }
 
 impl Head {
@@ -50,8 +53,14 @@ impl Head {
             open: BTreeSet::new(),
             entries: 0,
             last: String::new(),
+            share: None,
         }
     }
+}
+
+/// Whether what is tried of a tenant's policies may depend on records of this kind.
+pub(crate) fn is_of_history(kind: &str) -> bool {
+    [HEAD, PROPOSAL].iter().any(|known| known.as_str() == kind)
 }
 
 /// A numbered record's id: ids are listed in the order of their bytes.

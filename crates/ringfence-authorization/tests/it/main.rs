@@ -16,3 +16,4 @@ mod entity_world;
 mod fixture;
 mod govern;
 mod stores;
+mod trials;

@@ -87,6 +87,8 @@ impl From<GovernError> for ApiFailure {
             | GovernError::NotApproved(..)
             | GovernError::Stale { .. }
             | GovernError::TooMany(_)
+            | GovernError::OtherShare(_)
+            | GovernError::TooManyTrials(_)
             | GovernError::Same => StatusCode::CONFLICT,
         };
         Self::Told(status, error.to_string())

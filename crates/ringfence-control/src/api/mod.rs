@@ -32,13 +32,14 @@ use axum::{
     extract::DefaultBodyLimit,
     routing::{delete, get, post, put},
 };
-use ringfence_authorization::{Decide, avp::Avp, canary::Canaries, page::PageKey, shadow::Shadows};
+use ringfence_authorization::{Decide, Trials, avp::Avp, canary::Canaries, page::PageKey, shadow::Shadows};
 use ringfence_context::{
     Clock, Issuers, Record, VerifyAccess, limits,
     txn::{RequestBinding, VerifyTxn},
 };
 use ringfence_gateway::consistency::Consistency;
 use ringfence_identity::Passwords;
+use ringfence_store::Follower;
 
 use crate::{access_key::AccessKeys, api::avp::TierRates, decision_log::DecisionLog, workflow::Workflow};
 
@@ -75,10 +76,12 @@ pub struct Api {
     pub consistency: Arc<Consistency>,
     /// Where it answers, without a trailing slash, as those who call it know it.
     pub base_url: Arc<str>,
-    /// The proposals evaluated beside what serves, on this node.
+    /// The proposals evaluated beside what serves, with what this node has counted.
     pub shadows: Arc<Shadows>,
-    /// The proposals that decide for a share, on this node.
+    /// The proposals that decide for a share, with what this node has counted.
     pub canaries: Arc<Canaries>,
+    /// What keeps both as they are on record.
+    pub trials: Arc<Follower<Trials>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

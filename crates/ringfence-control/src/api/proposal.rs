@@ -1,7 +1,5 @@
 //! Proposals, for operators: made by one, approved by another, published as approved; and evaluated beside what serves.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
     extract::{Path, Query, State},
@@ -150,7 +148,7 @@ pub async fn reject(
         by.0.require(ringfence_context::Duty::Review)?;
     }
     let rejected = governance.reject(&tenant, number, author, because.reason()?).await?;
-    trials_end(&api, &tenant, number);
+    api.trials.refresh().await?;
     Ok(Json(shown(rejected)))
 }
 
@@ -165,41 +163,24 @@ pub async fn publish(
 ) -> Result<(Told, Json<Published>), ApiFailure> {
     let terms = api.workflow.terms(&tenant).await?;
     let published = api.workflow.governance.publish(&tenant, number, terms, Author::from(&by)).await?;
-    trials_end(&api, &tenant, number);
+    api.trials.refresh().await?;
     Ok((told(&api, &tenant, published.revision), Json(published)))
 }
 
-/// A proposal that is decided is tried no longer: neither beside what serves nor for a share.
-fn trials_end(api: &Api, tenant: &TenantId, number: u64) {
-    api.shadows.stop(tenant, Some(number));
-    if api.canaries.report(tenant).is_some_and(|canary| canary.proposal == number) {
-        api.canaries.stop(tenant);
-    }
-}
-
-/// `POST /v1/tenants/{tenant}/proposals/{number}/shadow`: evaluates it beside what serves, on this node, until told to
+/// `POST /v1/tenants/{tenant}/proposals/{number}/shadow`: evaluates it beside what serves, on every node, until told to
 /// stop. No answer is affected.
 ///
 /// # Errors
 /// [`ApiFailure`].
 pub async fn shadow_start(
     State(api): State<Api>,
-    _: PolicyAuthor,
+    by: PolicyAuthor,
     Path((tenant, number)): Path<(TenantId, u64)>,
 ) -> Result<Json<ShadowReport>, ApiFailure> {
-    let governance = &api.workflow.governance;
-    if let state @ (ProposalState::Rejected { .. } | ProposalState::Published { .. }) =
-        governance.proposal_get(&tenant, number).await?.state
-    {
-        let told = format!("proposal {number} is {}: there is nothing to try", state.name());
-        return Err(ApiFailure::Told(StatusCode::CONFLICT, told));
-    }
-    let document = governance.side(&tenant, Side::Proposal(number)).await?;
-    // Compiling a large store takes the processor for long.
-    let shadows = Arc::clone(&api.shadows);
-    let starting = tokio::task::spawn_blocking(move || shadows.start(number, &document));
-    let started = starting.await.map_err(|_| ApiFailure::invalid("it could not be compiled"))?;
-    Ok(Json(started.map_err(ApiFailure::invalid)?))
+    api.workflow.governance.beside(&tenant, number, Author::from(&by)).await?;
+    api.trials.refresh().await?;
+    let report = api.shadows.report(&tenant);
+    report.map(Json).ok_or_else(|| ApiFailure::invalid("it could not be compiled"))
 }
 
 /// `GET /v1/tenants/{tenant}/shadow`.
@@ -223,7 +204,12 @@ pub async fn shadow_stop(
     _: PolicyAuthor,
     Path(tenant): Path<TenantId>,
 ) -> Result<Json<ShadowReport>, ApiFailure> {
-    api.shadows.stop(&tenant, None).map(Json).ok_or_else(no_shadow)
+    let report = api.shadows.report(&tenant);
+    if !api.workflow.governance.beside_end(&tenant).await? {
+        return Err(no_shadow());
+    }
+    api.trials.refresh().await?;
+    report.map(Json).ok_or_else(no_shadow)
 }
 
 fn no_shadow() -> ApiFailure {

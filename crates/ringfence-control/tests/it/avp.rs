@@ -1,12 +1,14 @@
 //! The policy service on the wire: what is read of a request before anyone looks at what it wants.
 
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ringfence_context::{
     Clock, Reference, Secret,
+    id::Subject,
     key::{MacKey, sha256},
     limits,
 };
 use ringfence_control::{SystemClock, access_key::KeyOwner};
+use ringfence_gateway::consistency::{AT_LEAST, REVISION};
 use serde_json::{Value, json};
 
 use crate::bench::{Answer, Bench, id, with_bench};
@@ -65,6 +67,13 @@ impl Key {
 
     pub(crate) async fn ask(&self, bench: &Bench, operation: &str, body: &str) -> Answer {
         let headers = self.sign(bench, operation, "application/x-amz-json-1.0", body);
+        bench.api(Method::POST, "/", headers, body).await
+    }
+
+    /// The same, to be answered by this revision at least.
+    async fn ask_at_least(&self, bench: &Bench, operation: &str, body: &str, token: &HeaderValue) -> Answer {
+        let mut headers = self.sign(bench, operation, "application/x-amz-json-1.0", body);
+        headers.insert(AT_LEAST, token.clone());
         bench.api(Method::POST, "/", headers, body).await
     }
 }
@@ -179,5 +188,38 @@ fn cv24_every_request_is_on_record_under_the_id_it_is_answered_with() {
         let refused = bench.api(Method::POST, "/", unsigned, "{}").await;
         assert_eq!(kind(&refused), (400, "MissingAuthenticationTokenException".to_owned()));
         assert!(recorded(&refused).refused.is_some());
+    });
+}
+
+#[test]
+fn x14_a_change_tells_its_revision_and_only_its_own_account_can_ask_for_it() {
+    with_bench(async |bench| {
+        let (own, other) = (Key::of(bench, "revised").await, Key::of(bench, "unrevised").await);
+        let operator = Key::new(bench, KeyOwner::Operator(Subject::new("operator").unwrap())).await;
+        let statement = "forbid (principal, action, resource);";
+        let create =
+            json!({ "policyStoreId": "ps-revised", "definition": { "static": { "statement": statement } } });
+        let told = |answer: &Answer| answer.headers[REVISION].clone();
+        let made = own.ask(bench, "CreatePolicy", &create.to_string()).await;
+        assert_eq!(made.status, StatusCode::OK, "{made:?}");
+        let question = json!({
+            "policyStoreId": "ps-revised",
+            "principal": { "entityType": "Ledger::User", "entityId": "u" },
+            "action": { "actionType": "Ledger::Action", "actionId": "ListPayments" },
+            "resource": { "entityType": "Ledger::Book", "entityId": "b" },
+        })
+        .to_string();
+        let decided = own.ask_at_least(bench, "IsAuthorized", &question, &told(&made)).await;
+        assert_eq!(decided.json()["decision"], "DENY", "{decided:?}");
+        assert_ne!(told(&decided), told(&made), "sealed anew");
+        let listed = other.ask(bench, "ListPolicyStores", "{}").await;
+        let of_operator = operator.ask(bench, "IsAuthorized", &question).await;
+        for foreign in [told(&listed), told(&of_operator), HeaderValue::from_static("1")] {
+            let refused = own.ask_at_least(bench, "IsAuthorized", &question, &foreign).await;
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+            assert_eq!(refused.json()["__type"], "ValidationException", "{refused:?}");
+        }
+        let again = operator.ask_at_least(bench, "IsAuthorized", &question, &told(&of_operator)).await;
+        assert_eq!(again.status, StatusCode::OK);
     });
 }

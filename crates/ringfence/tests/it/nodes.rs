@@ -242,6 +242,48 @@ fn x14_suspension_revocation_and_a_revoked_entity_reach_the_other_node() {
 }
 
 #[test]
+fn x13_a_share_is_served_by_both_nodes_and_goes_on_after_a_restart() {
+    let mut nodes = Nodes::start("share");
+    nodes.a.json(&["tenant", "create", "acme"]);
+    let pdp = nodes.token("acme", "pdp", "decisions");
+    let users: Vec<String> = (0..20).map(|number| format!("user-{number}")).collect();
+    for user in &users {
+        let entity = json!({ "uid": { "type": "App::User", "id": user }, "parents": [{ "type": "App::Role", "id": "member" }] });
+        nodes.operate(&nodes.a, "PUT", "/v1/tenants/acme/entities", &entity.to_string());
+    }
+    let bob = json!({ "name": "bob", "roles": ["policy-reviewer"] }).to_string();
+    let bob =
+        nodes.operate(&nodes.a, "POST", "/v1/operators", &bob).json()["token"].as_str().unwrap().to_owned();
+    let edit = json!({ "reason": "x", "edit": { "put": { "freeze": FREEZE } } });
+    nodes.operate(&nodes.a, "POST", "/v1/tenants/acme/proposals", &edit.to_string());
+    let headers = [("Authorization", &*format!("Bearer {bob}"))];
+    let approve = "/v1/tenants/acme/proposals/1/approve";
+    assert_eq!(send(&address(&nodes.b, "api"), "POST", approve, &headers, "{}").unwrap().status, 200);
+    let stage = json!({ "percent": 50, "most_rise": 100 }).to_string();
+    let begun = nodes.operate(&nodes.a, "POST", "/v1/tenants/acme/proposals/1/canary", &stage);
+    let share = |nodes: &Nodes, node: &Plane, at_least: &str| -> Vec<String> {
+        let at_least = [("Ringfence-At-Least-Revision", at_least)];
+        let refused =
+            |user: &&String| !allowed(&nodes.decide(node, &pdp, ("user", user.as_str()), &at_least));
+        users.iter().filter(refused).cloned().collect()
+    };
+    let revision = begun.header("ringfence-revision").to_owned();
+    let decided_for = share(&nodes, &nodes.a, &revision);
+    assert!((2..19).contains(&decided_for.len()), "{decided_for:?}");
+    assert_eq!(share(&nodes, &nodes.b, &revision), decided_for);
+    nodes.b.kill();
+    let flags = ["--config", &nodes.config.display().to_string()];
+    nodes.b = Plane::up(&nodes.folder.join("b"), &flags);
+    assert_eq!(share(&nodes, &nodes.b, &revision), decided_for, "it goes on");
+    let stopped = nodes.operate(&nodes.b, "DELETE", "/v1/tenants/acme/canary", "");
+    for node in [&nodes.a, &nodes.b] {
+        assert_eq!(share(&nodes, node, stopped.header("ringfence-revision")), [""; 0]);
+    }
+    let audit = nodes.operate(&nodes.a, "GET", "/v1/tenants/acme/audit", "").body;
+    assert!(audit.contains("let proposal 1 decide for 50%") && audit.contains("it was stopped"), "{audit}");
+}
+
+#[test]
 fn a_revision_of_another_tenant_is_refused_as_one_that_was_made_up() {
     let nodes = Nodes::start("tokens");
     for tenant in ["acme", "globex"] {

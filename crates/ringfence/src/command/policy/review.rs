@@ -78,7 +78,7 @@ pub(crate) struct Publish {
     /// The tenant
     #[arg(long)]
     tenant: String,
-    /// Not for everybody yet: for this share of the tenant's principals, on the node that is asked
+    /// Not for everybody yet: for this share of the tenant's principals
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     canary: Option<u8>,
     /// End the share by itself where the proposal refuses more of their questions that what serves allows
@@ -112,7 +112,7 @@ pub(crate) enum Canary {
 /// Evaluate a proposal beside what serves.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Shadow {
-    /// Begin, on the node that is asked
+    /// Begin
     Start {
         /// The proposal's number
         proposal: u64,
