@@ -18,6 +18,7 @@ pub mod parts;
 pub mod plane;
 pub mod private_file;
 pub mod sample;
+pub mod schedule;
 pub mod serve;
 pub mod settings;
 pub mod tenant;

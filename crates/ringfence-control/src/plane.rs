@@ -32,6 +32,7 @@ use crate::{
     follow::TenantTiers,
     keys::PlaneKeys,
     operator::{Operators, first_operator},
+    schedule,
     settings::Settings,
     tenant::Tenants,
     workflow::Workflow,
@@ -176,6 +177,7 @@ impl Plane {
             addresses,
         };
         plane.first_operator().await?;
+        tokio::spawn(schedule::run(plane.workflow.clone()));
         Ok(plane)
     }
 

@@ -13,6 +13,7 @@ mod history;
 mod proposal;
 mod publish;
 mod record;
+mod schedule;
 mod trial;
 mod version;
 
@@ -23,6 +24,7 @@ pub use history::Side;
 pub use proposal::{Proposal, ProposalState};
 pub use publish::{Published, first};
 pub(crate) use record::is_of_history;
+pub use schedule::{Due, Schedule};
 pub use trial::{How, Trial};
 pub(crate) use trial::{InForce, TRIAL};
 pub use version::{Cause, Change, Version};
@@ -90,6 +92,9 @@ pub enum GovernError {
     /// Too many proposals are tried at once.
     #[error("{0} proposals of other tenants are tried so already: stop one")]
     TooManyTrials(usize),
+    /// It can't take effect at that time.
+    #[error("{0}")]
+    Time(&'static str),
     /// Too many proposals wait.
     #[error("{0} proposals are open already: publish or reject some")]
     TooMany(u64),

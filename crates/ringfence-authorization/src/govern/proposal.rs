@@ -5,7 +5,7 @@ use ringfence_store::{Draft, Expect, Revision, Scope};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Author, Cause, Change, ChangeReason, GovernError, Governance, Published, Side, Step,
+    Author, Cause, Change, ChangeReason, GovernError, Governance, Published, Schedule, Side, Step,
     publish::Pending,
     record::{self, PROPOSAL, TEXT, numbered, tampered},
 };
@@ -36,6 +36,9 @@ pub struct Proposal {
     pub content: String,
     /// What became of it.
     pub state: ProposalState,
+    /// When it takes effect by itself, if it does or was to.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
 }
 
 /// What became of a proposal.
@@ -94,7 +97,7 @@ pub(super) struct Approved {
     publishable: Publishable,
     pub(super) pending: Pending,
     pub(super) revision: Revision,
-    expect: Expect,
+    pub(super) expect: Expect,
 }
 
 impl Governance {
@@ -134,6 +137,7 @@ impl Governance {
             standing: publishable.standing().clone(),
             content: document.digest().hex(),
             state: ProposalState::Open,
+            schedule: None,
         };
         let Proposal { number, base, content, .. } = &proposal;
         let draft = Draft::put(&Scope::from(tenant), PROPOSAL, &numbered(*number), &proposal)?;
@@ -194,6 +198,7 @@ impl Governance {
             return Err(GovernError::Decided(number, proposal.state.name()));
         }
         let now = self.stores.clock.now();
+        pending.schedule_end(&mut proposal, "it was rejected");
         proposal.state = ProposalState::Rejected { by: by.clone(), at: now.micros(), reason: reason.clone() };
         let draft = Draft::put(&Scope::from(tenant), PROPOSAL, &numbered(number), &proposal)?;
         pending.also(draft.expect(Expect::Revision(found.revision)));
@@ -227,6 +232,7 @@ impl Governance {
         };
         let now = self.stores.clock.now();
         pending.trials_end(&self.stores.records, number, by.clone(), now).await?;
+        pending.schedule_end(&mut proposal, "it was published");
         proposal.state = ProposalState::Published {
             approved: Some(reviewer),
             by,

@@ -3,7 +3,7 @@
 //! All are a tenant's own, sealed under its key at their place. What is read says again whose it is and which, and a text
 //! is what its name says: a record that was moved or rewritten by somebody who can seal does not get past here either.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ringfence_context::TenantId;
 use ringfence_store::{Expect, Kind, Records, Scope, StoreError, Stored};
@@ -41,6 +41,9 @@ pub(super) struct Head {
     /// The entry of the audit that began the share that goes on, if one does.
     #[serde(default)]
     pub(super) share: Option<u64>,
+    /// The proposals that take effect at a time, each with the entry of the audit that says so.
+    #[serde(default)]
+    pub(super) scheduled: BTreeMap<u64, u64>,
 }
 
 impl Head {
@@ -54,6 +57,7 @@ impl Head {
             entries: 0,
             last: String::new(),
             share: None,
+            scheduled: BTreeMap::new(),
         }
     }
 }

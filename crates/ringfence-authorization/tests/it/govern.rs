@@ -72,6 +72,7 @@ pub(crate) struct World {
     pub(crate) stores: Arc<Stores>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) governance: Governance,
+    pub(crate) clock: Arc<StandingClock>,
 }
 
 impl World {
@@ -80,10 +81,10 @@ impl World {
         let state = Arc::new(SqliteStore::open(&dir.path().join("state.sqlite")).await.unwrap());
         let records = Records::new(Arc::clone(&state) as _, MasterKey::open(dir.path()).unwrap());
         let clock = Arc::new(StandingClock::default());
-        let stores = Stores::load(records.clone(), clock as _).await.unwrap();
+        let stores = Stores::load(records.clone(), Arc::clone(&clock) as _).await.unwrap();
         let gate = Arc::new(Gate::new(SolverSettings::default()).await);
         let governance = Governance::new(Arc::clone(&stores), Arc::clone(&gate));
-        Self { dir, state, records, stores, gate, governance }
+        Self { dir, state, records, stores, gate, governance, clock }
     }
 
     /// A tenant as onboarding makes it.

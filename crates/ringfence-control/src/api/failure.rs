@@ -83,6 +83,7 @@ impl From<GovernError> for ApiFailure {
             }
             GovernError::TextGone(_) => StatusCode::GONE,
             GovernError::OwnProposal => StatusCode::FORBIDDEN,
+            GovernError::Time(_) => StatusCode::UNPROCESSABLE_ENTITY,
             GovernError::Decided(..)
             | GovernError::NotApproved(..)
             | GovernError::Stale { .. }

@@ -137,6 +137,7 @@ fn governing() -> Router<Api> {
         .route("/v1/tenants/{tenant}/proposals/{number}/approve", post(proposal::approve))
         .route("/v1/tenants/{tenant}/proposals/{number}/reject", post(proposal::reject))
         .route("/v1/tenants/{tenant}/proposals/{number}/publish", post(proposal::publish))
+        .route("/v1/tenants/{tenant}/proposals/{number}/schedule", delete(proposal::unschedule))
         .route("/v1/tenants/{tenant}/proposals/{number}/shadow", post(proposal::shadow_start))
         .route("/v1/tenants/{tenant}/proposals/{number}/canary", post(canary::start))
         .route("/v1/tenants/{tenant}/canary", get(canary::show).delete(canary::stop))

@@ -2,15 +2,17 @@
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{Path, Query, State},
     http::StatusCode,
+    response::{IntoResponse, Response},
 };
 use ringfence_authorization::{
     StoreDocument,
-    govern::{Author, Proposal, ProposalState, Published, Side, StoreEdit},
+    govern::{Author, Proposal, ProposalState, Schedule, Side, StoreEdit},
     shadow::ShadowReport,
 };
-use ringfence_context::TenantId;
+use ringfence_context::{TenantId, UnixTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,7 +21,7 @@ use crate::api::{
     body::Body,
     caller::{PolicyAuthor, PolicyPublisher, PolicyReviewer, Reader},
     failure::ApiFailure,
-    revision::{Told, told},
+    revision::told,
     version::{After, Because, moment},
 };
 
@@ -40,6 +42,13 @@ pub struct Approval {
     reason: Option<String>,
 }
 
+/// When to publish; without it, now.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct When {
+    at: Option<String>,
+}
+
 /// A proposal, as it is listed.
 #[derive(Debug, Serialize)]
 pub struct Shown {
@@ -52,6 +61,8 @@ pub struct Shown {
     standing: Value,
     content: String,
     decided: Value,
+    /// When it takes effect by itself; or why not any more.
+    scheduled: Option<String>,
 }
 
 /// A proposal with its text.
@@ -152,7 +163,7 @@ pub async fn reject(
     Ok(Json(shown(rejected)))
 }
 
-/// `POST /v1/tenants/{tenant}/proposals/{number}/publish`.
+/// `POST /v1/tenants/{tenant}/proposals/{number}/publish`: now, or `{"at": …}` a time as RFC 3339 writes it.
 ///
 /// # Errors
 /// [`ApiFailure`].
@@ -160,11 +171,46 @@ pub async fn publish(
     State(api): State<Api>,
     by: PolicyPublisher,
     Path((tenant, number)): Path<(TenantId, u64)>,
-) -> Result<(Told, Json<Published>), ApiFailure> {
+    body: Bytes,
+) -> Result<Response, ApiFailure> {
+    let when: When = match &*body {
+        [] => When::default(),
+        body => serde_json::from_slice(body).map_err(|error| ApiFailure::invalid(error.to_string()))?,
+    };
     let terms = api.workflow.terms(&tenant).await?;
-    let published = api.workflow.governance.publish(&tenant, number, terms, Author::from(&by)).await?;
+    let (governance, by) = (&api.workflow.governance, Author::from(&by));
+    if let Some(at) = when.at {
+        let proposal = governance.schedule(&tenant, number, terms, by, time(&at)?).await?;
+        return Ok((StatusCode::ACCEPTED, Json(shown(proposal))).into_response());
+    }
+    let published = governance.publish(&tenant, number, terms, by).await?;
     api.trials.refresh().await?;
-    Ok((told(&api, &tenant, published.revision), Json(published)))
+    Ok((told(&api, &tenant, published.revision), Json(published)).into_response())
+}
+
+/// `DELETE /v1/tenants/{tenant}/proposals/{number}/schedule`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn unschedule(
+    State(api): State<Api>,
+    by: PolicyPublisher,
+    Path((tenant, number)): Path<(TenantId, u64)>,
+) -> Result<Json<Shown>, ApiFailure> {
+    let governance = &api.workflow.governance;
+    if !governance.unschedule(&tenant, number, Author::from(&by), "it was cancelled").await? {
+        let told = format!("proposal {number} is not to be published at a time");
+        return Err(ApiFailure::Told(StatusCode::CONFLICT, told));
+    }
+    Ok(Json(shown(governance.proposal_get(&tenant, number).await?)))
+}
+
+/// A time as RFC 3339 writes it.
+fn time(text: &str) -> Result<UnixTime, ApiFailure> {
+    let read = chrono::DateTime::parse_from_rfc3339(text).ok();
+    let micros = read.and_then(|read| u64::try_from(read.timestamp_micros()).ok());
+    let told = || ApiFailure::invalid("`at` is a time as RFC 3339 writes it: 2030-01-31T08:00:00Z");
+    micros.map(UnixTime::from_micros).ok_or_else(told)
 }
 
 /// `POST /v1/tenants/{tenant}/proposals/{number}/shadow`: evaluates it beside what serves, on every node, until told to
@@ -220,7 +266,8 @@ fn no_shadow() -> ApiFailure {
 }
 
 fn shown(proposal: Proposal) -> Shown {
-    let Proposal { number, tenant: _, author, reason, at, base, standing, content, state } = proposal;
+    let Proposal { number, tenant: _, author, reason, at, base, standing, content, state, schedule } =
+        proposal;
     let name = state.name();
     let decided = match state {
         ProposalState::Open => Value::Null,
@@ -235,6 +282,10 @@ fn shown(proposal: Proposal) -> Shown {
             "version": version,
         }),
     };
+    let scheduled = schedule.map(|Schedule { at, by, entry: _, ended }| match ended {
+        None => format!("{} by {by}", moment(at)),
+        Some(why) => format!("{}: {why}", moment(at)),
+    });
     Shown {
         proposal: number,
         state: name,
@@ -245,5 +296,6 @@ fn shown(proposal: Proposal) -> Shown {
         standing: json!(standing),
         content,
         decided,
+        scheduled,
     }
 }

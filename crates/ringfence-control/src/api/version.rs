@@ -157,6 +157,12 @@ fn entry(entry: AuditEntry) -> Value {
             (did, Some(content))
         }
         Step::Unstaged { proposal, why } => (format!("ended the share of proposal {proposal}: {why}"), None),
+        Step::Scheduled { proposal, at, content } => {
+            (format!("proposal {proposal} is to be published at {}", moment(at)), Some(content))
+        }
+        Step::Unscheduled { proposal, why } => {
+            (format!("ended the time of proposal {proposal}: {why}"), None)
+        }
         Step::Rejected { proposal } => (format!("rejected proposal {proposal}"), None),
     };
     json!({ "number": number, "at": moment(at), "who": who.to_string(), "did": did, "reason": reason, "content": content })

@@ -117,6 +117,12 @@ fn x12_propose_review_and_publish_in_commands() {
     assert!(said(&at(&alice, &["canary", "stop"])).contains("over: stopped"));
     assert!(complaint(&at(&alice, &["canary", "stop"])).contains("no proposal of this tenant"));
     assert_eq!(at(&alice, &["publish", "1", "--canary", "110%"]).status.code(), Some(2));
+    let set = said(&at(&alice, &["publish", "1", "--at", "2027-06-01T08:00:00Z"]));
+    assert!(set.contains("2027-06-01T08:00:00Z by operator rev-alice"), "{set}");
+    assert!(said(&at(&bob, &["proposals"])).contains("2027-06-01T08:00:00Z"));
+    assert!(said(&at(&bob, &["unschedule", "1"])).contains("it was cancelled"));
+    assert!(complaint(&at(&bob, &["unschedule", "1"])).contains("not to be published at a time"));
+    assert!(complaint(&at(&alice, &["publish", "1", "--at", "2001-01-01T00:00:00Z"])).contains("has passed"));
     let published = said(&at(&alice, &["publish", "1"]));
     assert!(published.starts_with("proposal 1 published as version 2"), "{published}");
     assert!(said(&at(&bob, &["proposals"])).contains("published"));
