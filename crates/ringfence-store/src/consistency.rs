@@ -26,15 +26,20 @@ const BYTES: usize = 1 + NONCE_LEN + 8 + 16;
 /// Length of a token as text.
 pub const CHARACTERS: usize = (BYTES * 4).div_ceil(3);
 
+/// What all holders' keys are derived from.
+pub(crate) fn base(master: &MasterKey) -> MacKey {
+    MacKey::from_bytes(&Secret::new(master.reveal().to_vec())).derive("consistency-tokens")
+}
+
 /// Seals a revision for `holder`; nothing where the system's random source fails.
-pub(crate) fn seal(master: &MasterKey, holder: &Scope, revision: Revision) -> Option<String> {
+pub(crate) fn seal(base: &MacKey, holder: &Scope, revision: Revision) -> Option<String> {
     let mut text = revision.to_be_bytes().to_vec();
-    let nonce = key(master, holder)?.seal_in_place_append_tag(Aad::from(bound(holder)), &mut text).ok()?;
+    let nonce = key(base, holder)?.seal_in_place_append_tag(Aad::from(bound(holder)), &mut text).ok()?;
     Some(base64url(&[[FORMAT].as_slice(), nonce.as_ref(), &text].concat()))
 }
 
 /// The revision of a token that was sealed for `holder`.
-pub(crate) fn open(master: &MasterKey, holder: &Scope, token: &str) -> Option<Revision> {
+pub(crate) fn open(base: &MacKey, holder: &Scope, token: &str) -> Option<Revision> {
     if token.len() != CHARACTERS {
         return None;
     }
@@ -44,14 +49,12 @@ pub(crate) fn open(master: &MasterKey, holder: &Scope, token: &str) -> Option<Re
     };
     let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
     let mut text = text.to_vec();
-    let revision = key(master, holder)?.open_in_place(nonce, Aad::from(bound(holder)), &mut text).ok()?;
+    let revision = key(base, holder)?.open_in_place(nonce, Aad::from(bound(holder)), &mut text).ok()?;
     Some(Revision::from_be_bytes((&*revision).try_into().ok()?))
 }
 
-fn key(master: &MasterKey, holder: &Scope) -> Option<RandomizedNonceKey> {
-    let master = MacKey::from_bytes(&Secret::new(master.reveal().to_vec())).derive("consistency-tokens");
-    let key = master.derive(holder.as_str());
-    RandomizedNonceKey::new(&AES_256_GCM_SIV, key.bytes().reveal()).ok()
+fn key(base: &MacKey, holder: &Scope) -> Option<RandomizedNonceKey> {
+    RandomizedNonceKey::new(&AES_256_GCM_SIV, base.derive(holder.as_str()).bytes().reveal()).ok()
 }
 
 fn bound(holder: &Scope) -> Vec<u8> {
@@ -65,8 +68,8 @@ mod tests {
 
     use super::*;
 
-    fn master(byte: u8) -> MasterKey {
-        MasterKey::from_bytes(Secret::new(vec![byte; 32])).unwrap()
+    fn master(byte: u8) -> MacKey {
+        base(&MasterKey::from_bytes(Secret::new(vec![byte; 32])).unwrap())
     }
 
     fn holder(tenant: &str) -> Scope {

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ringfence_context::{Secret, TenantId};
+use ringfence_context::{Secret, TenantId, key::MacKey};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{Notify, watch},
@@ -52,6 +52,8 @@ pub struct Records(Arc<Inner>);
 struct Inner {
     store: Arc<dyn Store>,
     master: MasterKey,
+    /// What consistency tokens are sealed with.
+    tokens: MacKey,
     seen: watch::Sender<Revision>,
     poller: OnceLock<()>,
 }
@@ -124,7 +126,8 @@ impl Records {
     /// Records over any store.
     pub fn new(store: Arc<dyn Store>, master: MasterKey) -> Self {
         let (seen, _) = watch::channel(0);
-        Self(Arc::new(Inner { store, master, seen, poller: OnceLock::new() }))
+        let tokens = consistency::base(&master);
+        Self(Arc::new(Inner { store, master, tokens, seen, poller: OnceLock::new() }))
     }
 
     /// Gives a tenant its record key.
@@ -222,12 +225,12 @@ impl Records {
     /// A revision, told to a tenant or to an operator of the plane: see [`consistency`]. Nothing where the system's
     /// random source fails.
     pub fn revision_seal(&self, holder: &Scope, revision: Revision) -> Option<String> {
-        consistency::seal(&self.0.master, holder, revision)
+        consistency::seal(&self.0.tokens, holder, revision)
     }
 
     /// The revision of a token that was told to this holder; of no other.
     pub fn revision_open(&self, holder: &Scope, token: &str) -> Option<Revision> {
-        consistency::open(&self.0.master, holder, token)
+        consistency::open(&self.0.tokens, holder, token)
     }
 
     /// The latest revision anyone here has seen: of a commit made here, or found by asking. Reads nothing.
