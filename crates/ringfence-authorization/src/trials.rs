@@ -13,7 +13,7 @@ use crate::{
     CompiledStore, Governance,
     canary::{Began, Canaries, Canary, Ended},
     entities::ROUNDS,
-    govern::{Author, GovernError, How, InForce, TRIAL, is_of_history},
+    govern::{Author, GovernError, How, InForce, TRIAL, Trial, is_of_history},
     shadow::Shadows,
     stores::StoresError,
 };
@@ -62,50 +62,63 @@ impl Trials {
         Ok(keys.iter().filter_map(concerned).collect())
     }
 
-    async fn share(&self, tenant: &TenantId) -> Result<(), StoreError> {
-        let Some(InForce { trial, document }) =
-            in_force(tenant, self.governance.share_in_force(tenant).await)?
-        else {
-            // The record says why, if there still is one.
-            let record = self.governance.share_get(tenant).await.ok().flatten();
-            self.canaries.end(tenant, record.and_then(|trial| trial.ended).unwrap_or(Ended::BaseChanged));
-            return Ok(());
-        };
-        let (record, trial) = (trial.revision, trial.value);
-        let How::Share { stage, base } = trial.how else { return Ok(()) };
-        if self.canaries.record(tenant) == Some(record) {
-            return Ok(());
+    /// The tenant's share, if one is to be begun; what is no longer in force is ended.
+    async fn share(&self, tenant: &TenantId) -> Result<Option<InForce>, StoreError> {
+        let found = in_force(tenant, self.governance.share_in_force(tenant).await)?;
+        let record = found.as_ref().map(|found| found.trial.revision);
+        if record.is_some() && self.canaries.record(tenant) == record {
+            return Ok(None);
         }
-        let Some(store) = compiled(document).await else { return Ok(()) };
-        let (proposal, entry) = (trial.proposal, trial.entry);
-        let canary = self.canaries.begin(store, Began { record, entry, proposal, base, stage });
-        tokio::spawn(written_down(self.governance.clone(), tenant.clone(), canary));
-        Ok(())
+        let why = match &found {
+            Some(_) => Ended::Replaced,
+            // The record says why, if there still is one.
+            None => {
+                let record = self.governance.share_get(tenant).await.ok().flatten();
+                record.and_then(|trial| trial.ended).unwrap_or(Ended::BaseChanged)
+            }
+        };
+        self.canaries.end(tenant, why);
+        Ok(found)
     }
 
-    async fn beside(&self, tenant: &TenantId) -> Result<(), StoreError> {
+    /// The proposal to be asked beside what serves, if one is to be begun.
+    async fn beside(&self, tenant: &TenantId) -> Result<Option<InForce>, StoreError> {
         let found = in_force(tenant, self.governance.beside_in_force(tenant).await)?;
-        let Some(InForce { trial, document }) = found else {
-            self.shadows.end(tenant);
-            return Ok(());
-        };
-        if self.shadows.record(tenant) != Some(trial.revision)
-            && let Some(store) = compiled(document).await
-        {
-            self.shadows.begin(store, trial.revision, trial.value.proposal);
+        let record = found.as_ref().map(|found| found.trial.revision);
+        if record.is_some() && self.shadows.record(tenant) == record {
+            return Ok(None);
         }
-        Ok(())
+        self.shadows.end(tenant);
+        Ok(found)
+    }
+
+    async fn begin(&self, found: InForce) {
+        let InForce { trial, document } = found;
+        let Some(store) = compiled(document).await else { return };
+        let (record, Trial { tenant, how, proposal, entry, .. }) = (trial.revision, trial.value);
+        match how {
+            How::Share { stage, base } => {
+                let canary = self.canaries.begin(store, Began { record, entry, proposal, base, stage });
+                tokio::spawn(written_down(self.governance.clone(), tenant, canary));
+            }
+            How::Beside => self.shadows.begin(store, record, proposal),
+        }
     }
 }
 
 impl Apply for Trials {
     fn apply<'a>(&'a self, news: &'a News) -> Answer<'a, ()> {
         Box::pin(async move {
+            let mut new = Vec::new();
             for tenant in self.affected(news).await? {
-                self.share(&tenant).await?;
-                self.beside(&tenant).await?;
+                new.extend(self.share(&tenant).await?);
+                new.extend(self.beside(&tenant).await?);
             }
+            // What is over has ended: none of it waits for what has to be compiled first.
             self.canaries.confirmed();
+            for found in new {
+                self.begin(found).await;
+            }
             Ok(())
         })
     }

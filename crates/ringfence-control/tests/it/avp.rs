@@ -34,16 +34,30 @@ impl Key {
 
     /// Headers of a request signed with this key, as the IAM user guide describes it.
     fn sign(&self, bench: &Bench, operation: &str, content_type: &str, body: &str) -> HeaderMap {
+        self.sign_with(bench, operation, content_type, body, None)
+    }
+
+    fn sign_with(
+        &self,
+        bench: &Bench,
+        operation: &str,
+        content_type: &str,
+        body: &str,
+        at_least: Option<&HeaderValue>,
+    ) -> HeaderMap {
         let day = 86_400;
         let now = SystemClock.now().seconds();
         let (date, seconds) = (civil(now / day), now % day);
         let time = format!("{date}T{:02}{:02}{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60);
-        let headers = [
+        let mut headers = vec![
             ("content-type", content_type.to_owned()),
             ("host", bench.api_address()),
             ("x-amz-date", time.clone()),
             ("x-amz-target", format!("VerifiedPermissions.{operation}")),
         ];
+        if let Some(token) = at_least {
+            headers.insert(2, ("ringfence-at-least-revision", token.to_str().unwrap().to_owned()));
+        }
         let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
         let request = format!("POST\n/\n\n{lines}\n{names}\n{}", hex(&sha256(body.as_bytes())));
@@ -72,8 +86,7 @@ impl Key {
 
     /// The same, to be answered by this revision at least.
     async fn ask_at_least(&self, bench: &Bench, operation: &str, body: &str, token: &HeaderValue) -> Answer {
-        let mut headers = self.sign(bench, operation, "application/x-amz-json-1.0", body);
-        headers.insert(AT_LEAST, token.clone());
+        let headers = self.sign_with(bench, operation, "application/x-amz-json-1.0", body, Some(token));
         bench.api(Method::POST, "/", headers, body).await
     }
 }
@@ -219,6 +232,10 @@ fn x14_a_change_tells_its_revision_and_only_its_own_account_can_ask_for_it() {
             assert_eq!(refused.status, StatusCode::BAD_REQUEST);
             assert_eq!(refused.json()["__type"], "ValidationException", "{refused:?}");
         }
+        let mut added = own.sign(bench, "IsAuthorized", "application/x-amz-json-1.0", &question);
+        added.insert(AT_LEAST, told(&made));
+        let refused = bench.api(Method::POST, "/", added, &question).await;
+        assert_eq!(refused.json()["__type"], "IncompleteSignatureException", "signed by nobody: {refused:?}");
         let again = operator.ask_at_least(bench, "IsAuthorized", &question, &told(&of_operator)).await;
         assert_eq!(again.status, StatusCode::OK);
     });
