@@ -7,26 +7,26 @@
 //!
 //! It guarantees that an answer of the proposal is never remembered past its share: it carries the revision zero, which
 //! no store ever has, and while a share is served nothing the gateway remembers of the tenant is used. Where no share
-//! is served, it costs reading one flag. A share is served by the node that was told to, until it is stopped, goes
-//! too far, the serving store changes, or the node does.
+//! is served, it costs reading one flag. Which shares there are is on record and every node follows it (`trials.rs`); one
+//! that can't serves none. What a rise is measured on is each node's own.
 
 use std::{
+    cmp::Ordering::{Equal, Greater, Less},
     collections::HashMap,
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use ringfence_context::{Clock, Refusal, StoreAnswer, TenantId, UnixTime, limits};
+use ringfence_context::{Clock, Refusal, StoreAnswer, TenantId, UnixTime, key::sha256};
 use ringfence_store::Revision;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::{CompiledStore, Decide, Question, StoreDocument, Warming, entities::ROUNDS};
+use crate::{CompiledStore, Decide, Question, Warming, stores::STALE};
 
 /// What no store's revision is: the empty state has it.
 const NONE: Revision = 0;
@@ -61,13 +61,15 @@ impl Stage {
 }
 
 /// Why a share is no longer served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
     /// It was told to stop.
     Stopped,
     /// The proposal's next stage began.
     Replaced,
+    /// The proposal was published or rejected.
+    Decided,
     /// More was refused, or failed, than was allowed for: questions asked, refused that what serves allows, failed.
     Rise {
         /// Asked in the window.
@@ -81,7 +83,22 @@ pub enum Ended {
     BaseChanged,
 }
 
-/// What has become of a stage so far.
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("it was stopped"),
+            Self::Replaced => f.write_str("its next stage began"),
+            Self::Decided => f.write_str("it was decided"),
+            Self::Rise { asked, lost, failed } => write!(
+                f,
+                "rolled back: of {asked} questions {lost} were refused that what serves allows, {failed} by an error"
+            ),
+            Self::BaseChanged => f.write_str("another version serves"),
+        }
+    }
+}
+
+/// What has become of a stage so far, as one node has seen it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CanaryReport {
     /// The proposal.
@@ -104,17 +121,29 @@ pub struct Canaries {
     in_use: AtomicBool,
     of: ArcSwap<HashMap<TenantId, Arc<Canary>>>,
     changing: Mutex<()>,
+    /// When they were last known to be what is on record, in microseconds since the epoch.
+    confirmed: AtomicU64,
     clock: Arc<dyn Clock>,
+}
+
+/// What a stage's record says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Began {
+    /// The record's own revision.
+    pub(crate) record: Revision,
+    /// The entry of the audit that says so.
+    pub(crate) entry: u64,
+    pub(crate) proposal: u64,
+    /// The serving store's revision it was begun at.
+    pub(crate) base: Revision,
+    pub(crate) stage: Stage,
 }
 
 /// One stage.
 #[derive(Debug)]
 pub struct Canary {
-    proposal: u64,
-    stage: Stage,
+    began: Began,
     store: CompiledStore,
-    /// The serving store's revision it was begun at.
-    base: Revision,
     counts: Mutex<Counts>,
     ended: OnceLock<Ended>,
     over: Notify,
@@ -122,7 +151,7 @@ pub struct Canary {
 
 #[derive(Debug)]
 struct Counts {
-    began: UnixTime,
+    since: UnixTime,
     asked: u64,
     lost: u64,
     failed: u64,
@@ -134,74 +163,66 @@ struct Counts {
 impl Canaries {
     /// None yet.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { in_use: AtomicBool::new(false), of: ArcSwap::default(), changing: Mutex::default(), clock }
+        let (in_use, confirmed) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { in_use, of: ArcSwap::default(), changing: Mutex::default(), confirmed, clock }
     }
 
-    /// Begins a stage, or goes on to the next of the same proposal, while `base` is the serving store's revision.
-    ///
-    /// # Errors
-    /// In words.
-    pub fn start(
-        &self,
-        proposal: u64,
-        document: &StoreDocument,
-        base: Revision,
-        stage: Stage,
-    ) -> Result<Arc<Canary>, String> {
-        stage.check()?;
-        let store = CompiledStore::compile(document, NONE).map_err(|fault| fault.to_string())?;
-        // It takes the processor for long where policies are many: here, and not in the first request's time.
-        store.content.within_reach(ROUNDS);
+    /// Begins a stage, with its store's compiled text, in place of whatever the tenant has.
+    pub(crate) fn begin(&self, store: CompiledStore, began: Began) -> Arc<Canary> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = self.of.load().as_ref().clone();
-        next.retain(|_, canary| canary.ended.get().is_none());
-        match next.get(&document.tenant) {
-            Some(there) if there.proposal != proposal => {
-                return Err(format!("proposal {} decides for a share: stop it first", there.proposal));
-            }
-            None if next.len() >= limits::POLICY_SHADOWS => {
-                return Err(format!("{} proposals decide for shares already: stop one", next.len()));
-            }
-            _ => {}
-        }
-        let began = self.clock.now();
+        next.retain(|tenant, canary| canary.ended.get().is_none() || *tenant == store.tenant);
+        let since = self.clock.now();
         let counts =
-            Counts { began, asked: 0, lost: 0, failed: 0, asked_in_all: 0, gained_in_all: 0, lost_in_all: 0 };
-        let canary = Arc::new(Canary {
-            proposal,
-            stage,
-            store,
-            base,
-            counts: Mutex::new(counts),
-            ended: OnceLock::new(),
-            over: Notify::new(),
-        });
-        if let Some(before) = next.insert(document.tenant.clone(), Arc::clone(&canary)) {
+            Counts { since, asked: 0, lost: 0, failed: 0, asked_in_all: 0, gained_in_all: 0, lost_in_all: 0 };
+        let (counts, ended, over) = (Mutex::new(counts), OnceLock::new(), Notify::new());
+        let tenant = store.tenant.clone();
+        let canary = Arc::new(Canary { began, store, counts, ended, over });
+        if let Some(before) = next.insert(tenant, Arc::clone(&canary)) {
             before.end(Ended::Replaced);
         }
         self.of.store(Arc::new(next));
         self.in_use.store(true, Ordering::Release);
-        Ok(canary)
+        canary
     }
 
-    /// Stops the tenant's stage, if there is one; says what has become of it.
-    pub fn stop(&self, tenant: &TenantId) -> Option<CanaryReport> {
+    /// Ends the tenant's stage, if there is one; what has become of it is told until the next.
+    pub(crate) fn end(&self, tenant: &TenantId, why: Ended) {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = self.of.load().as_ref().clone();
-        let found = next.remove(tenant)?;
-        found.end(Ended::Stopped);
-        self.in_use.store(!next.is_empty(), Ordering::Release);
-        self.of.store(Arc::new(next));
-        Some(found.report())
+        let of = self.of.load();
+        if let Some(found) = of.get(tenant) {
+            found.end(why);
+        }
+        self.in_use.store(of.values().any(|canary| canary.ended.get().is_none()), Ordering::Release);
     }
 
-    /// What has become of the tenant's stage so far; also of one that is over, until the next.
+    /// They are what is on record now.
+    pub(crate) fn confirmed(&self) {
+        self.confirmed.store(self.clock.now().micros(), Ordering::Release);
+    }
+
+    /// The revision of the record that the tenant's stage was begun by; also of one that is over.
+    pub(crate) fn record(&self, tenant: &TenantId) -> Option<Revision> {
+        self.of.load().get(tenant).map(|canary| canary.began.record)
+    }
+
+    /// Whose stages are here.
+    pub(crate) fn tenants(&self) -> impl Iterator<Item = TenantId> + use<> {
+        self.of.load().keys().cloned().collect::<Vec<_>>().into_iter()
+    }
+
+    /// What has become of the tenant's stage so far, on this node; also of one that is over, until the next.
     pub fn report(&self, tenant: &TenantId) -> Option<CanaryReport> {
         self.of.load().get(tenant).map(|canary| canary.report())
     }
 
     fn serving(&self, tenant: &TenantId) -> Option<Arc<Canary>> {
         if !self.in_use.load(Ordering::Acquire) {
+            return None;
+        }
+        let confirmed = UnixTime::from_micros(self.confirmed.load(Ordering::Acquire));
+        if self.clock.now().since(confirmed) > STALE {
+            // It may be over.
             return None;
         }
         self.of.load().get(tenant).filter(|canary| canary.ended.get().is_none()).cloned()
@@ -220,16 +241,23 @@ impl Canary {
         }
     }
 
+    /// The entry of the audit that began it.
+    pub(crate) fn entry(&self) -> u64 {
+        self.began.entry
+    }
+
     fn end(&self, why: Ended) {
         if self.ended.set(why).is_ok() {
             self.over.notify_waiters();
         }
     }
 
-    /// Whether a principal is in the share: a matter of its name and its tenant's.
+    /// Whether a principal is in the share: a matter of its name and its tenant's, and the same on every node, whichever
+    /// version it runs.
     fn includes(&self, tenant: &TenantId, subject: &str) -> bool {
-        let name = (tenant.as_str(), subject);
-        BuildHasherDefault::<DefaultHasher>::default().hash_one(name) % 100 < u64::from(self.stage.percent)
+        let digest = sha256(&[tenant.as_str().as_bytes(), b"\0", subject.as_bytes()].concat());
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]) % 100 < u64::from(self.began.stage.percent)
     }
 
     fn answer(
@@ -239,9 +267,14 @@ impl Canary {
         served: StoreAnswer,
         now: UnixTime,
     ) -> Result<StoreAnswer, Refusal> {
-        if serving.policies_revision(question.context.tenant())? != self.base {
-            self.end(Ended::BaseChanged);
-            return Ok(served);
+        match serving.policies_revision(question.context.tenant())?.cmp(&self.began.base) {
+            // What serves is not known here yet as it was when the stage was begun.
+            Less => return Ok(served),
+            Greater => {
+                self.end(Ended::BaseChanged);
+                return Ok(served);
+            }
+            Equal => {}
         }
         if !self.includes(question.context.tenant(), question.subject()) {
             return Ok(served);
@@ -259,8 +292,8 @@ impl Canary {
     /// Counts an answer; says whether it goes too far, which ends the stage.
     fn count(&self, served: bool, allowed: bool, failed: bool, now: UnixTime) -> bool {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.since(counts.began) >= WINDOW {
-            (counts.began, counts.asked, counts.lost, counts.failed) = (now, 0, 0, 0);
+        if now.since(counts.since) >= WINDOW {
+            (counts.since, counts.asked, counts.lost, counts.failed) = (now, 0, 0, 0);
         }
         let add = |counter: &mut u64, what: bool| *counter = counter.saturating_add(u64::from(what));
         let lost = served && !allowed;
@@ -272,7 +305,7 @@ impl Canary {
         add(&mut counts.failed, lost && failed);
         let Counts { asked, lost, failed, .. } = *counts;
         let too_far = asked >= ENOUGH
-            && lost.saturating_mul(100) > asked.saturating_mul(u64::from(self.stage.most_rise));
+            && lost.saturating_mul(100) > asked.saturating_mul(u64::from(self.began.stage.most_rise));
         if too_far {
             self.end(Ended::Rise { asked, lost, failed });
         }
@@ -283,8 +316,8 @@ impl Canary {
     pub fn report(&self) -> CanaryReport {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         CanaryReport {
-            proposal: self.proposal,
-            stage: self.stage,
+            proposal: self.began.proposal,
+            stage: self.began.stage,
             asked: counts.asked_in_all,
             gained: counts.gained_in_all,
             lost: counts.lost_in_all,

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use super::*;
-use crate::{Facts, Resource, tests};
+use crate::{Facts, Resource, StoreDocument, tests};
 
 const FREEZE: &str = "forbid (principal, action == Ledger::Action::\"ListPayments\", resource);";
 
@@ -69,7 +69,10 @@ impl World {
     }
 
     fn start(&self, percent: u8, most_rise: u8) -> Arc<Canary> {
-        self.canaries.start(1, &self.proposal, 7, Stage { percent, most_rise }).unwrap()
+        let store = CompiledStore::compile(&self.proposal, NONE).unwrap();
+        let stage = Stage { percent, most_rise };
+        self.canaries.confirmed();
+        self.canaries.begin(store, Began { record: 9, entry: 3, proposal: 1, base: 7, stage })
     }
 
     fn ask(&self, subject: &str) -> StoreAnswer {
@@ -112,7 +115,7 @@ fn a_share_is_of_principals_nobody_flips_and_a_larger_one_includes_a_smaller() {
     let half = world.included(&all);
     assert!((115..=185).contains(&half.len()), "{}", half.len());
     assert!(tenth.iter().all(|subject| half.contains(subject)));
-    world.canaries.stop(&world.acme).unwrap();
+    world.canaries.end(&world.acme, Ended::Stopped);
     assert_eq!(world.included(&all), [""; 0]);
     assert!(!world.canaries.in_use.load(Ordering::SeqCst));
 }
@@ -132,7 +135,7 @@ fn an_answer_of_a_share_is_remembered_under_no_revision_there_ever_is() {
         seen[usize::from(answer.allow)] += 1;
     }
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
-    world.canaries.stop(&world.acme).unwrap();
+    world.canaries.end(&world.acme, Ended::Stopped);
     assert_eq!((revision(), world.ask("user-1").revision), (7, 7));
 }
 
@@ -159,6 +162,7 @@ fn a_rise_is_measured_in_a_window() {
         world.ask(&subject);
         // A question every ten seconds or so: never enough of them at once to say anything.
         world.clock.0.fetch_add(10, Ordering::SeqCst);
+        world.canaries.confirmed();
     }
     let report = world.canaries.report(&world.acme).unwrap();
     assert!(report.asked > ENOUGH && report.ended.is_none(), "{report:?}");
@@ -179,16 +183,34 @@ async fn a_share_ends_with_the_version_it_was_begun_on() {
 }
 
 #[test]
-fn reject_what_is_no_share_and_another_proposal() {
-    let world = World::new();
-    let start = |proposal, percent, most_rise| {
-        world.canaries.start(proposal, &world.proposal, 7, Stage { percent, most_rise }).map(drop)
-    };
+fn reject_what_is_no_share() {
     for (percent, most_rise) in [(0, 2), (100, 2), (255, 2), (10, 101)] {
-        assert!(start(1, percent, most_rise).is_err(), "{percent} {most_rise}");
+        assert!(Stage { percent, most_rise }.check().is_err(), "{percent} {most_rise}");
     }
-    start(1, 10, 2).unwrap();
-    assert!(start(2, 10, 2).unwrap_err().contains("stop it first"));
-    world.canaries.stop(&world.acme).unwrap();
-    start(2, 10, 2).unwrap();
+    assert!(Stage { percent: 1, most_rise: 100 }.check().is_ok());
+}
+
+#[test]
+fn a_share_that_may_be_over_is_not_served() {
+    let world = World::new();
+    world.start(50, 100);
+    let all = subjects(50);
+    let included = world.included(&all);
+    assert!(!included.is_empty());
+    world.clock.0.fetch_add(STALE.as_secs() + 1, Ordering::SeqCst);
+    assert_eq!(world.included(&all), [""; 0], "nobody has confirmed that it goes on");
+    world.canaries.confirmed();
+    assert_eq!(world.included(&all), included, "and it was not over");
+}
+
+#[test]
+fn a_node_that_does_not_know_the_base_yet_serves_what_it_knows_and_ends_nothing() {
+    let world = World::new();
+    world.serving.revision.store(6, Ordering::SeqCst);
+    let canary = world.start(50, 100);
+    let all = subjects(50);
+    assert_eq!(world.included(&all), [""; 0]);
+    assert_eq!(canary.report().ended, None);
+    world.serving.revision.store(7, Ordering::SeqCst);
+    assert!(!world.included(&all).is_empty());
 }

@@ -26,6 +26,7 @@ pub mod shadow;
 pub mod slice;
 pub mod stores;
 mod text;
+pub mod trials;
 mod turns;
 mod vocabulary;
 
@@ -39,6 +40,7 @@ pub use proof::SolverSettings;
 pub use question::{Facts, Principal, Question, Resource};
 pub use slice::SlicedPolicies;
 pub use stores::{Decide, Memory, Stores, StoresError, Warming};
+pub use trials::Trials;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! A proposal evaluated beside what serves, on the questions that are really asked.
 //!
 //! It guarantees that no answer is affected: the serving store's answer is there before the proposal is looked at, and is
-//! what is given. Where no proposal is evaluated, it costs reading one flag. What is counted is kept in memory, on the
-//! node that was asked to evaluate, and gone when it stops; an answer the gateway remembers is not asked again, so it is
-//! counted once.
+//! what is given. Where no proposal is evaluated, it costs reading one flag. Which proposals are evaluated is on record and
+//! every node follows it (`trials.rs`). What is counted is each node's own, kept in memory, and gone when it stops; an
+//! answer the gateway remembers is not asked again, so it is counted once.
 
 use std::{
     collections::HashMap,
@@ -14,16 +14,16 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use ringfence_context::{Refusal, StoreAnswer, TenantId, limits};
+use ringfence_context::{Refusal, StoreAnswer, TenantId};
 use ringfence_store::Revision;
 use serde::Serialize;
 
-use crate::{CompiledStore, Decide, Question, StoreDocument, Warming, entities::ROUNDS};
+use crate::{CompiledStore, Decide, Question, Warming};
 
 /// How many differing questions are shown.
 const SAMPLES: usize = 20;
 
-/// What has become of an evaluation so far.
+/// What has become of an evaluation so far, as one node has seen it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShadowReport {
     /// The proposal.
@@ -57,7 +57,7 @@ pub struct Sample {
     pub by: Vec<String>,
 }
 
-/// The proposals that are evaluated on this node, at most one for each tenant.
+/// The proposals that are evaluated, at most one for each tenant.
 #[derive(Debug, Default)]
 pub struct Shadows {
     in_use: AtomicBool,
@@ -67,6 +67,8 @@ pub struct Shadows {
 
 #[derive(Debug)]
 struct Shadow {
+    /// The revision of the record that says so.
+    record: Revision,
     proposal: u64,
     store: CompiledStore,
     asked: AtomicU64,
@@ -77,15 +79,11 @@ struct Shadow {
 }
 
 impl Shadows {
-    /// Begins to evaluate a proposal, from zero, in place of any other of the tenant.
-    ///
-    /// # Errors
-    /// In words, where there are too many already or it does not compile.
-    pub fn start(&self, proposal: u64, document: &StoreDocument) -> Result<ShadowReport, String> {
-        let store = CompiledStore::compile(document, 0).map_err(|fault| fault.to_string())?;
-        // It takes the processor for long where policies are many: here, and not in the first request's time.
-        store.content.within_reach(ROUNDS);
-        let shadow = Arc::new(Shadow {
+    /// Begins to evaluate a proposal by its compiled text, from zero, in place of any other of the tenant.
+    pub(crate) fn begin(&self, store: CompiledStore, record: Revision, proposal: u64) {
+        let tenant = store.tenant.clone();
+        let shadow = Shadow {
+            record,
             proposal,
             store,
             asked: AtomicU64::new(0),
@@ -93,30 +91,31 @@ impl Shadows {
             lost: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             samples: Mutex::default(),
-        });
-        let report = shadow.report();
+        };
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = self.of.load().as_ref().clone();
-        if !next.contains_key(&document.tenant) && next.len() >= limits::POLICY_SHADOWS {
-            return Err(format!("{} proposals are evaluated already: stop one", next.len()));
-        }
-        next.insert(document.tenant.clone(), shadow);
+        next.insert(tenant, Arc::new(shadow));
         self.of.store(Arc::new(next));
         self.in_use.store(true, Ordering::Release);
-        Ok(report)
     }
 
-    /// Stops evaluating for a tenant, if it is this proposal or whichever it is; says what was counted.
-    pub fn stop(&self, tenant: &TenantId, proposal: Option<u64>) -> Option<ShadowReport> {
+    /// Stops evaluating for a tenant.
+    pub(crate) fn end(&self, tenant: &TenantId) {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = self.of.load().as_ref().clone();
-        let found =
-            next.get(tenant).filter(|shadow| proposal.is_none_or(|number| shadow.proposal == number))?;
-        let report = found.report();
         next.remove(tenant);
         self.in_use.store(!next.is_empty(), Ordering::Release);
         self.of.store(Arc::new(next));
-        Some(report)
+    }
+
+    /// The revision of the record that the tenant's evaluation was begun by.
+    pub(crate) fn record(&self, tenant: &TenantId) -> Option<Revision> {
+        self.of.load().get(tenant).map(|shadow| shadow.record)
+    }
+
+    /// For whom something is evaluated.
+    pub(crate) fn tenants(&self) -> impl Iterator<Item = TenantId> + use<> {
+        self.of.load().keys().cloned().collect::<Vec<_>>().into_iter()
     }
 
     /// What was counted so far.
@@ -274,7 +273,7 @@ mod tests {
         };
         ask();
         assert_eq!(shadows.report(&acme), None);
-        shadows.start(3, &proposal).unwrap();
+        shadows.begin(CompiledStore::compile(&proposal, 0).unwrap(), 9, 3);
         ask();
         let report = shadows.report(&acme).unwrap();
         assert_eq!(
@@ -288,22 +287,9 @@ mod tests {
         // Another tenant's questions are not asked of it.
         let globex = TenantId::new("globex").unwrap();
         assert_eq!(shadows.report(&globex), None);
-        assert_eq!(shadows.stop(&acme, Some(4)), None, "another proposal's end is not its");
-        assert_eq!(shadows.stop(&acme, Some(3)), Some(report));
+        assert_eq!(shadows.record(&acme), Some(9));
+        shadows.end(&acme);
         ask();
         assert_eq!(shadows.report(&acme), None);
-    }
-
-    #[test]
-    fn reject_policy_shadows() {
-        let shadows = Shadows::default();
-        let of = |number: usize| tests::document(&format!("tenant-{number}"));
-        for number in 0..limits::POLICY_SHADOWS {
-            shadows.start(1, &of(number)).unwrap();
-        }
-        assert!(shadows.start(1, &of(limits::POLICY_SHADOWS)).is_err());
-        shadows.start(2, &of(0)).unwrap();
-        shadows.stop(&of(1).tenant, None).unwrap();
-        shadows.start(1, &of(limits::POLICY_SHADOWS)).unwrap();
     }
 }

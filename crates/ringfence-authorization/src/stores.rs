@@ -12,7 +12,9 @@ use std::{collections::HashSet, pin::Pin, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use cedar_policy::{Entities, Request};
 use ringfence_context::{Clock, Layer, Reason, Refusal, StoreAnswer, TenantId, UnixTime, id::StoreId};
-use ringfence_store::{Draft, Expect, Kind, Records, Revision, Scope, StoreError, TENANT_KEY};
+use ringfence_store::{
+    Answer, Draft, Expect, Follows, Kind, Records, Revision, Scope, StoreError, TENANT_KEY,
+};
 use serde::{Deserialize, Serialize};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
@@ -471,6 +473,16 @@ impl Decide for Stores {
 
     fn warm<'a>(&'a self, tenant: &'a TenantId) -> Warming<'a> {
         Box::pin(async move { self.compiled(tenant).await.map(drop) })
+    }
+}
+
+impl Follows for Stores {
+    fn reached(&self) -> Revision {
+        self.current.load().revision
+    }
+
+    fn catch_up(&self) -> Answer<'_, ()> {
+        Box::pin(self.refresh())
     }
 }
 

@@ -138,6 +138,9 @@ pub const POLICY_TEXTS: u64 = 100;
 /// Most proposals of a tenant that nobody has decided yet.
 pub const POLICY_PROPOSALS: u64 = 50;
 
+/// How far away a time to publish at may be, in seconds.
+pub const POLICY_SCHEDULE_SECONDS: u64 = 366 * 24 * 3600;
+
 /// Most versions, proposals or audit entries shown at once.
 pub const POLICY_PAGE: u32 = 500;
 

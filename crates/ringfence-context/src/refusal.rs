@@ -148,6 +148,12 @@ reasons! {
     /// State, policies or the database are not reachable.
     DependencyUnavailable = "dependency_unavailable", 503, Server, "A part this request needs is not available.",
         "Try again shortly.";
+    /// The consistency token is not one that this plane told this tenant.
+    RevisionUnreadable = "revision_unreadable", 400, Client, "The revision asked for is not one you were told here.",
+        "Send back a `Ringfence-Revision` you were given, unchanged, or leave `Ringfence-At-Least-Revision` out.";
+    /// This node has not caught up with the revision asked for.
+    RevisionNotReached = "revision_not_reached", 503, Server, "This node has not reached the revision asked for yet.",
+        "Try again shortly, or leave `Ringfence-At-Least-Revision` out and take what this node knows.";
     /// The `Txn-Token` is missing or does not verify.
     TxnTokenInvalid = "txn_token_invalid", 401, Client, "The request did not come through the gateway.",
         "Call the gateway, not the backend.";

@@ -15,6 +15,9 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::settings::{PostgresSettings, ServerSettings, Settings, SettingsError, read};
 
+/// Names the lock under which one node at a time prepares the database: `prepare` in ASCII.
+const PREPARE_LOCK: i64 = 0x0070_7265_7061_7265;
+
 /// What stands between a tenant and its rows.
 #[derive(Debug)]
 pub struct Data {
@@ -152,9 +155,14 @@ impl Data {
             .user(&server.admin_role)
             .password(secret(&server.admin_password_file)?.reveal())
             .dbname(database.as_str());
+        let endpoint = if server.host.starts_with('/') {
+            Endpoint::Unix(Path::new(&server.host).join(format!(".s.PGSQL.{}", server.port)))
+        } else {
+            Endpoint::Tcp(server.host.clone(), server.port)
+        };
         Ok(Self {
             admin,
-            endpoint: Endpoint::Tcp(server.host.clone(), server.port),
+            endpoint,
             app_password: Some(secret(&server.app_password_file)?),
             app_role,
             database,
@@ -165,6 +173,8 @@ impl Data {
 
     async fn prepare(&self, settings: &Settings, guard_key: &MacKey) -> Result<(), DataError> {
         let mut client = self.connect().await?;
+        // Nodes that start at once prepare it one after the other. Given back with the connection.
+        client.execute("SELECT pg_advisory_lock($1)", &[&PREPARE_LOCK]).await?;
         let owner = RoleName::new("ringfence_owner").map_err(|error| DataError::Name {
             key: "owner",
             value: "ringfence_owner".to_owned(),

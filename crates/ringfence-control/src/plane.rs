@@ -8,7 +8,7 @@ use std::{
 };
 
 use ringfence_authorization::{
-    Gate, Governance, Stores,
+    Gate, Governance, Stores, Trials,
     avp::{Avp, AvpParts, Quotas},
     canary::Canaries,
     page::PageKey,
@@ -17,10 +17,10 @@ use ringfence_authorization::{
 use ringfence_context::{
     AccessVerifier, Clock, OperatorRole, Secret, key::Jwks, operator::OperatorRecord, txn::TxnVerifier,
 };
-use ringfence_gateway::limit::RateLimits;
+use ringfence_gateway::{consistency::Consistency, limit::RateLimits};
 use ringfence_guard::cluster::Durability;
 use ringfence_identity::{Addresses, Directory, Passwords, Pools};
-use ringfence_store::Records;
+use ringfence_store::{Follower, Follows, Records, StoreError};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -29,8 +29,10 @@ use crate::{
     data::Data,
     decision_log::DecisionLog,
     fault::PlaneError,
+    follow::TenantTiers,
     keys::PlaneKeys,
     operator::{Operators, first_operator},
+    schedule,
     settings::Settings,
     tenant::Tenants,
     workflow::Workflow,
@@ -61,10 +63,14 @@ pub struct Plane {
     pub access_keys: AccessKeys,
     /// What page tokens are made with.
     pub page_key: Arc<PageKey>,
-    /// The proposals evaluated beside what serves, on this node.
+    /// At which revision this node answers.
+    pub consistency: Arc<Consistency>,
+    /// The proposals evaluated beside what serves, with what this node has counted.
     pub shadows: Arc<Shadows>,
-    /// The proposals that decide for a share, on this node.
+    /// The proposals that decide for a share, with what this node has counted.
     pub canaries: Arc<Canaries>,
+    /// What keeps both as they are on record.
+    pub trials: Arc<Follower<Trials>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Its listeners, bound and waiting.
@@ -119,7 +125,7 @@ impl Plane {
         Data::names_check(&settings.postgres)?;
         Data::programs_check(&settings.postgres)?;
         std::fs::create_dir_all(dir).map_err(|error| PlaneError::folder(dir, error))?;
-        let records = Records::open_sqlite(dir).await?;
+        let records = state(&settings, dir).await?;
         let keys = PlaneKeys::open(&records).await?;
         let log = DecisionLog::open(dir).map_err(|error| PlaneError::folder(dir, error))?;
         let addresses = addresses(&settings, &listeners)?;
@@ -127,13 +133,7 @@ impl Plane {
         let stores = Stores::load(records.clone(), Arc::clone(&clock)).await?;
         tokio::spawn(Arc::clone(&stores).follow());
         let data = Data::open(&settings, dir, &keys.guard, durability).await?;
-        let gate = Arc::new(Gate::new((&settings.solver).into()).await);
-        match gate.solver() {
-            Ok(solver) => tracing::info!(solver, "policies are proved before they are published"),
-            Err(error) => {
-                tracing::warn!(error, "policies can't be proved, so they can't be changed: install cvc5")
-            }
-        }
+        let gate = gate(&settings).await;
         let rates = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.rate));
         let access_keys = AccessKeys::new(records.clone());
         let workflow = Workflow {
@@ -154,6 +154,9 @@ impl Plane {
         let quotas = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.avp)).collect();
         let (avp, avp_rates) = policy_service(&workflow, &clock, quotas).await?;
         let page_key = Arc::new(PageKey::open(&workflow.records).await?);
+        let (shadows, canaries) = (Arc::default(), Arc::new(Canaries::new(Arc::clone(&clock))));
+        let trials = trials(&workflow, &canaries, &shadows).await?;
+        let consistency = consistency(&workflow, &avp_rates, &trials).await?;
         let plane = Self {
             settings,
             dir: dir.to_owned(),
@@ -165,13 +168,16 @@ impl Plane {
             avp_rates,
             access_keys,
             page_key,
-            shadows: Arc::default(),
-            canaries: Arc::new(Canaries::new(Arc::clone(&clock))),
+            consistency,
+            shadows,
+            canaries,
+            trials,
             clock,
             listeners,
             addresses,
         };
         plane.first_operator().await?;
+        tokio::spawn(schedule::run(plane.workflow.clone()));
         Ok(plane)
     }
 
@@ -224,10 +230,71 @@ impl Plane {
         let (record, token) = OperatorRecord::issue(name, BTreeSet::from([OperatorRole::Admin]))
             .map_err(|_| PlaneError::Inside("no randomness"))?;
         // The file first: an operator nobody can be is worse than a token nobody is.
-        crate::private_file::write(&self.dir.join(OPERATOR_TOKEN), token.reveal())
+        let path = self.dir.join(OPERATOR_TOKEN);
+        crate::private_file::write(&path, token.reveal())
             .map_err(|error| PlaneError::folder(&self.dir, error))?;
-        Ok(operators.operator_first(record, self.clock.now()).await?)
+        match operators.operator_first(record, self.clock.now()).await {
+            // Another node was first: this token is nobody's.
+            Err(StoreError::Conflict { .. }) => {
+                std::fs::remove_file(&path).map_err(|error| PlaneError::folder(&path, error))
+            }
+            outcome => Ok(outcome?),
+        }
     }
+}
+
+/// The state that several nodes share, or this one's own.
+async fn state(settings: &Settings, dir: &Path) -> Result<Records, PlaneError> {
+    Ok(match settings.state_url()? {
+        Some(url) => Records::open_postgres(&url, dir).await?,
+        None => Records::open_sqlite(dir).await?,
+    })
+}
+
+/// What stands in front of every change of policies.
+async fn gate(settings: &Settings) -> Arc<Gate> {
+    let gate = Arc::new(Gate::new((&settings.solver).into()).await);
+    match gate.solver() {
+        Ok(solver) => tracing::info!(solver, "policies are proved before they are published"),
+        Err(error) => {
+            tracing::warn!(error, "policies can't be proved, so they can't be changed: install cvc5")
+        }
+    }
+    gate
+}
+
+/// Keeps what is tried as it is on record.
+async fn trials(
+    workflow: &Workflow,
+    canaries: &Arc<Canaries>,
+    shadows: &Arc<Shadows>,
+) -> Result<Arc<Follower<Trials>>, PlaneError> {
+    let trials = Trials::new(workflow.governance.clone(), Arc::clone(canaries), Arc::clone(shadows));
+    let trials = Follower::begin(workflow.records.clone(), trials).await?;
+    tokio::spawn(Arc::clone(&trials).follow());
+    Ok(trials)
+}
+
+/// Follows what other nodes change, and says how far.
+async fn consistency(
+    workflow: &Workflow,
+    rates: &Arc<TierRates>,
+    trials: &Arc<Follower<Trials>>,
+) -> Result<Arc<Consistency>, PlaneError> {
+    let tiers = TenantTiers {
+        tenants: workflow.tenants.clone(),
+        limits: Arc::clone(&workflow.limits),
+        rates: Arc::clone(rates),
+    };
+    let tiers = Follower::begin(workflow.records.clone(), tiers).await?;
+    tokio::spawn(Arc::clone(&tiers).follow());
+    let followers: Vec<Arc<dyn Follows>> = vec![
+        Arc::clone(&workflow.stores) as _,
+        Arc::clone(&workflow.directory) as _,
+        tiers,
+        Arc::clone(trials) as _,
+    ];
+    Ok(Arc::new(Consistency::new(workflow.records.clone(), followers)))
 }
 
 /// The policy service over the plane's state. Tokens are verified by the kernel's own verifier.

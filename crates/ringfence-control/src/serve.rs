@@ -145,6 +145,7 @@ fn gateway(
         issuers: Arc::clone(&plane.workflow.directory) as _,
         access: Arc::clone(&parts.gateway_access),
         decide: Arc::clone(&parts.gateway_decide),
+        consistency: Arc::clone(&plane.consistency),
         strip: Arc::clone(&parts.strip),
         mint: Mint { signer: Arc::clone(signer), binding: RequestBinding::new(plane.keys.binding.clone()) },
         routes: plane.settings.route_table()?,
@@ -189,9 +190,11 @@ pub fn api_router(plane: &Plane, parts: &Parts) -> Router {
         avp_rates: Arc::clone(&plane.avp_rates),
         access_keys: plane.access_keys.clone(),
         page_key: Arc::clone(&plane.page_key),
+        consistency: Arc::clone(&plane.consistency),
         base_url: plane.api_url().into(),
         shadows: Arc::clone(&plane.shadows),
         canaries: Arc::clone(&plane.canaries),
+        trials: Arc::clone(&plane.trials),
         clock: Arc::clone(&plane.clock),
     })
 }

@@ -9,7 +9,7 @@ use std::{
 
 use http::uri::Authority;
 use ringfence_authorization::{PolicyBundle, Review, SolverSettings, Terms, WhenUnproved, avp::Quotas};
-use ringfence_context::{TenantId, id::StoreId};
+use ringfence_context::{Secret, TenantId, id::StoreId};
 use ringfence_gateway::{RouteTable, limit::Rate};
 use serde::Deserialize;
 
@@ -52,6 +52,8 @@ pub struct Settings {
     pub host_suffix: Option<String>,
     /// The audience of access tokens; by default the base URL.
     pub audience: Option<String>,
+    /// A state that several nodes share; by default it is a file below the state folder, and one node's.
+    pub state: Option<StateSettings>,
     /// The application.
     pub upstream: UpstreamSettings,
     /// The database.
@@ -96,6 +98,14 @@ impl Default for Listen {
     }
 }
 
+/// A state that several nodes share.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateSettings {
+    /// A file with its address: `postgres://role:password@host/database`.
+    pub url_file: PathBuf,
+}
+
 /// The application behind the gateway: where it answers, or how to start it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "lowercase")]
@@ -130,7 +140,7 @@ pub struct PostgresSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSettings {
-    /// Its host name or address.
+    /// Its host name or address; or, as libpq has it, the folder of its socket, which begins with `/`.
     pub host: String,
     /// Its port.
     pub port: u16,
@@ -225,7 +235,33 @@ impl Settings {
             let what = format!("decision_log in [tiers.{name}]: allow and deny are from 0.0 to 1.0");
             return Err(SettingsError::Form { path: path.to_owned(), what });
         }
+        if let Some(what) = settings.unshared() {
+            return Err(SettingsError::Form { path: path.to_owned(), what: what.to_owned() });
+        }
         Ok(settings)
+    }
+
+    /// What several nodes would each have of their own, though they are one plane.
+    fn unshared(&self) -> Option<&'static str> {
+        self.state.as_ref()?;
+        match self {
+            Self { base_url: None, .. } | Self { host_suffix: None, .. } => {
+                Some("with [state], set base_url and host_suffix: all nodes answer under the same names")
+            }
+            Self { postgres: PostgresSettings { server: None, .. }, .. } => {
+                Some("with [state], set [postgres.server]: a managed Postgres is one node's alone")
+            }
+            _ => None,
+        }
+    }
+
+    /// The address of the state that several nodes share, if there is one.
+    ///
+    /// # Errors
+    /// Where its file can't be read.
+    pub fn state_url(&self) -> Result<Option<Secret<String>>, SettingsError> {
+        let Some(state) = &self.state else { return Ok(None) };
+        Ok(Some(Secret::new(read(&self.folder.join(&state.url_file))?.trim().to_owned())))
     }
 
     /// The route table.

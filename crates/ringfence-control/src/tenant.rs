@@ -4,7 +4,7 @@ use ringfence_context::{TenantId, id::IdError};
 use ringfence_store::{Draft, Expect, Kind, Records, Revision, Scope, StoreError, Stored};
 use serde::{Deserialize, Serialize};
 
-const TENANT: Kind = Kind::new("tenant");
+pub(crate) const TENANT: Kind = Kind::new("tenant");
 
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

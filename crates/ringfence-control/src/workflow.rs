@@ -196,11 +196,13 @@ impl Workflow {
         Ok(rows)
     }
 
-    /// Removes the plane's rows that lead to a tenant's policy stores and access keys; what they lead to is shredded.
+    /// Removes the plane's rows that lead to a tenant's policy stores, trials, schedules and access keys; what they lead to is shredded.
     async fn rows_delete(&self, id: &TenantId) -> Result<(), TenantError> {
         let rows = async || -> Result<_, StoreError> {
             let mut rows = self.access_keys.tenant_rows(id).await?;
             rows.extend(owner_rows(&self.records, id).await?);
+            rows.extend(self.governance.trial_rows(id).await?);
+            rows.extend(self.governance.schedule_rows(id).await?);
             Ok(rows)
         };
         let rows = match rows().await {

@@ -125,7 +125,13 @@ fn granted(context: &TenantContext) -> Granted {
         revision: 1,
     };
     let permit = Permit::decide(context, "ViewPayment", &answer).unwrap();
-    Granted { store_revision: 1, permit, policies: answer.determining.into(), txn: <_>::default() }
+    Granted {
+        store_revision: 1,
+        permit,
+        policies: answer.determining.into(),
+        revision: None,
+        txn: <_>::default(),
+    }
 }
 
 fn measure(mut cases: Vec<Case<'_>>) {

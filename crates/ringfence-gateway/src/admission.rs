@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
 use ringfence_context::{
     Clock, Issuers, Layer, Permit, RawToken, Reason, Reference, Refusal, TenantContext, TenantId, UnixTime,
@@ -60,6 +60,8 @@ pub struct Granted {
     pub permit: Permit,
     /// The policies that determined it.
     pub policies: Arc<[String]>,
+    /// The revision of the answer, as the tenant is told it: a token that only this plane reads.
+    pub revision: Option<HeaderValue>,
     /// The `Txn-Token` of this access token and route.
     pub txn: Arc<TxnOfSecond>,
 }

@@ -11,9 +11,11 @@ use ringfence_context::{
     Asked, Clock, Issuers, Layer, Part, Permit, Reason, Record, Reference, Refusal, TenantId, UnixTime,
     Verdict, VerifyAccess, limits,
 };
+use ringfence_store::Scope;
 
 use crate::{
     admission::{Admission, Admitted, Granted},
+    consistency::{AT_LEAST, Consistency, REVISION},
     facts,
     forward::Upstream,
     limit::RateLimits,
@@ -32,6 +34,8 @@ pub struct GatewayParts {
     pub access: Arc<dyn VerifyAccess>,
     /// The tenants' policy stores.
     pub decide: Arc<dyn Decide>,
+    /// At which revision answers are made.
+    pub consistency: Arc<Consistency>,
     /// The strip.
     pub strip: Arc<dyn Strip>,
     /// Signature and binding.
@@ -69,6 +73,7 @@ struct Attempt {
     resource: String,
     policies: Arc<[String]>,
     asked: Asked,
+    revision: Option<HeaderValue>,
 }
 
 impl Gateway {
@@ -114,6 +119,9 @@ impl Gateway {
             .limit
             .take(admitted.context.tenant())
             .map_err(|(refusal, wait)| Refused { retry_after: Some(wait), ..known(refusal) })?;
+        if head.headers.contains_key(AT_LEAST) {
+            self.catch_up(&admitted, &head.headers).await.map_err(known)?;
+        }
         let found = self.parts.routes.find(&head.method, &segments);
         let unknown = Refusal::new(Layer::Authorization, Reason::RouteUnknown, "no route matches");
         let found = found.ok_or(known(unknown))?;
@@ -137,9 +145,19 @@ impl Gateway {
             ..Verdict::passed(reference.clone(), now, Part::Gateway, PASSED).of(&admitted.context)
         };
         drop(segments);
-        let sent = self.parts.upstream.send(assemble(head, body)).await.map_err(allowed)?;
+        let mut sent = self.parts.upstream.send(assemble(head, body)).await.map_err(allowed)?;
+        if let Some(revision) = &granted.revision {
+            sent.headers_mut().insert(REVISION, revision.clone());
+        }
         self.parts.record.record(verdict);
         Ok(sent)
+    }
+
+    /// Catches up with the revision a request asks for, and looks again at what may have changed with it.
+    async fn catch_up(&self, admitted: &Admitted, headers: &HeaderMap) -> Result<(), Refusal> {
+        let tenant = Scope::from(admitted.context.tenant());
+        self.parts.consistency.at_least(&tenant, headers).await?;
+        self.parts.issuers.check_live(&admitted.context)
     }
 
     /// What is known of the tenant's store without asking it; reads it where that has not been done. `None` where it does
@@ -187,12 +205,14 @@ impl Gateway {
             facts: &facts,
         };
         let answer = self.parts.decide.decide(&question).map_err(known)?;
+        let revision = self.parts.consistency.token(&Scope::from(context.tenant()), answer.revision);
         let permit = Permit::decide(context, &found.route.action, &answer).map_err(|refusal| Refused {
             attempt: Some(Box::new(Attempt {
                 action: Arc::clone(&found.route.action),
                 resource: named(found, context.tenant()),
                 policies: answer.determining.iter().chain(&answer.errors).cloned().collect(),
                 asked: Asked::by(context, !facts.is_empty()),
+                revision: revision.clone(),
             })),
             ..known(refusal)
         })?;
@@ -200,6 +220,7 @@ impl Gateway {
             store_revision: answer.revision,
             permit,
             policies: answer.determining.into(),
+            revision,
             txn: admitted.txn(found.route.index),
         });
         if memorable {
@@ -237,7 +258,10 @@ impl Gateway {
             verdict = verdict.of(&admitted.context);
         }
         if let Some(attempt) = attempt {
-            let Attempt { action, resource, policies, asked } = *attempt;
+            let Attempt { action, resource, policies, asked, revision } = *attempt;
+            if let Some(revision) = revision {
+                response.headers_mut().insert(REVISION, revision);
+            }
             verdict.asked = Some(asked);
             verdict.action = Some(action.as_ref().to_owned().into());
             verdict.resource = Some(resource);

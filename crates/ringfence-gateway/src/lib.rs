@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod connection;
+pub mod consistency;
 pub mod exchange;
 pub mod facts;
 pub mod forward;

@@ -18,7 +18,7 @@ use ringfence_context::{
     Clock, IssuerKeys, Issuers, Layer, Reason, Refusal, TenantContext, TenantId, TokenId, UnixTime,
     id::Subject, key::MacKey,
 };
-use ringfence_store::{Kind, RecordKey, Records, Revision, Scope, StoreError, TENANT_KEY};
+use ringfence_store::{Answer, Follows, Kind, RecordKey, Records, Revision, Scope, StoreError, TENANT_KEY};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
@@ -64,11 +64,11 @@ pub struct Directory {
     /// When the snapshot was last known to be the state's, in microseconds since the epoch.
     fresh: AtomicU64,
     revision: watch::Sender<Revision>,
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default, Clone)]
 struct Snapshot {
-    revision: Revision,
     /// How many times any pool was read anew.
     readings: u64,
     tenants: HashMap<TenantId, Known>,
@@ -121,6 +121,7 @@ impl Directory {
             snapshot: ArcSwap::default(),
             fresh: AtomicU64::new(0),
             revision: watch::Sender::new(0),
+            refreshing: <_>::default(),
         });
         directory.refresh().await?;
         let (mut commits, follower) = (records.subscribe(), Arc::downgrade(&directory));
@@ -144,7 +145,7 @@ impl Directory {
 
     /// The revision of the state it answers from.
     pub fn revision(&self) -> Revision {
-        self.snapshot.load().revision
+        *self.revision.borrow()
     }
 
     /// Waits until it answers from `revision` or later.
@@ -215,24 +216,45 @@ impl Directory {
         Ok(self.snapshot.load())
     }
 
-    async fn refresh(&self) -> Result<(), IdentityError> {
+    /// Brings it up to the state's latest revision.
+    ///
+    /// # Errors
+    /// Where the state can't be read.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.refreshing.lock().await;
         let asked = self.clock.now();
         let records = &self.pools.records;
-        let mut next = Snapshot::clone(&self.snapshot.load());
+        let (before, mut revision) = (self.snapshot.load_full(), self.revision());
         let mut affected = BTreeSet::new();
-        if next.revision == 0 {
-            next.revision = records.revision().await?;
+        if revision == 0 {
+            revision = records.revision().await?;
             affected = self.all_tenants().await?;
         }
-        affected.extend(next.over(asked));
+        affected.extend(before.over(asked));
         loop {
-            let page = records.changes(next.revision, PAGE).await?;
+            let page = records.changes(revision, PAGE).await?;
             let Some((last, _)) = page.last() else { break };
-            next.revision = *last;
+            revision = *last;
             affected.extend(page.iter().filter_map(|(_, key)| concerns(key)));
         }
+        if !affected.is_empty() {
+            self.snapshot.store(Arc::new(self.reread(&before, affected, asked).await?));
+        }
+        self.fresh.store(asked.micros(), Ordering::Release);
+        self.revision.send_if_modified(|reached| std::mem::replace(reached, revision) != revision);
+        Ok(())
+    }
+
+    /// What is known, with these tenants' pools read anew.
+    async fn reread(
+        &self,
+        before: &Snapshot,
+        affected: BTreeSet<TenantId>,
+        now: UnixTime,
+    ) -> Result<Snapshot, StoreError> {
+        let mut next = before.clone();
         for tenant in affected {
-            let entry = self.read(&tenant, asked).await?;
+            let entry = self.read(&tenant, now).await?;
             next.readings = next.readings.saturating_add(1);
             next.by_url.retain(|_, of| *of != tenant);
             next.tenants.remove(&tenant);
@@ -242,14 +264,10 @@ impl Directory {
                 next.tenants.insert(tenant, known);
             }
         }
-        let revision = next.revision;
-        self.snapshot.store(Arc::new(next));
-        self.fresh.store(asked.micros(), Ordering::Release);
-        self.revision.send_if_modified(|reached| std::mem::replace(reached, revision) != revision);
-        Ok(())
+        Ok(next)
     }
 
-    async fn all_tenants(&self) -> Result<BTreeSet<TenantId>, IdentityError> {
+    async fn all_tenants(&self) -> Result<BTreeSet<TenantId>, StoreError> {
         let mut all = BTreeSet::new();
         loop {
             let page = self.pools.pool_list(all.last(), PAGE).await?;
@@ -261,14 +279,15 @@ impl Directory {
     }
 
     /// What is known of a tenant now; nothing where it has no pool.
-    async fn read(&self, tenant: &TenantId, now: UnixTime) -> Result<Option<Entry>, IdentityError> {
+    async fn read(&self, tenant: &TenantId, now: UnixTime) -> Result<Option<Entry>, StoreError> {
         match self.read_pool(tenant, now).await {
             Ok(pool) => Ok(Some(Entry::Pool(Box::new(pool)))),
             Err(IdentityError::Missing(_) | IdentityError::Store(StoreError::TenantUnknown)) => Ok(None),
-            Err(
-                error @ (IdentityError::Store(StoreError::Tampered { .. } | StoreError::Unreadable { .. })
-                | IdentityError::Key(_)),
-            ) => {
+            // What says nothing of this tenant alone.
+            Err(IdentityError::Store(
+                error @ (StoreError::Unavailable { .. } | StoreError::Full | StoreError::Newer { .. }),
+            )) => Err(error),
+            Err(error) => {
                 tracing::error!(%tenant, %error, "the tenant's pool is refused");
                 Ok(Some(Entry::Refused(Refusal::new(
                     Layer::Token,
@@ -276,7 +295,6 @@ impl Directory {
                     "the pool's records do not authenticate",
                 ))))
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -334,6 +352,16 @@ impl Snapshot {
             .filter(|(_, known)| over(&known.entry))
             .map(|(tenant, _)| tenant.clone())
             .collect()
+    }
+}
+
+impl Follows for Directory {
+    fn reached(&self) -> Revision {
+        self.revision()
+    }
+
+    fn catch_up(&self) -> Answer<'_, ()> {
+        Box::pin(self.refresh())
     }
 }
 

@@ -139,11 +139,7 @@ impl Pools {
     ///
     /// # Errors
     /// What the store answers.
-    pub async fn pool_list(
-        &self,
-        after: Option<&TenantId>,
-        limit: u32,
-    ) -> Result<Vec<TenantId>, IdentityError> {
+    pub async fn pool_list(&self, after: Option<&TenantId>, limit: u32) -> Result<Vec<TenantId>, StoreError> {
         let after = after.map(TenantId::as_str);
         let listed = self.records.list::<TenantId>(&Scope::Plane, POOL_INDEX, after, limit).await?;
         Ok(listed.into_iter().map(|(_, stored)| stored.value).collect())

@@ -41,7 +41,6 @@ struct Determined {
     store_tenant: TenantId,
     determining: Vec<String>,
     errors: Vec<String>,
-    revision: u64,
 }
 
 impl Ask {
@@ -81,9 +80,10 @@ impl Ask {
         }
         let evaluation: Evaluation =
             serde_json::from_slice(&body).map_err(|_| unavailable("the decision API's answer"))?;
-        let Determined { store, store_tenant, determining, errors, revision } = evaluation.context;
-        let answer =
-            StoreAnswer { store, store_tenant, allow: evaluation.decision, determining, errors, revision };
+        let Determined { store, store_tenant, determining, errors } = evaluation.context;
+        let allow = evaluation.decision;
+        // Nothing is remembered here, so it is of no revision.
+        let answer = StoreAnswer { store, store_tenant, allow, determining, errors, revision: 0 };
         Permit::decide(context, action, &answer)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::{
     error::StoreError,
     record::{Change, Record, RecordKey, Revision, Scope},
-    store::{Answer, Store},
+    store::{Answer, Listen, Store},
 };
 
 /// Fails some of the operations of the store inside it.
@@ -95,6 +95,10 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn revision(&self) -> Answer<'_, Revision> {
         Box::pin(self.run(self.inner.revision()))
+    }
+
+    fn listen(&self) -> Answer<'_, Option<Box<dyn Listen>>> {
+        self.inner.listen()
     }
 }
 

@@ -10,10 +10,12 @@
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod conformance;
+pub mod consistency;
 pub mod error;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod faulty;
+pub mod feed;
 pub mod master;
 mod migration;
 pub mod postgres;
@@ -25,9 +27,10 @@ pub mod sqlite;
 pub mod store;
 
 pub use error::StoreError;
+pub use feed::{Apply, Follower, Follows, News};
 pub use master::MasterKey;
 pub use postgres::PostgresStore;
 pub use record::{Change, Expect, Kind, Record, RecordKey, Revision, Scope};
 pub use records::{Draft, Records, Stored, TENANT_KEY};
 pub use sqlite::SqliteStore;
-pub use store::{Answer, Store};
+pub use store::{Answer, Listen, Store};

@@ -54,6 +54,21 @@ impl MasterKey {
         .and_then(Self::from_bytes)
     }
 
+    /// Reads `<dir>/keys/master.key` of a state that is in use.
+    ///
+    /// # Errors
+    /// As [`MasterKey::open`]; where there is none, what to copy where.
+    pub fn open_existing(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(FILE);
+        match Self::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::MasterKey(format!(
+                "the state is in use and this node has no key to it: copy keys/master.key of the node that made it to {}",
+                path.display()
+            ))),
+            outcome => outcome.map_err(|error| explain(&path, &error)).and_then(Self::from_bytes),
+        }
+    }
+
     fn read(path: &Path) -> std::io::Result<Secret<Vec<u8>>> {
         let mut file = File::open(path)?;
         let mode = file.metadata()?.permissions().mode();

@@ -1,14 +1,16 @@
 //! The store for several nodes: Postgres.
 //!
 //! Every commit first takes the row of the revision counter and keeps it locked to its end, so commits happen one after
-//! the other and a reader that sees revision `n` sees every revision before it.
+//! the other and a reader that sees revision `n` sees every revision before it. A commit notifies whoever listens
+//! (<https://www.postgresql.org/docs/current/sql-notify.html>): it says that there is something new and nothing else, and
+//! who misses it finds it in the table.
 
 use std::{str::FromStr, time::Duration};
 
 use ringfence_context::Secret;
 use sqlx::{
     AssertSqlSafe, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 
 use crate::{
@@ -16,14 +18,21 @@ use crate::{
     migration,
     record::{Change, Record, RecordKey, Revision, Scope, check},
     sql::{self, failure, integer},
-    store::{Answer, Store},
+    store::{Answer, Listen, Store},
 };
 
 /// How long to wait for a connection, a lock or a statement.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Connections of one node.
-const CONNECTIONS: u32 = 8;
+/// Connections of one node, one of which listens.
+const CONNECTIONS: u32 = 9;
+
+/// What is notified of commits.
+const CHANNEL: &str = "ringfence_commit";
+
+/// Said inside a commit; Postgres delivers it after. The statement, because the function may have been taken from
+/// whoever is not granted it (see the guard's `doors.sql`).
+const NOTIFY: &str = "NOTIFY ringfence_commit";
 
 /// Names the lock under which one node at a time brings the schema up to date: `ringfence` in ASCII, cut to 8 bytes.
 const MIGRATION_LOCK: i64 = 0x7269_6e67_6665_6e63;
@@ -107,8 +116,18 @@ impl PostgresStore {
                 .await
                 .map_err(failure)?;
         }
+        sqlx::query(NOTIFY).execute(&mut *work).await.map_err(failure)?;
         work.commit().await.map_err(failure)?;
         sql::revision(next)
+    }
+}
+
+/// A connection that listens.
+struct Listening(PgListener);
+
+impl Listen for Listening {
+    fn told(&mut self) -> Answer<'_, ()> {
+        Box::pin(async move { self.0.recv().await.map(drop).map_err(failure) })
     }
 }
 
@@ -165,6 +184,14 @@ impl Store for PostgresStore {
     fn revision(&self) -> Answer<'_, Revision> {
         Box::pin(async move {
             sql::revision(sqlx::query_scalar(sql::REVISION).fetch_one(&self.pool).await.map_err(failure)?)
+        })
+    }
+
+    fn listen(&self) -> Answer<'_, Option<Box<dyn Listen>>> {
+        Box::pin(async move {
+            let mut listener = PgListener::connect_with(&self.pool).await.map_err(failure)?;
+            listener.listen(CHANNEL).await.map_err(failure)?;
+            Ok(Some(Box::new(Listening(listener)) as Box<dyn Listen>))
         })
     }
 }

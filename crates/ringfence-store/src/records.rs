@@ -11,11 +11,15 @@ use std::{
     time::Duration,
 };
 
-use ringfence_context::{Secret, TenantId};
+use ringfence_context::{Secret, TenantId, key::MacKey};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::watch;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 
 use crate::{
+    consistency,
     error::StoreError,
     master::MasterKey,
     postgres::PostgresStore,
@@ -32,8 +36,11 @@ pub const TENANT_KEY: Kind = Kind::new("tenant_record_key");
 /// What stands in a shredded key's place, so that the id is not used again.
 const SHREDDED: &[u8] = b"shredded";
 
-/// How often other processes' commits are looked for.
+/// How often other processes' commits are looked for, whether or not anyone tells of them.
 const POLL: Duration = Duration::from_millis(100);
+
+/// Pause before listening again where that failed.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// File of the state under the state directory.
 pub const SQLITE_FILE: &str = "state.sqlite";
@@ -45,6 +52,8 @@ pub struct Records(Arc<Inner>);
 struct Inner {
     store: Arc<dyn Store>,
     master: MasterKey,
+    /// What consistency tokens are sealed with.
+    tokens: MacKey,
     seen: watch::Sender<Revision>,
     poller: OnceLock<()>,
 }
@@ -100,19 +109,25 @@ impl Records {
         Ok(Self::new(Arc::new(SqliteStore::open(&dir.join(SQLITE_FILE)).await?), master))
     }
 
-    /// Opens the state in Postgres; the master key lies under `dir` on every node.
+    /// Opens the state in Postgres; the same master key lies under `dir` on every node. Made where the state is empty;
+    /// to a state that is in use a node brings it along.
     ///
     /// # Errors
-    /// What [`MasterKey::open`] and [`PostgresStore::open`] refuse.
+    /// What [`MasterKey::open`], [`MasterKey::open_existing`] and [`PostgresStore::open`] refuse.
     pub async fn open_postgres(url: &Secret<String>, dir: &Path) -> Result<Self, StoreError> {
-        let master = MasterKey::open(dir)?;
-        Ok(Self::new(Arc::new(PostgresStore::open(url).await?), master))
+        let store = PostgresStore::open(url).await?;
+        let master = match store.revision().await? {
+            0 => MasterKey::open(dir)?,
+            _ => MasterKey::open_existing(dir)?,
+        };
+        Ok(Self::new(Arc::new(store), master))
     }
 
     /// Records over any store.
     pub fn new(store: Arc<dyn Store>, master: MasterKey) -> Self {
         let (seen, _) = watch::channel(0);
-        Self(Arc::new(Inner { store, master, seen, poller: OnceLock::new() }))
+        let tokens = consistency::base(&master);
+        Self(Arc::new(Inner { store, master, tokens, seen, poller: OnceLock::new() }))
     }
 
     /// Gives a tenant its record key.
@@ -202,7 +217,25 @@ impl Records {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn revision(&self) -> Result<Revision, StoreError> {
-        self.0.store.revision().await
+        let revision = self.0.store.revision().await?;
+        self.0.saw(revision);
+        Ok(revision)
+    }
+
+    /// A revision, told to a tenant or to an operator of the plane: see [`consistency`]. Nothing where the system's
+    /// random source fails.
+    pub fn revision_seal(&self, holder: &Scope, revision: Revision) -> Option<String> {
+        consistency::seal(&self.0.tokens, holder, revision)
+    }
+
+    /// The revision of a token that was told to this holder; of no other.
+    pub fn revision_open(&self, holder: &Scope, token: &str) -> Option<Revision> {
+        consistency::open(&self.0.tokens, holder, token)
+    }
+
+    /// The latest revision anyone here has seen: of a commit made here, or found by asking. Reads nothing.
+    pub fn seen(&self) -> Revision {
+        *self.0.seen.borrow()
     }
 
     /// Which records changed after `after`: see [`Store::changes`].
@@ -217,8 +250,9 @@ impl Records {
         self.0.store.changes(after, limit).await
     }
 
-    /// The latest revision seen, and a wake-up for each later one: at once for commits made here, within about 100 ms
-    /// for other processes'. Call it inside a Tokio runtime; the first call starts the look-out.
+    /// The latest revision seen, and a wake-up for each later one: at once for commits made here, as soon as Postgres has
+    /// delivered the notification for other processes', and within about 100 ms where it does not. Call it inside a
+    /// Tokio runtime; the first call starts the look-out.
     pub fn subscribe(&self) -> watch::Receiver<Revision> {
         self.0.poller.get_or_init(|| {
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -266,16 +300,40 @@ impl Inner {
     }
 }
 
-/// Looks for other processes' commits until the records are dropped.
+/// Looks for other processes' commits until the records are dropped: when it is told of one, and at every beat.
 async fn poll(records: Weak<Inner>) {
-    let mut beat = tokio::time::interval(POLL);
+    let (mut beat, told) = (tokio::time::interval(POLL), Arc::new(Notify::new()));
+    // Ends with this function.
+    let mut listener = JoinSet::new();
     loop {
-        beat.tick().await;
+        tokio::select! {
+            _ = beat.tick() => {}
+            () = told.notified() => {}
+        }
         let Some(inner) = records.upgrade() else { return };
+        if listener.is_empty() {
+            listener.spawn(listen(Arc::clone(&inner.store), Arc::clone(&told)));
+        }
         match inner.store.revision().await {
             Ok(revision) => inner.saw(revision),
             Err(error) => tracing::debug!(%error, "the state's revision is not known"),
         }
+    }
+}
+
+/// Passes on what the store tells, for as long as it has a way to.
+async fn listen(store: Arc<dyn Store>, told: Arc<Notify>) {
+    loop {
+        match store.listen().await {
+            Ok(None) => return std::future::pending().await,
+            Ok(Some(mut listener)) => {
+                while listener.told().await.is_ok() {
+                    told.notify_one();
+                }
+            }
+            Err(error) => tracing::debug!(%error, "nobody tells of commits; they are looked for"),
+        }
+        tokio::time::sleep(LISTEN_AGAIN).await;
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     migration,
     record::{Change, Record, RecordKey, Revision, Scope, check},
     sql::{self, failure, integer},
-    store::{Answer, Store},
+    store::{Answer, Listen, Store},
 };
 
 /// How long a statement waits for another process's commit.
@@ -203,5 +203,10 @@ impl Store for SqliteStore {
         Box::pin(async move {
             sql::revision(sqlx::query_scalar(sql::REVISION).fetch_one(&self.readers).await.map_err(failure)?)
         })
+    }
+
+    /// SQLite tells other processes nothing; a plane on a file is one process (`ringfence up` locks its folder).
+    fn listen(&self) -> Answer<'_, Option<Box<dyn Listen>>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 }

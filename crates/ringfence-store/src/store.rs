@@ -10,6 +10,16 @@ use crate::{
 /// What a store answers with, in a while.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
+/// Tells of commits that others may have made.
+pub trait Listen: Send {
+    /// Waits until there may be something new. It may say so without reason, and it may miss something: whoever waits
+    /// looks for itself from time to time.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: listen again.
+    fn told(&mut self) -> Answer<'_, ()>;
+}
+
 /// Keeps records. Every commit is atomic and gets the next revision; revisions are dense and become visible in order.
 pub trait Store: Send + Sync {
     /// The record of this key.
@@ -38,6 +48,9 @@ pub trait Store: Send + Sync {
 
     /// The latest revision.
     fn revision(&self) -> Answer<'_, Revision>;
+
+    /// Whoever tells of others' commits as they are made, where the store has a way to.
+    fn listen(&self) -> Answer<'_, Option<Box<dyn Listen>>>;
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {
@@ -65,5 +78,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn revision(&self) -> Answer<'_, Revision> {
         (**self).revision()
+    }
+
+    fn listen(&self) -> Answer<'_, Option<Box<dyn Listen>>> {
+        (**self).listen()
     }
 }

@@ -55,6 +55,22 @@ pub enum Step {
         /// Why, in words.
         why: String,
     },
+    /// A proposal is to take effect at a time.
+    Scheduled {
+        /// Which.
+        proposal: u64,
+        /// When, microseconds since the epoch.
+        at: u64,
+        /// Names its text.
+        content: String,
+    },
+    /// A proposal no longer takes effect by itself.
+    Unscheduled {
+        /// Which.
+        proposal: u64,
+        /// Why, in words.
+        why: String,
+    },
     /// A proposal was rejected, or taken back by its author.
     Rejected {
         /// Which.

@@ -13,6 +13,8 @@ mod history;
 mod proposal;
 mod publish;
 mod record;
+mod schedule;
+mod trial;
 mod version;
 
 pub use audit::{AuditEntry, Step};
@@ -21,6 +23,10 @@ pub use edit::StoreEdit;
 pub use history::Side;
 pub use proposal::{Proposal, ProposalState};
 pub use publish::{Published, first};
+pub(crate) use record::is_of_history;
+pub use schedule::{Due, Schedule};
+pub use trial::{How, Trial};
+pub(crate) use trial::{InForce, TRIAL};
 pub use version::{Cause, Change, Version};
 
 use std::sync::Arc;
@@ -80,6 +86,15 @@ pub enum GovernError {
         /// What serves.
         serving: u64,
     },
+    /// Another proposal of the tenant decides for a share.
+    #[error("proposal {0} decides for a share: stop it first")]
+    OtherShare(u64),
+    /// Too many proposals are tried at once.
+    #[error("{0} proposals of other tenants are tried so already: stop one")]
+    TooManyTrials(usize),
+    /// It can't take effect at that time.
+    #[error("{0}")]
+    Time(&'static str),
     /// Too many proposals wait.
     #[error("{0} proposals are open already: publish or reject some")]
     TooMany(u64),

@@ -5,13 +5,12 @@ use ringfence_store::{Draft, Expect, Revision, Scope};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Author, Cause, Change, ChangeReason, GovernError, Governance, Published, Side, Step,
+    Author, Cause, Change, ChangeReason, GovernError, Governance, Published, Schedule, Side, Step,
     publish::Pending,
     record::{self, PROPOSAL, TEXT, numbered, tampered},
 };
 use crate::{
-    Standing, StoreDocument,
-    canary::Stage,
+    Standing,
     gate::{Publishable, Terms},
 };
 
@@ -37,6 +36,9 @@ pub struct Proposal {
     pub content: String,
     /// What became of it.
     pub state: ProposalState,
+    /// When it takes effect by itself, if it does or was to.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
 }
 
 /// What became of a proposal.
@@ -89,13 +91,13 @@ impl ProposalState {
 }
 
 /// What is published, once everything about it has been checked.
-struct Approved {
-    proposal: Proposal,
+pub(super) struct Approved {
+    pub(super) proposal: Proposal,
     reviewer: Author,
     publishable: Publishable,
-    pending: Pending,
-    revision: Revision,
-    expect: Expect,
+    pub(super) pending: Pending,
+    pub(super) revision: Revision,
+    pub(super) expect: Expect,
 }
 
 impl Governance {
@@ -135,6 +137,7 @@ impl Governance {
             standing: publishable.standing().clone(),
             content: document.digest().hex(),
             state: ProposalState::Open,
+            schedule: None,
         };
         let Proposal { number, base, content, .. } = &proposal;
         let draft = Draft::put(&Scope::from(tenant), PROPOSAL, &numbered(*number), &proposal)?;
@@ -195,11 +198,13 @@ impl Governance {
             return Err(GovernError::Decided(number, proposal.state.name()));
         }
         let now = self.stores.clock.now();
+        pending.schedule_end(&mut proposal, "it was rejected");
         proposal.state = ProposalState::Rejected { by: by.clone(), at: now.micros(), reason: reason.clone() };
         let draft = Draft::put(&Scope::from(tenant), PROPOSAL, &numbered(number), &proposal)?;
         pending.also(draft.expect(Expect::Revision(found.revision)));
         pending.head.open.remove(&number);
         pending.text_drop(&self.stores.records, &proposal.content).await?;
+        pending.trials_end(&self.stores.records, number, by.clone(), now).await?;
         pending.step(by, Step::Rejected { proposal: number }, Some(reason), now)?;
         self.stores.records.commit(pending.drafts()?).await?;
         Ok(proposal)
@@ -225,10 +230,13 @@ impl Governance {
             reason: proposal.reason.clone(),
             cause: Cause::Proposal(number),
         };
+        let now = self.stores.clock.now();
+        pending.trials_end(&self.stores.records, number, by.clone(), now).await?;
+        pending.schedule_end(&mut proposal, "it was published");
         proposal.state = ProposalState::Published {
             approved: Some(reviewer),
             by,
-            at: self.stores.clock.now().micros(),
+            at: now.micros(),
             version: pending.head.versions.saturating_add(1),
         };
         let draft = Draft::put(&Scope::from(tenant), PROPOSAL, &numbered(number), &proposal)?;
@@ -237,47 +245,13 @@ impl Governance {
         Ok(self.stores.publish(&publishable, revision, change, pending, Vec::new()).await?)
     }
 
-    /// An approved proposal that could be published now: its text, for a share of a tenant's principals, and the
-    /// revision of what serves. That it decides for them is in the audit before it does.
-    ///
-    /// # Errors
-    /// As [`Governance::publish`].
-    pub async fn stage(
+    /// An approved proposal, with everything checked that must hold when it takes effect.
+    pub(super) async fn approved(
         &self,
         tenant: &TenantId,
         number: u64,
         terms: Terms,
-        by: Author,
-        stage: Stage,
-    ) -> Result<(StoreDocument, Revision), GovernError> {
-        let Approved { proposal, publishable, mut pending, revision, .. } =
-            self.approved(tenant, number, terms).await?;
-        let Stage { percent, most_rise } = stage;
-        let step = Step::Staged { proposal: number, percent, most_rise, content: proposal.content };
-        pending.step(by, step, None, self.stores.clock.now())?;
-        self.stores.records.commit(pending.drafts()?).await?;
-        Ok((publishable.document().clone(), revision))
-    }
-
-    /// Writes down that a proposal no longer decides for a share.
-    ///
-    /// # Errors
-    /// What the state refuses.
-    pub async fn unstage(
-        &self,
-        tenant: &TenantId,
-        number: u64,
-        by: Author,
-        why: String,
-    ) -> Result<(), GovernError> {
-        let mut pending = Pending::begin(&self.stores.records, tenant).await?;
-        pending.step(by, Step::Unstaged { proposal: number, why }, None, self.stores.clock.now())?;
-        self.stores.records.commit(pending.drafts()?).await?;
-        Ok(())
-    }
-
-    /// An approved proposal, with everything checked that must hold when it takes effect.
-    async fn approved(&self, tenant: &TenantId, number: u64, terms: Terms) -> Result<Approved, GovernError> {
+    ) -> Result<Approved, GovernError> {
         let records = &self.stores.records;
         let (serving, revision) = self.stores.document(tenant).await?;
         let pending = Pending::begin(records, tenant).await?;

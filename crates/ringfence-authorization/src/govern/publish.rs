@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     Standing, StoreDocument,
+    canary::Ended,
     gate::{Publishable, Review},
     stores::{Stores, StoresError},
 };
@@ -235,9 +236,12 @@ impl Stores {
         }
         let (now, latest) = (self.clock.now(), pending.head.versions);
         pending.found(&before, now)?;
+        let who = change.publisher.as_ref().unwrap_or(&change.author).clone();
         let version = Version::of(publishable, pending.next(), change, now);
         pending.version(&version, document)?;
         pending.expire(&self.records, latest).await?;
+        // What decides for a share was begun on the version before.
+        pending.share_end(&self.records, |_| true, who, Ended::BaseChanged, now).await?;
         let mut drafts = pending.drafts()?;
         drafts.extend(also);
         let revision = self.document_write(publishable, revision, drafts).await?;

@@ -3,7 +3,7 @@
 //! All are a tenant's own, sealed under its key at their place. What is read says again whose it is and which, and a text
 //! is what its name says: a record that was moved or rewritten by somebody who can seal does not get past here either.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ringfence_context::TenantId;
 use ringfence_store::{Expect, Kind, Records, Scope, StoreError, Stored};
@@ -38,6 +38,12 @@ pub(super) struct Head {
     pub(super) entries: u64,
     /// Names the latest audit entry.
     pub(super) last: String,
+    /// The entry of the audit that began the share that goes on, if one does.
+    #[serde(default)]
+    pub(super) share: Option<u64>,
+    /// The proposals that take effect at a time, each with the entry of the audit that says so.
+    #[serde(default)]
+    pub(super) scheduled: BTreeMap<u64, u64>,
 }
 
 impl Head {
@@ -50,8 +56,15 @@ impl Head {
             open: BTreeSet::new(),
             entries: 0,
             last: String::new(),
+            share: None,
+            scheduled: BTreeMap::new(),
         }
     }
+}
+
+/// Whether what is tried of a tenant's policies may depend on records of this kind.
+pub(crate) fn is_of_history(kind: &str) -> bool {
+    [HEAD, PROPOSAL].iter().any(|known| known.as_str() == kind)
 }
 
 /// A numbered record's id: ids are listed in the order of their bytes.

@@ -19,19 +19,19 @@ use ringfence_store::{
 
 use crate::fixture::{StandingClock, document, tenant};
 
-const FREEZE: &str = "forbid (principal, action == Ledger::Action::\"ListPayments\", resource);";
-const THAW: &str = "forbid (principal, action == Ledger::Action::\"ConnectDatabase\", resource);";
+pub(crate) const FREEZE: &str = "forbid (principal, action == Ledger::Action::\"ListPayments\", resource);";
+pub(crate) const THAW: &str = "forbid (principal, action == Ledger::Action::\"ConnectDatabase\", resource);";
 
 const VERSION: Kind = Kind::new("policy_version");
 const TEXT: Kind = Kind::new("policy_text");
 const AUDIT: Kind = Kind::new("policy_audit");
 const PROPOSAL: Kind = Kind::new("policy_proposal");
 
-fn author(name: &str) -> Author {
+pub(crate) fn author(name: &str) -> Author {
     Author::Operator(Subject::new(name).unwrap())
 }
 
-fn why(text: &str) -> ChangeReason {
+pub(crate) fn why(text: &str) -> ChangeReason {
     ChangeReason::new(text).unwrap()
 }
 
@@ -48,9 +48,10 @@ fn id(number: u64) -> String {
     format!("{number:020}")
 }
 
-const NO_REVIEW: Terms = Terms { unproved: WhenUnproved::Refuse, review: Review::None, quotas: QUOTAS };
-const REVIEWED: Terms = Terms { review: Review::Required, ..NO_REVIEW };
-const QUOTAS: Quotas = Quotas {
+pub(crate) const NO_REVIEW: Terms =
+    Terms { unproved: WhenUnproved::Refuse, review: Review::None, quotas: QUOTAS };
+pub(crate) const REVIEWED: Terms = Terms { review: Review::Required, ..NO_REVIEW };
+pub(crate) const QUOTAS: Quotas = Quotas {
     policy_stores: 10,
     policy_store_aliases: 10,
     policies_per_store: 100,
@@ -64,29 +65,30 @@ const QUOTAS: Quotas = Quotas {
     requests_per_second: 100,
 };
 
-struct World {
-    _dir: tempfile::TempDir,
-    state: Arc<SqliteStore>,
-    records: Records,
-    stores: Arc<Stores>,
-    gate: Arc<Gate>,
-    governance: Governance,
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) state: Arc<SqliteStore>,
+    pub(crate) records: Records,
+    pub(crate) stores: Arc<Stores>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) governance: Governance,
+    pub(crate) clock: Arc<StandingClock>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let state = Arc::new(SqliteStore::open(&dir.path().join("state.sqlite")).await.unwrap());
         let records = Records::new(Arc::clone(&state) as _, MasterKey::open(dir.path()).unwrap());
         let clock = Arc::new(StandingClock::default());
-        let stores = Stores::load(records.clone(), clock as _).await.unwrap();
+        let stores = Stores::load(records.clone(), Arc::clone(&clock) as _).await.unwrap();
         let gate = Arc::new(Gate::new(SolverSettings::default()).await);
         let governance = Governance::new(Arc::clone(&stores), Arc::clone(&gate));
-        Self { _dir: dir, state, records, stores, gate, governance }
+        Self { dir, state, records, stores, gate, governance, clock }
     }
 
     /// A tenant as onboarding makes it.
-    async fn tenant(&self, name: &str) -> TenantId {
+    pub(crate) async fn tenant(&self, name: &str) -> TenantId {
         let tenant = tenant(name);
         self.records.tenant_add(&tenant).await.unwrap();
         let publishable = self.gate.check(document(&tenant), NO_REVIEW).await.unwrap();
@@ -98,14 +100,19 @@ impl World {
         tenant
     }
 
-    async fn put(&self, tenant: &TenantId, by: &str, text: &str) -> Result<u64, GovernError> {
+    pub(crate) async fn put(&self, tenant: &TenantId, by: &str, text: &str) -> Result<u64, GovernError> {
         let edit = StoreEdit::put("own".to_owned(), text.to_owned());
         let change = Change::now(author(by), why("a change"));
         let apply = |document: &mut StoreDocument| edit.apply(document);
         Ok(self.governance.change(tenant, apply, NO_REVIEW, change).await?.version)
     }
 
-    async fn propose(&self, tenant: &TenantId, by: &str, text: &str) -> Result<Proposal, GovernError> {
+    pub(crate) async fn propose(
+        &self,
+        tenant: &TenantId,
+        by: &str,
+        text: &str,
+    ) -> Result<Proposal, GovernError> {
         self.governance.propose(tenant, put("own", text), REVIEWED, author(by), why("a proposal")).await
     }
 
@@ -119,7 +126,13 @@ impl World {
     }
 
     /// What an attacker does who can seal records of this tenant.
-    async fn forge<T: serde::Serialize>(&self, tenant: &TenantId, kind: Kind, id: &str, value: &T) {
+    pub(crate) async fn forge<T: serde::Serialize>(
+        &self,
+        tenant: &TenantId,
+        kind: Kind,
+        id: &str,
+        value: &T,
+    ) {
         let draft = Draft::put(&Scope::from(tenant), kind, id, value).unwrap();
         self.records.commit(vec![draft]).await.unwrap();
     }

@@ -15,4 +15,6 @@ mod entity_limits;
 mod entity_world;
 mod fixture;
 mod govern;
+mod schedule;
 mod stores;
+mod trials;

@@ -15,8 +15,8 @@ use ringfence_authorization::{
 };
 use ringfence_context::{Permit, Reason, Refusal, StoreAnswer, TenantId, id::StoreId};
 use ringfence_store::{
-    Answer, Change, MasterKey, Record, RecordKey, Records, Revision, Scope, SqliteStore, Store,
-    faulty::FaultyStore,
+    Answer, Change, Draft, Expect, Kind, Listen, MasterKey, Record, RecordKey, Records, Revision, Scope,
+    SqliteStore, Store, faulty::FaultyStore,
 };
 
 use crate::{
@@ -60,6 +60,10 @@ impl<S: Store> Store for Counted<S> {
 
     fn revision(&self) -> Answer<'_, Revision> {
         self.inner.revision()
+    }
+
+    fn listen(&self) -> Answer<'_, Option<Box<dyn Listen>>> {
+        self.inner.listen()
     }
 }
 
@@ -334,6 +338,38 @@ async fn a_long_answer_is_worked_out_on_no_thread_that_serves() {
         here.join().unwrap()
     });
     assert_eq!(asked, [Err(Reason::DependencyUnavailable), Ok(())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cv26_a_change_that_cant_be_applied_for_one_tenant_holds_up_no_other() {
+    const POLICY_STORE: Kind = Kind::new("policy_store");
+    let world = World::new().await;
+    let (invalid, unreadable) = (world.tenant("invalid").await, world.tenant("unreadable").await);
+    let (forged, fine) = (world.tenant("forged").await, world.tenant("fine").await);
+    let elsewhere = Stores::load(world.records.clone(), Arc::clone(&world.clock) as _).await.unwrap();
+    for tenant in [&invalid, &unreadable, &forged, &fine] {
+        world.ask(tenant).unwrap();
+    }
+    let put = |tenant: &TenantId, value: &dyn Fn() -> serde_json::Value| {
+        Draft::put(&Scope::from(tenant), POLICY_STORE, &format!("ps-{tenant}"), &value()).unwrap()
+    };
+    // What does not parse, what is no document, and what nobody has sealed; then a change like any other.
+    let broken = StoreDocument { schema: "namespace Ledger {".to_owned(), ..document(&invalid) };
+    let value = || serde_json::to_value(&broken).unwrap();
+    world.records.commit(vec![put(&invalid, &value)]).await.unwrap();
+    world.records.commit(vec![put(&unreadable, &|| serde_json::json!(7))]).await.unwrap();
+    let key = RecordKey::new(Scope::from(&forged), POLICY_STORE, "ps-forged");
+    let raw = Change { key, expect: Expect::Any, value: Some(b"sealed by nobody".to_vec()) };
+    world.state.commit(vec![raw]).await.unwrap();
+    world.policy_put(&elsewhere, &fine, Some(FREEZE)).await;
+    world.stores.refresh().await.unwrap();
+    assert_eq!(world.ask(&fine), Err(Reason::Denied), "enforced");
+    for tenant in [&invalid, &unreadable, &forged] {
+        assert_eq!(world.ask(tenant), Err(Reason::StoreUnavailable), "{tenant} is refused alone");
+    }
+    world.policy_put(&elsewhere, &fine, None).await;
+    world.stores.refresh().await.unwrap();
+    world.ask(&fine).unwrap();
 }
 
 #[test]

@@ -1,7 +1,5 @@
-//! Staged publish, for operators: an approved proposal decides for a share of a tenant's principals first, on the node
-//! that is asked. That it begins and that it ends is in the tenant's audit.
-
-use std::sync::Arc;
+//! Staged publish, for operators: an approved proposal decides for a share of a tenant's principals first, on every node.
+//! That it begins and that it ends is in the tenant's audit.
 
 use axum::{
     Json,
@@ -9,11 +7,11 @@ use axum::{
     http::StatusCode,
 };
 use ringfence_authorization::{
-    Governance,
     canary::{CanaryReport, Ended, Stage},
-    govern::Author,
+    govern::{Author, How, Trial},
 };
 use ringfence_context::TenantId;
+use ringfence_store::Follows;
 use serde::Deserialize;
 
 use crate::api::{
@@ -21,10 +19,8 @@ use crate::api::{
     body::Body,
     caller::{PolicyPublisher, Reader},
     failure::ApiFailure,
+    revision::{Told, told},
 };
-
-/// How often the end of a stage is written down again where other steps get in between.
-const TRIES: usize = 10;
 
 /// A stage to begin.
 #[derive(Debug, Deserialize)]
@@ -48,29 +44,13 @@ pub async fn start(
     by: PolicyPublisher,
     Path((tenant, number)): Path<(TenantId, u64)>,
     Body(NewStage { percent, most_rise }): Body<NewStage>,
-) -> Result<Json<CanaryReport>, ApiFailure> {
+) -> Result<(Told, Json<CanaryReport>), ApiFailure> {
     let stage = Stage { percent, most_rise };
     stage.check().map_err(ApiFailure::invalid)?;
     let terms = api.workflow.terms(&tenant).await?;
-    let governance = api.workflow.governance.clone();
-    let (document, base) = governance.stage(&tenant, number, terms, Author::from(&by), stage).await?;
-    let canaries = Arc::clone(&api.canaries);
-    let starting = tokio::task::spawn_blocking(move || canaries.start(number, &document, base, stage));
-    let started = starting.await.map_err(|_| ApiFailure::invalid("it could not be compiled"))?;
-    let canary = match started {
-        Ok(canary) => canary,
-        Err(told) => {
-            unstage(&governance, &tenant, number, format!("it did not begin: {told}")).await;
-            return Err(ApiFailure::Told(StatusCode::CONFLICT, told));
-        }
-    };
-    let report = canary.report();
-    tokio::spawn(async move {
-        let ended = canary.over().await;
-        tracing::warn!(%tenant, proposal = number, ?ended, "a proposal no longer decides for a share");
-        unstage(&governance, &tenant, number, said(&ended)).await;
-    });
-    Ok(Json(report))
+    api.workflow.governance.stage(&tenant, number, terms, Author::from(&by), stage).await?;
+    api.trials.refresh().await?;
+    Ok((told(&api, &tenant, api.trials.reached()), report(&api, &tenant).await?))
 }
 
 /// `GET /v1/tenants/{tenant}/canary`.
@@ -82,7 +62,7 @@ pub async fn show(
     _: Reader,
     Path(tenant): Path<TenantId>,
 ) -> Result<Json<CanaryReport>, ApiFailure> {
-    api.canaries.report(&tenant).map(Json).ok_or_else(none)
+    report(&api, &tenant).await
 }
 
 /// `DELETE /v1/tenants/{tenant}/canary`.
@@ -91,37 +71,26 @@ pub async fn show(
 /// [`ApiFailure`].
 pub async fn stop(
     State(api): State<Api>,
-    _: PolicyPublisher,
+    by: PolicyPublisher,
     Path(tenant): Path<TenantId>,
-) -> Result<Json<CanaryReport>, ApiFailure> {
-    api.canaries.stop(&tenant).map(Json).ok_or_else(none)
+) -> Result<(Told, Json<CanaryReport>), ApiFailure> {
+    let governance = &api.workflow.governance;
+    governance.unstage(&tenant, None, Author::from(&by), Ended::Stopped).await?.ok_or_else(none)?;
+    api.trials.refresh().await?;
+    Ok((told(&api, &tenant, api.trials.reached()), report(&api, &tenant).await?))
+}
+
+/// What is on record of the latest stage, with what this node has counted of it.
+async fn report(api: &Api, tenant: &TenantId) -> Result<Json<CanaryReport>, ApiFailure> {
+    let found = api.workflow.governance.share_get(tenant).await?.ok_or_else(none)?;
+    let Trial { how: How::Share { stage, .. }, proposal, ended, .. } = found else { return Err(none()) };
+    let counted = api.canaries.report(tenant);
+    let counted = counted.filter(|counted| (counted.proposal, counted.stage) == (proposal, stage));
+    let none = CanaryReport { proposal, stage, asked: 0, gained: 0, lost: 0, ended: None };
+    let counted = counted.unwrap_or(none);
+    Ok(Json(CanaryReport { ended: ended.or(counted.ended), ..counted }))
 }
 
 fn none() -> ApiFailure {
-    ApiFailure::Told(StatusCode::NOT_FOUND, "no proposal of this tenant decides for a share here".to_owned())
-}
-
-fn said(ended: &Ended) -> String {
-    match ended {
-        Ended::Stopped => "it was stopped".to_owned(),
-        Ended::Replaced => "its next stage began".to_owned(),
-        Ended::Rise { asked, lost, failed } => {
-            format!(
-                "rolled back: of {asked} questions {lost} were refused that what serves allows, {failed} by an error"
-            )
-        }
-        Ended::BaseChanged => "another version serves".to_owned(),
-    }
-}
-
-/// Writes the end down. The share is no longer served by then, whether or not this succeeds.
-async fn unstage(governance: &Governance, tenant: &TenantId, number: u64, why: String) {
-    for _ in 0..TRIES {
-        match governance.unstage(tenant, number, Author::Plane, why.clone()).await {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::warn!(%tenant, proposal = number, %error, "the end of a share is not on record yet")
-            }
-        }
-    }
+    ApiFailure::Told(StatusCode::NOT_FOUND, "no proposal of this tenant decides for a share".to_owned())
 }

@@ -13,7 +13,13 @@ use ringfence_authorization::{
 use ringfence_context::{Layer, Reason, Refusal, TenantId, limits, strict_json};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Api, authzen::pool_roles, caller::Operator, failure::ApiFailure};
+use crate::api::{
+    Api,
+    authzen::pool_roles,
+    caller::Operator,
+    failure::ApiFailure,
+    revision::{Told, told},
+};
 
 /// Most entities shown at once.
 const PAGE: u32 = 500;
@@ -99,7 +105,7 @@ pub async fn put(
     _: Operator,
     Path(tenant): Path<TenantId>,
     body: Bytes,
-) -> Result<Json<Changed>, ApiFailure> {
+) -> Result<(Told, Json<Changed>), ApiFailure> {
     if body.len() > limits::ENTITY_BYTES {
         return Err(ApiFailure::invalid("an entity has at most 64 KiB"));
     }
@@ -112,7 +118,7 @@ pub async fn put(
     })?;
     let uid = form.uid.clone();
     let revision = api.workflow.stores.entity_put(&tenant, form).await?;
-    Ok(Json(Changed { uid, revision }))
+    Ok((told(&api, &tenant, revision), Json(Changed { uid, revision })))
 }
 
 /// `GET /v1/tenants/{tenant}/entities/{type}/{id}`.
@@ -135,10 +141,10 @@ pub async fn delete(
     State(api): State<Api>,
     _: Operator,
     Path((tenant, kind, id)): Path<(TenantId, String, String)>,
-) -> Result<Json<Changed>, ApiFailure> {
+) -> Result<(Told, Json<Changed>), ApiFailure> {
     let uid = Uid { kind, id };
     let revision = api.workflow.stores.entity_delete(&tenant, &uid).await?;
-    Ok(Json(Changed { uid, revision }))
+    Ok((told(&api, &tenant, revision), Json(Changed { uid, revision })))
 }
 
 /// `POST /v1/tenants/{tenant}/entities/explain`.

@@ -84,10 +84,13 @@ impl From<GovernError> for ApiFailure {
             }
             GovernError::TextGone(_) => StatusCode::GONE,
             GovernError::OwnProposal => StatusCode::FORBIDDEN,
+            GovernError::Time(_) => StatusCode::UNPROCESSABLE_ENTITY,
             GovernError::Decided(..)
             | GovernError::NotApproved(..)
             | GovernError::Stale { .. }
             | GovernError::TooMany(_)
+            | GovernError::OtherShare(_)
+            | GovernError::TooManyTrials(_)
             | GovernError::Same => StatusCode::CONFLICT,
         };
         Self::Told(status, error.to_string())

@@ -18,6 +18,7 @@ pub mod operator;
 pub mod policy;
 pub mod proposal;
 pub mod refusals;
+pub mod revision;
 pub mod status;
 pub mod tenant;
 pub mod truth_table;
@@ -31,12 +32,14 @@ use axum::{
     extract::DefaultBodyLimit,
     routing::{delete, get, post, put},
 };
-use ringfence_authorization::{Decide, avp::Avp, canary::Canaries, page::PageKey, shadow::Shadows};
+use ringfence_authorization::{Decide, Trials, avp::Avp, canary::Canaries, page::PageKey, shadow::Shadows};
 use ringfence_context::{
     Clock, Issuers, Record, VerifyAccess, limits,
     txn::{RequestBinding, VerifyTxn},
 };
+use ringfence_gateway::consistency::Consistency;
 use ringfence_identity::Passwords;
+use ringfence_store::Follower;
 
 use crate::{access_key::AccessKeys, api::avp::TierRates, decision_log::DecisionLog, workflow::Workflow};
 
@@ -69,12 +72,16 @@ pub struct Api {
     pub access_keys: AccessKeys,
     /// What page tokens are made with.
     pub page_key: Arc<PageKey>,
+    /// At which revision this node answers.
+    pub consistency: Arc<Consistency>,
     /// Where it answers, without a trailing slash, as those who call it know it.
     pub base_url: Arc<str>,
-    /// The proposals evaluated beside what serves, on this node.
+    /// The proposals evaluated beside what serves, with what this node has counted.
     pub shadows: Arc<Shadows>,
-    /// The proposals that decide for a share, on this node.
+    /// The proposals that decide for a share, with what this node has counted.
     pub canaries: Arc<Canaries>,
+    /// What keeps both as they are on record.
+    pub trials: Arc<Follower<Trials>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -130,6 +137,7 @@ fn governing() -> Router<Api> {
         .route("/v1/tenants/{tenant}/proposals/{number}/approve", post(proposal::approve))
         .route("/v1/tenants/{tenant}/proposals/{number}/reject", post(proposal::reject))
         .route("/v1/tenants/{tenant}/proposals/{number}/publish", post(proposal::publish))
+        .route("/v1/tenants/{tenant}/proposals/{number}/schedule", delete(proposal::unschedule))
         .route("/v1/tenants/{tenant}/proposals/{number}/shadow", post(proposal::shadow_start))
         .route("/v1/tenants/{tenant}/proposals/{number}/canary", post(canary::start))
         .route("/v1/tenants/{tenant}/canary", get(canary::show).delete(canary::stop))

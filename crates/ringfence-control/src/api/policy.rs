@@ -15,6 +15,7 @@ use crate::api::{
     Api,
     caller::{PolicyAuthor, Reader},
     failure::ApiFailure,
+    revision::{Told, told},
     version::Because,
 };
 
@@ -60,7 +61,7 @@ pub async fn put(
     Path((tenant, name)): Path<(TenantId, String)>,
     Query(why): Query<Why>,
     text: String,
-) -> Result<Json<Published>, ApiFailure> {
+) -> Result<(Told, Json<Published>), ApiFailure> {
     change(&api, &tenant, &author, why, StoreEdit::put(name, text)).await
 }
 
@@ -73,7 +74,7 @@ pub async fn delete(
     author: PolicyAuthor,
     Path((tenant, name)): Path<(TenantId, String)>,
     Query(why): Query<Why>,
-) -> Result<Json<Published>, ApiFailure> {
+) -> Result<(Told, Json<Published>), ApiFailure> {
     change(&api, &tenant, &author, why, StoreEdit::delete(name)).await
 }
 
@@ -83,9 +84,10 @@ async fn change(
     author: &PolicyAuthor,
     why: Why,
     edit: StoreEdit,
-) -> Result<Json<Published>, ApiFailure> {
+) -> Result<(Told, Json<Published>), ApiFailure> {
     let reason = why.reason.unwrap_or_else(|| "no reason given".to_owned());
     let change = Change::now(Author::from(author), Because { reason }.reason()?);
     let apply = |document: &mut _| edit.apply(document);
-    Ok(Json(api.workflow.policies_change(tenant, apply, change).await?))
+    let published = api.workflow.policies_change(tenant, apply, change).await?;
+    Ok((told(api, tenant, published.revision), Json(published)))
 }

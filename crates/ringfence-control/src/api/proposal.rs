@@ -1,18 +1,18 @@
 //! Proposals, for operators: made by one, approved by another, published as approved; and evaluated beside what serves.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
+    body::Bytes,
     extract::{Path, Query, State},
     http::StatusCode,
+    response::{IntoResponse, Response},
 };
 use ringfence_authorization::{
     StoreDocument,
-    govern::{Author, Proposal, ProposalState, Published, Side, StoreEdit},
+    govern::{Author, Proposal, ProposalState, Schedule, Side, StoreEdit},
     shadow::ShadowReport,
 };
-use ringfence_context::TenantId;
+use ringfence_context::{TenantId, UnixTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -21,6 +21,7 @@ use crate::api::{
     body::Body,
     caller::{PolicyAuthor, PolicyPublisher, PolicyReviewer, Reader},
     failure::ApiFailure,
+    revision::told,
     version::{After, Because, moment},
 };
 
@@ -41,6 +42,13 @@ pub struct Approval {
     reason: Option<String>,
 }
 
+/// When to publish; without it, now.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct When {
+    at: Option<String>,
+}
+
 /// A proposal, as it is listed.
 #[derive(Debug, Serialize)]
 pub struct Shown {
@@ -53,6 +61,8 @@ pub struct Shown {
     standing: Value,
     content: String,
     decided: Value,
+    /// When it takes effect by itself; or why not any more.
+    scheduled: Option<String>,
 }
 
 /// A proposal with its text.
@@ -149,11 +159,11 @@ pub async fn reject(
         by.0.require(ringfence_context::Duty::Review)?;
     }
     let rejected = governance.reject(&tenant, number, author, because.reason()?).await?;
-    trials_end(&api, &tenant, number);
+    api.trials.refresh().await?;
     Ok(Json(shown(rejected)))
 }
 
-/// `POST /v1/tenants/{tenant}/proposals/{number}/publish`.
+/// `POST /v1/tenants/{tenant}/proposals/{number}/publish`: now, or `{"at": …}` a time as RFC 3339 writes it.
 ///
 /// # Errors
 /// [`ApiFailure`].
@@ -161,44 +171,62 @@ pub async fn publish(
     State(api): State<Api>,
     by: PolicyPublisher,
     Path((tenant, number)): Path<(TenantId, u64)>,
-) -> Result<Json<Published>, ApiFailure> {
+    body: Bytes,
+) -> Result<Response, ApiFailure> {
+    let when: When = match &*body {
+        [] => When::default(),
+        body => serde_json::from_slice(body).map_err(|error| ApiFailure::invalid(error.to_string()))?,
+    };
     let terms = api.workflow.terms(&tenant).await?;
-    let published = api.workflow.governance.publish(&tenant, number, terms, Author::from(&by)).await?;
-    trials_end(&api, &tenant, number);
-    Ok(Json(published))
-}
-
-/// A proposal that is decided is tried no longer: neither beside what serves nor for a share.
-fn trials_end(api: &Api, tenant: &TenantId, number: u64) {
-    api.shadows.stop(tenant, Some(number));
-    if api.canaries.report(tenant).is_some_and(|canary| canary.proposal == number) {
-        api.canaries.stop(tenant);
+    let (governance, by) = (&api.workflow.governance, Author::from(&by));
+    if let Some(at) = when.at {
+        let proposal = governance.schedule(&tenant, number, terms, by, time(&at)?).await?;
+        return Ok((StatusCode::ACCEPTED, Json(shown(proposal))).into_response());
     }
+    let published = governance.publish(&tenant, number, terms, by).await?;
+    api.trials.refresh().await?;
+    Ok((told(&api, &tenant, published.revision), Json(published)).into_response())
 }
 
-/// `POST /v1/tenants/{tenant}/proposals/{number}/shadow`: evaluates it beside what serves, on this node, until told to
+/// `DELETE /v1/tenants/{tenant}/proposals/{number}/schedule`.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn unschedule(
+    State(api): State<Api>,
+    by: PolicyPublisher,
+    Path((tenant, number)): Path<(TenantId, u64)>,
+) -> Result<Json<Shown>, ApiFailure> {
+    let governance = &api.workflow.governance;
+    if !governance.unschedule(&tenant, number, Author::from(&by), "it was cancelled").await? {
+        let told = format!("proposal {number} is not to be published at a time");
+        return Err(ApiFailure::Told(StatusCode::CONFLICT, told));
+    }
+    Ok(Json(shown(governance.proposal_get(&tenant, number).await?)))
+}
+
+/// A time as RFC 3339 writes it.
+fn time(text: &str) -> Result<UnixTime, ApiFailure> {
+    let read = chrono::DateTime::parse_from_rfc3339(text).ok();
+    let micros = read.and_then(|read| u64::try_from(read.timestamp_micros()).ok());
+    let told = || ApiFailure::invalid("`at` is a time as RFC 3339 writes it: 2030-01-31T08:00:00Z");
+    micros.map(UnixTime::from_micros).ok_or_else(told)
+}
+
+/// `POST /v1/tenants/{tenant}/proposals/{number}/shadow`: evaluates it beside what serves, on every node, until told to
 /// stop. No answer is affected.
 ///
 /// # Errors
 /// [`ApiFailure`].
 pub async fn shadow_start(
     State(api): State<Api>,
-    _: PolicyAuthor,
+    by: PolicyAuthor,
     Path((tenant, number)): Path<(TenantId, u64)>,
 ) -> Result<Json<ShadowReport>, ApiFailure> {
-    let governance = &api.workflow.governance;
-    if let state @ (ProposalState::Rejected { .. } | ProposalState::Published { .. }) =
-        governance.proposal_get(&tenant, number).await?.state
-    {
-        let told = format!("proposal {number} is {}: there is nothing to try", state.name());
-        return Err(ApiFailure::Told(StatusCode::CONFLICT, told));
-    }
-    let document = governance.side(&tenant, Side::Proposal(number)).await?;
-    // Compiling a large store takes the processor for long.
-    let shadows = Arc::clone(&api.shadows);
-    let starting = tokio::task::spawn_blocking(move || shadows.start(number, &document));
-    let started = starting.await.map_err(|_| ApiFailure::invalid("it could not be compiled"))?;
-    Ok(Json(started.map_err(ApiFailure::invalid)?))
+    api.workflow.governance.beside(&tenant, number, Author::from(&by)).await?;
+    api.trials.refresh().await?;
+    let report = api.shadows.report(&tenant);
+    report.map(Json).ok_or_else(|| ApiFailure::invalid("it could not be compiled"))
 }
 
 /// `GET /v1/tenants/{tenant}/shadow`.
@@ -222,7 +250,12 @@ pub async fn shadow_stop(
     _: PolicyAuthor,
     Path(tenant): Path<TenantId>,
 ) -> Result<Json<ShadowReport>, ApiFailure> {
-    api.shadows.stop(&tenant, None).map(Json).ok_or_else(no_shadow)
+    let report = api.shadows.report(&tenant);
+    if !api.workflow.governance.beside_end(&tenant).await? {
+        return Err(no_shadow());
+    }
+    api.trials.refresh().await?;
+    report.map(Json).ok_or_else(no_shadow)
 }
 
 fn no_shadow() -> ApiFailure {
@@ -233,7 +266,8 @@ fn no_shadow() -> ApiFailure {
 }
 
 fn shown(proposal: Proposal) -> Shown {
-    let Proposal { number, tenant: _, author, reason, at, base, standing, content, state } = proposal;
+    let Proposal { number, tenant: _, author, reason, at, base, standing, content, state, schedule } =
+        proposal;
     let name = state.name();
     let decided = match state {
         ProposalState::Open => Value::Null,
@@ -248,6 +282,10 @@ fn shown(proposal: Proposal) -> Shown {
             "version": version,
         }),
     };
+    let scheduled = schedule.map(|Schedule { at, by, entry: _, ended }| match ended {
+        None => format!("{} by {by}", moment(at)),
+        Some(why) => format!("{}: {why}", moment(at)),
+    });
     Shown {
         proposal: number,
         state: name,
@@ -258,5 +296,6 @@ fn shown(proposal: Proposal) -> Shown {
         standing: json!(standing),
         content,
         decided,
+        scheduled,
     }
 }

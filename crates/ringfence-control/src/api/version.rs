@@ -17,6 +17,7 @@ use crate::api::{
     body::Body,
     caller::{PolicyAuthor, Reader},
     failure::ApiFailure,
+    revision::{Told, told},
 };
 
 /// Where a list goes on.
@@ -104,10 +105,11 @@ pub async fn rollback(
     author: PolicyAuthor,
     Path((tenant, number)): Path<(TenantId, u64)>,
     Body(because): Body<Because>,
-) -> Result<Json<Published>, ApiFailure> {
+) -> Result<(Told, Json<Published>), ApiFailure> {
     let terms = api.workflow.terms(&tenant).await?;
     let (reason, author) = (because.reason()?, Author::from(&author));
-    Ok(Json(api.workflow.governance.rollback(&tenant, number, terms, author, reason).await?))
+    let published = api.workflow.governance.rollback(&tenant, number, terms, author, reason).await?;
+    Ok((told(&api, &tenant, published.revision), Json(published)))
 }
 
 /// `GET /v1/tenants/{tenant}/audit?after=N`.
@@ -155,6 +157,12 @@ fn entry(entry: AuditEntry) -> Value {
             (did, Some(content))
         }
         Step::Unstaged { proposal, why } => (format!("ended the share of proposal {proposal}: {why}"), None),
+        Step::Scheduled { proposal, at, content } => {
+            (format!("proposal {proposal} is to be published at {}", moment(at)), Some(content))
+        }
+        Step::Unscheduled { proposal, why } => {
+            (format!("ended the time of proposal {proposal}: {why}"), None)
+        }
         Step::Rejected { proposal } => (format!("rejected proposal {proposal}"), None),
     };
     json!({ "number": number, "at": moment(at), "who": who.to_string(), "did": did, "reason": reason, "content": content })

@@ -1,12 +1,14 @@
 //! The policy service on the wire: what is read of a request before anyone looks at what it wants.
 
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ringfence_context::{
     Clock, Reference, Secret,
+    id::Subject,
     key::{MacKey, sha256},
     limits,
 };
 use ringfence_control::{SystemClock, access_key::KeyOwner};
+use ringfence_gateway::consistency::{AT_LEAST, REVISION};
 use serde_json::{Value, json};
 
 use crate::bench::{Answer, Bench, id, with_bench};
@@ -32,16 +34,30 @@ impl Key {
 
     /// Headers of a request signed with this key, as the IAM user guide describes it.
     fn sign(&self, bench: &Bench, operation: &str, content_type: &str, body: &str) -> HeaderMap {
+        self.sign_with(bench, operation, content_type, body, None)
+    }
+
+    fn sign_with(
+        &self,
+        bench: &Bench,
+        operation: &str,
+        content_type: &str,
+        body: &str,
+        at_least: Option<&HeaderValue>,
+    ) -> HeaderMap {
         let day = 86_400;
         let now = SystemClock.now().seconds();
         let (date, seconds) = (civil(now / day), now % day);
         let time = format!("{date}T{:02}{:02}{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60);
-        let headers = [
+        let mut headers = vec![
             ("content-type", content_type.to_owned()),
             ("host", bench.api_address()),
             ("x-amz-date", time.clone()),
             ("x-amz-target", format!("VerifiedPermissions.{operation}")),
         ];
+        if let Some(token) = at_least {
+            headers.insert(2, ("ringfence-at-least-revision", token.to_str().unwrap().to_owned()));
+        }
         let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
         let request = format!("POST\n/\n\n{lines}\n{names}\n{}", hex(&sha256(body.as_bytes())));
@@ -65,6 +81,12 @@ impl Key {
 
     pub(crate) async fn ask(&self, bench: &Bench, operation: &str, body: &str) -> Answer {
         let headers = self.sign(bench, operation, "application/x-amz-json-1.0", body);
+        bench.api(Method::POST, "/", headers, body).await
+    }
+
+    /// The same, to be answered by this revision at least.
+    async fn ask_at_least(&self, bench: &Bench, operation: &str, body: &str, token: &HeaderValue) -> Answer {
+        let headers = self.sign_with(bench, operation, "application/x-amz-json-1.0", body, Some(token));
         bench.api(Method::POST, "/", headers, body).await
     }
 }
@@ -179,5 +201,42 @@ fn cv24_every_request_is_on_record_under_the_id_it_is_answered_with() {
         let refused = bench.api(Method::POST, "/", unsigned, "{}").await;
         assert_eq!(kind(&refused), (400, "MissingAuthenticationTokenException".to_owned()));
         assert!(recorded(&refused).refused.is_some());
+    });
+}
+
+#[test]
+fn x14_a_change_tells_its_revision_and_only_its_own_account_can_ask_for_it() {
+    with_bench(async |bench| {
+        let (own, other) = (Key::of(bench, "revised").await, Key::of(bench, "unrevised").await);
+        let operator = Key::new(bench, KeyOwner::Operator(Subject::new("operator").unwrap())).await;
+        let statement = "forbid (principal, action, resource);";
+        let create =
+            json!({ "policyStoreId": "ps-revised", "definition": { "static": { "statement": statement } } });
+        let told = |answer: &Answer| answer.headers[REVISION].clone();
+        let made = own.ask(bench, "CreatePolicy", &create.to_string()).await;
+        assert_eq!(made.status, StatusCode::OK, "{made:?}");
+        let question = json!({
+            "policyStoreId": "ps-revised",
+            "principal": { "entityType": "Ledger::User", "entityId": "u" },
+            "action": { "actionType": "Ledger::Action", "actionId": "ListPayments" },
+            "resource": { "entityType": "Ledger::Book", "entityId": "b" },
+        })
+        .to_string();
+        let decided = own.ask_at_least(bench, "IsAuthorized", &question, &told(&made)).await;
+        assert_eq!(decided.json()["decision"], "DENY", "{decided:?}");
+        assert_ne!(told(&decided), told(&made), "sealed anew");
+        let listed = other.ask(bench, "ListPolicyStores", "{}").await;
+        let of_operator = operator.ask(bench, "IsAuthorized", &question).await;
+        for foreign in [told(&listed), told(&of_operator), HeaderValue::from_static("1")] {
+            let refused = own.ask_at_least(bench, "IsAuthorized", &question, &foreign).await;
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+            assert_eq!(refused.json()["__type"], "ValidationException", "{refused:?}");
+        }
+        let mut added = own.sign(bench, "IsAuthorized", "application/x-amz-json-1.0", &question);
+        added.insert(AT_LEAST, told(&made));
+        let refused = bench.api(Method::POST, "/", added, &question).await;
+        assert_eq!(refused.json()["__type"], "IncompleteSignatureException", "signed by nobody: {refused:?}");
+        let again = operator.ask_at_least(bench, "IsAuthorized", &question, &told(&of_operator)).await;
+        assert_eq!(again.status, StatusCode::OK);
     });
 }

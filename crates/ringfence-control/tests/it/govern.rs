@@ -2,10 +2,11 @@
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use ringfence_context::{
+    Clock,
     id::{ClientId, Role, Subject},
     limits,
 };
-use ringfence_control::access_key::KeyOwner;
+use ringfence_control::{SystemClock, access_key::KeyOwner};
 use serde_json::{Value, json};
 
 use crate::{
@@ -68,6 +69,7 @@ fn endpoints(tenant: &str) -> Vec<(Method, String, Value, &'static str)> {
         (Method::POST, at("proposals/77/approve"), none.clone(), "review"),
         (Method::POST, at("proposals/77/reject"), because, "publish"),
         (Method::POST, at("proposals/77/publish"), none.clone(), "publish"),
+        (Method::DELETE, at("proposals/77/schedule"), none.clone(), "publish"),
         (Method::POST, at("proposals/77/shadow"), none.clone(), "author"),
         (Method::POST, at("proposals/77/canary"), json!({ "percent": 10 }), "publish"),
         (Method::GET, at("canary"), none.clone(), "read"),
@@ -455,4 +457,76 @@ fn x13_a_share_is_decided_for_by_an_approved_proposal_and_a_rise_in_refusals_end
         assert_eq!(published.json()["version"], 2, "{published:?}");
         assert_eq!(served().await, vec![StatusCode::FORBIDDEN; tokens.len()]);
     });
+}
+
+#[test]
+fn x13_an_approved_proposal_takes_effect_at_its_time_by_itself() {
+    with_bench(async |bench| {
+        bench.tenant_reviewed("timed").await;
+        let at = |path: &str| format!("/v1/tenants/timed/{path}");
+        let viewer = bench.token("timed", "viewer").await;
+        let payments = async || bench.get("timed", &viewer, "/payments").await.status;
+        let bob = operator(bench, "timed-bob", &["policy-reviewer"]).await;
+        let eve = operator(bench, "timed-eve", &["policy-reviewer"]).await;
+        let soon = |seconds: u64| moment(SystemClock.now().seconds() + seconds);
+        let shown = async |number: u64| get(bench, &bob, &at(&format!("proposals/{number}"))).await.json();
+        for (number, reason) in [(1, "not by who is gone"), (2, "month end")] {
+            let edit = json!({ "put": { format!("freeze-{number}"): FREEZE } });
+            post(bench, &bench.operator, &at("proposals"), json!({ "reason": reason, "edit": edit })).await;
+            post(bench, &bob, &at(&format!("proposals/{number}/approve")), json!({})).await;
+        }
+        for (when, says) in [
+            (soon(0), "has passed"),
+            ("2001-01-01T00:00:00Z".to_owned(), "has passed"),
+            ("1901-01-01T00:00:00Z".to_owned(), "RFC 3339"),
+            (soon(400 * 24 * 3600), "more than a year"),
+            ("tomorrow".to_owned(), "RFC 3339"),
+        ] {
+            let refused = post(bench, &bob, &at("proposals/1/publish"), json!({ "at": when })).await;
+            assert!(told(&refused).0 == 422 && told(&refused).1.contains(says), "{when}: {refused:?}");
+        }
+        // Who has set the time must be one who may publish when it comes.
+        let set = post(bench, &eve, &at("proposals/1/publish"), json!({ "at": soon(2) })).await;
+        assert_eq!(set.status, StatusCode::ACCEPTED, "{set:?}");
+        assert!(set.json()["scheduled"].as_str().unwrap().contains("operator timed-eve"));
+        call(bench, &bench.operator, Method::DELETE, "/v1/operators/timed-eve", &json!({})).await;
+        let until = async |number: u64, what: &str| {
+            tokio::time::timeout(std::time::Duration::from_secs(30), async {
+                while !shown(number).await.to_string().contains(what) {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await
+            .unwrap_or_else(|_| panic!("{what}"));
+        };
+        until(1, "who set the time may no longer publish").await;
+        assert_eq!((payments().await, shown(1).await["state"].clone()), (StatusCode::OK, json!("approved")));
+        // Cancelled, and set again.
+        let publish = at("proposals/2/publish");
+        post(bench, &bob, &publish, json!({ "at": soon(3000) })).await;
+        let cancel =
+            async || call(bench, &bob, Method::DELETE, &at("proposals/2/schedule"), &json!({})).await;
+        assert!(cancel().await.json()["scheduled"].as_str().unwrap().contains("it was cancelled"));
+        assert_eq!(cancel().await.status, StatusCode::CONFLICT);
+        post(bench, &bob, &publish, json!({ "at": soon(2) })).await;
+        until(2, "\"state\":\"published\"").await;
+        assert_eq!(payments().await, StatusCode::FORBIDDEN);
+        let versions = get(bench, &bob, &at("versions")).await.json();
+        assert_eq!(
+            (versions.as_array().unwrap().len(), &versions[1]["publisher"]),
+            (2, &json!("operator timed-bob"))
+        );
+        let audit = get(bench, &bob, &at("audit")).await.json().to_string();
+        for step in
+            ["is to be published at", "it was cancelled", "may no longer publish", "published version 2"]
+        {
+            assert!(audit.contains(step), "{step}: {audit}");
+        }
+    });
+}
+
+/// Seconds since the epoch, as RFC 3339 writes them.
+fn moment(seconds: u64) -> String {
+    let moment = chrono::DateTime::from_timestamp(seconds.try_into().unwrap(), 0).unwrap();
+    moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

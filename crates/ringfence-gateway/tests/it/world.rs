@@ -28,6 +28,7 @@ use ringfence_context::{
 };
 use ringfence_gateway::{
     Gateway, GatewayParts, HeaderStrip, RouteTable,
+    consistency::Consistency,
     forward::Upstream,
     host::{Address, Hosts},
     limit::{Rate, RateLimits},
@@ -194,7 +195,7 @@ impl World {
             limits.tier_put(tenant.clone(), "standard");
             keys.insert(tenant, key);
         }
-        let stores = Stores::load(records, Arc::clone(&clock)).await.unwrap();
+        let stores = Stores::load(records.clone(), Arc::clone(&clock)).await.unwrap();
         tokio::spawn(Arc::clone(&stores).follow());
         let asked = Arc::new(AtomicUsize::new(0));
         let signer =
@@ -202,7 +203,8 @@ impl World {
         let parts = GatewayParts {
             issuers: Arc::new(Registry(issuers)),
             access: Arc::new(AccessVerifier),
-            decide: Arc::new(Counted(stores, Arc::clone(&asked))),
+            decide: Arc::new(Counted(Arc::clone(&stores), Arc::clone(&asked))),
+            consistency: Arc::new(Consistency::new(records, vec![Arc::clone(&stores) as _])),
             strip: Arc::new(HeaderStrip),
             mint: Mint {
                 signer: Arc::new(signer),

@@ -9,6 +9,7 @@
 
 mod cluster;
 mod faults;
+mod feed;
 mod master_key;
 mod postgres;
 mod records;

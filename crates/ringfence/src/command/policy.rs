@@ -74,6 +74,8 @@ pub(crate) enum PolicyCommand {
     Review(review::Review),
     /// Put an approved proposal into effect
     Publish(review::Publish),
+    /// Let a proposal not take effect at the time that was set
+    Unschedule(review::Unschedule),
     /// Evaluate a proposal beside what serves, on real requests, without affecting them
     #[command(subcommand)]
     Shadow(review::Shadow),
@@ -114,6 +116,7 @@ impl PolicyCommand {
             Self::Proposals(command) => command.run(&caller).await?,
             Self::Review(command) => command.run(&caller).await?,
             Self::Publish(command) => command.run(&caller).await?,
+            Self::Unschedule(command) => command.run(&caller).await?,
             Self::Shadow(command) => command.run(&caller).await?,
             Self::Canary(command) => command.run(&caller).await?,
             Self::Test(command) => return command.run(&caller).await,

@@ -1,6 +1,6 @@
 //! Governing policies by commands, as `docs/reference/policies.md` walks through it.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use crate::{
     program::{complaint, said, scratch},
@@ -117,6 +117,14 @@ fn x12_propose_review_and_publish_in_commands() {
     assert!(said(&at(&alice, &["canary", "stop"])).contains("over: stopped"));
     assert!(complaint(&at(&alice, &["canary", "stop"])).contains("no proposal of this tenant"));
     assert_eq!(at(&alice, &["publish", "1", "--canary", "110%"]).status.code(), Some(2));
+    let date = Command::new("date").args(["-u", "-d", "+1 day", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
+    let later = said(&date).trim().to_owned();
+    let set = said(&at(&alice, &["publish", "1", "--at", &later]));
+    assert!(set.contains(&format!("{later} by operator rev-alice")), "{set}");
+    assert!(said(&at(&bob, &["proposals"])).contains(&later));
+    assert!(said(&at(&bob, &["unschedule", "1"])).contains("it was cancelled"));
+    assert!(complaint(&at(&bob, &["unschedule", "1"])).contains("not to be published at a time"));
+    assert!(complaint(&at(&alice, &["publish", "1", "--at", "2001-01-01T00:00:00Z"])).contains("has passed"));
     let published = said(&at(&alice, &["publish", "1"]));
     assert!(published.starts_with("proposal 1 published as version 2"), "{published}");
     assert!(said(&at(&bob, &["proposals"])).contains("published"));

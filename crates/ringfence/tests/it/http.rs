@@ -31,11 +31,18 @@ impl Answer {
         (problem["layer"].as_str().unwrap().to_owned(), problem["type"].as_str().unwrap().to_owned())
     }
 
-    /// Everything but what names this very request: its reference and the date.
+    /// The reason of a refusal; nothing where it is none.
+    pub(crate) fn refusal_reason(&self) -> String {
+        if self.status < 400 { String::new() } else { self.refusal().1 }
+    }
+
+    /// Everything but what names this very request: its reference, the date, and how its revision was sealed.
     pub(crate) fn without_names(&self) -> (u16, Vec<(String, String)>, String) {
         let reference = self.header("ringfence-reference").to_owned();
         let mut headers = self.headers.clone();
         headers.retain(|(name, _)| name != "ringfence-reference" && name != "date");
+        let sealed = headers.iter_mut().filter(|(name, _)| name == "ringfence-revision");
+        sealed.for_each(|(_, value)| "SEALED".clone_into(value));
         let body =
             if reference.is_empty() { self.body.clone() } else { self.body.replace(&reference, "REFERENCE") };
         (self.status, headers, body)

@@ -28,7 +28,7 @@ pub(crate) fn settings(folder: &Path, upstream: &str) -> PathBuf {
 }
 
 /// An application that answers everything, and keeps the heads it was sent.
-fn upstream() -> (String, Arc<Mutex<Vec<String>>>) {
+pub(crate) fn upstream() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let heads = Arc::new(Mutex::new(Vec::new()));

@@ -11,6 +11,7 @@
 
 mod authzen;
 mod avp;
+mod cluster;
 mod commands;
 mod crash;
 mod demo;
@@ -21,6 +22,7 @@ mod governing;
 mod http;
 mod init;
 mod isolation;
+mod nodes;
 mod policy_bombs;
 mod process;
 mod program;

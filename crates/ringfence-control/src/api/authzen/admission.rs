@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName};
 use ringfence_context::{Layer, Permit, RawToken, Reason, Refusal, TenantContext, TenantId};
 use ringfence_identity::membership::DECISIONS;
 
+use super::Call;
 use crate::api::{Api, caller};
 
 const TXN_TOKEN: HeaderName = HeaderName::from_static("txn-token");
@@ -25,8 +26,10 @@ pub(super) enum Asker {
 ///
 /// # Errors
 /// A refusal of the layer that refuses.
-pub(super) async fn asker(api: &Api, tenant: &TenantId, headers: &HeaderMap) -> Result<Asker, Refusal> {
+pub(super) async fn asker(call: &Call<'_>, tenant: &TenantId, headers: &HeaderMap) -> Result<Asker, Refusal> {
+    let api = call.api;
     let context = caller::tenant(api, headers, tenant)?;
+    call.at_least(&context, headers).await?;
     api.decide.warm(tenant).await?;
     let Some(txn) = headers.get(TXN_TOKEN) else {
         let missing = Refusal::new(Layer::Backend, Reason::TxnTokenInvalid, "no Txn-Token");
@@ -44,12 +47,14 @@ pub(super) async fn asker(api: &Api, tenant: &TenantId, headers: &HeaderMap) -> 
 /// # Errors
 /// As [`asker`]; [`Reason::Denied`] for anybody else of the tenant.
 pub(super) async fn decision_client(
-    api: &Api,
+    call: &Call<'_>,
     tenant: &TenantId,
     headers: &HeaderMap,
 ) -> Result<TenantContext, Refusal> {
+    let api = call.api;
     let context = caller::tenant(api, headers, tenant)?;
     if decides(&context) && !headers.contains_key(TXN_TOKEN) {
+        call.at_least(&context, headers).await?;
         api.decide.warm(tenant).await?;
         return Ok(context);
     }

@@ -38,7 +38,7 @@ async fn answer(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Value, Failure> {
-    let asker = asker(call.api, tenant, headers).await?;
+    let asker = asker(call, tenant, headers).await?;
     let asked = Evaluation::read(&members(headers, body)?, &Members::new())?;
     one(call, &asker, &asked).await
 }

@@ -68,7 +68,7 @@ async fn answer(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Value, Failure> {
-    let asker = asker(call.api, tenant, headers).await?;
+    let asker = asker(call, tenant, headers).await?;
     let members = members(headers, body)?;
     let items = match members.get("evaluations") {
         None => &[],

@@ -17,17 +17,20 @@ mod search;
 pub(crate) use decision::pool_roles;
 pub use ringfence_identity::membership::DECISIONS;
 
+use std::sync::OnceLock;
+
 use axum::{
     Router,
     body::Body,
     extract::{DefaultBodyLimit, Request},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::{AppendHeaders, IntoResponse, Response},
     routing::{get, post},
 };
-use ringfence_context::{Layer, Part, Reason, Reference, Refusal, Verdict, limits};
-use ringfence_gateway::reference;
+use ringfence_context::{Layer, Part, Reason, Reference, Refusal, TenantContext, Verdict, limits};
+use ringfence_gateway::{consistency::REVISION, reference};
+use ringfence_store::Scope;
 use serde_json::Value;
 
 use crate::api::{Api, failure::ApiFailure};
@@ -80,6 +83,8 @@ impl From<Refusal> for Failure {
 struct Call<'a> {
     api: &'a Api,
     verdict: Verdict,
+    /// At which revision it is answered, as the caller is told it.
+    made_at: OnceLock<HeaderValue>,
 }
 
 impl<'a> Call<'a> {
@@ -87,7 +92,22 @@ impl<'a> Call<'a> {
         let now = api.clock.now();
         let reference = headers.get(REFERENCE).and_then(|value| Reference::new(value.to_str().ok()?).ok());
         let reference = reference.unwrap_or_else(|| reference::reference(now));
-        Self { api, verdict: Verdict::passed(reference, now, Part::Api, &[]) }
+        let verdict = Verdict::passed(reference, now, Part::Api, &[]);
+        Self { api, verdict, made_at: OnceLock::new() }
+    }
+
+    /// Catches up with the revision the caller asks for, and notes at which revision the call is answered, at least.
+    async fn at_least(&self, context: &TenantContext, headers: &HeaderMap) -> Result<(), Refusal> {
+        let (consistency, holder) = (&self.api.consistency, Scope::from(context.tenant()));
+        if consistency.at_least(&holder, headers).await? {
+            // The caller may have been shut out by what this node has caught up with.
+            self.api.issuers.check_live(context)?;
+        }
+        if let Some(token) = consistency.token(&holder, consistency.reached()) {
+            // A call is answered once.
+            let _ = self.made_at.set(token);
+        }
+        Ok(())
     }
 
     /// The answer. What failed is put on record here; what was decided is already.
@@ -96,7 +116,8 @@ impl<'a> Call<'a> {
         let mut response = match outcome {
             Ok(answer) => {
                 let kind = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-                (kind, answer.to_string()).into_response()
+                let made_at = AppendHeaders(self.made_at.into_inner().map(|token| (REVISION, token)));
+                (kind, made_at, answer.to_string()).into_response()
             }
             Err(Failure::Refused(refusal)) => {
                 self.api.record.record(self.verdict.refused(&refusal));

@@ -37,7 +37,7 @@ pub(super) async fn subject(
 ) -> Response {
     let call = Call::begin(&api, &headers);
     let outcome = async {
-        let context = decision_client(&api, &tenant, &headers).await?;
+        let context = decision_client(&call, &tenant, &headers).await?;
         let members = members(&headers, &body)?;
         let (action, facts) = action(members.get("action"), members.get("context"))?;
         let subject = Entity::sought(members.get("subject"), "subject")?;
@@ -58,7 +58,7 @@ pub(super) async fn resource(
 ) -> Response {
     let call = Call::begin(&api, &headers);
     let outcome = async {
-        let context = decision_client(&api, &tenant, &headers).await?;
+        let context = decision_client(&call, &tenant, &headers).await?;
         let members = members(&headers, &body)?;
         let (action, facts) = action(members.get("action"), members.get("context"))?;
         let subject = Entity::read(members.get("subject"), "subject")?;
@@ -79,7 +79,7 @@ pub(super) async fn action_of(
 ) -> Response {
     let call = Call::begin(&api, &headers);
     let outcome = async {
-        let context = decision_client(&api, &tenant, &headers).await?;
+        let context = decision_client(&call, &tenant, &headers).await?;
         let members = members(&headers, &body)?;
         let facts = context_of(members.get("context"))?;
         let subject = Entity::read(members.get("subject"), "subject")?;

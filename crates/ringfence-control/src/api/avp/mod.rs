@@ -19,7 +19,8 @@ use ringfence_authorization::avp::{AvpError, Caller};
 use ringfence_context::{
     Duty, Layer, Part, Reason, Reference, Refusal, TenantId, Verdict, limits, strict_json,
 };
-use ringfence_gateway::reference;
+use ringfence_gateway::{consistency::REVISION, reference};
+use ringfence_store::Scope;
 use serde_json::Value;
 
 pub(crate) use tier::TierQuotas;
@@ -47,10 +48,11 @@ pub async fn call(State(api): State<Api>, request: Request) -> Response {
     let reference = reference::reference(now);
     let (head, body) = request.into_parts();
     let verdict = Verdict::passed(reference.clone(), now, Part::Api, &[]);
+    let mut made_at = None;
     let (verdict, answered) = match admit(&api, &head, body).await {
         Ok((caller, body)) => {
             let verdict = Verdict { tenant: caller.account().tenant().cloned(), ..verdict };
-            match operate(&api, &head, &caller, &body).await {
+            match operate(&api, &head, &caller, &body, &mut made_at).await {
                 Ok((operation, Ok(answer))) => (recorded(verdict, &operation, &answer), Ok(answer)),
                 Ok((operation, Err(error))) => {
                     let verdict = Verdict { action: Some(format!("avp:{operation}").into()), ..verdict };
@@ -63,7 +65,11 @@ pub async fn call(State(api): State<Api>, request: Request) -> Response {
     };
     api.record.record(verdict);
     match answered {
-        Ok(answer) => respond(StatusCode::OK, &reference, &answer),
+        Ok(answer) => {
+            let mut response = respond(StatusCode::OK, &reference, &answer);
+            response.headers_mut().extend(made_at.map(|token| (REVISION, token)));
+            response
+        }
         Err(refusal) => respond(refusal.status(), &reference, &refusal.body()),
     }
 }
@@ -120,7 +126,13 @@ async fn count(api: &Api, tenant: &TenantId) -> Result<(), WireRefusal> {
 /// The operation's name, and what it ended in.
 type Operated = (String, Result<Value, AvpError>);
 
-async fn operate(api: &Api, head: &Parts, caller: &Caller, body: &[u8]) -> Result<Operated, WireRefusal> {
+async fn operate(
+    api: &Api,
+    head: &Parts,
+    caller: &Caller,
+    body: &[u8],
+    made_at: &mut Option<HeaderValue>,
+) -> Result<Operated, WireRefusal> {
     if only(&head.headers, header::CONTENT_TYPE.as_str()) != Some(CONTENT_TYPE) {
         return Err(AvpError::Serialization("the content type must be application/x-amz-json-1.0").into());
     }
@@ -130,7 +142,21 @@ async fn operate(api: &Api, head: &Parts, caller: &Caller, body: &[u8]) -> Resul
     let input = strict_json::value(body, limits::AVP_JSON_DEPTH).ok().filter(Value::is_object);
     let unread =
         AvpError::Serialization("the body must be one JSON object, no key twice, not nested too deeply");
-    let outcome = api.avp.call(caller, operation, &input.ok_or(unread)?).await;
+    let input = input.ok_or(unread)?;
+    // A tenant's tokens are that tenant's; an operator's are the plane's.
+    let account = caller.account();
+    let holder = account.tenant().map_or(Scope::Plane, Scope::from);
+    if api.consistency.at_least(&holder, &head.headers).await.map_err(WireRefusal::Revision)?
+        && let Some(tenant) = account.tenant()
+    {
+        api.workflow.directory.pool(tenant).map_err(|_| WireRefusal::Inactive)?;
+    }
+    let before = api.workflow.records.seen();
+    let outcome = api.avp.call(caller, operation, &input).await;
+    // A question is answered by what was known before it; a change is known after it.
+    let changes = outcome.is_ok() && duty(&[TARGET, operation].concat()) == Duty::Author;
+    let revision = if changes { api.workflow.records.seen() } else { before };
+    *made_at = api.consistency.token(&holder, revision);
     if let Err(AvpError::Internal(what)) = &outcome {
         tracing::error!(operation, what, "the policy service failed");
     }

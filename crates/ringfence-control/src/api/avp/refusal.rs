@@ -20,6 +20,8 @@ pub(crate) enum WireRefusal {
     Throttled,
     /// Larger than a request may be.
     TooLarge,
+    /// The revision asked for is unreadable, or this node has not reached it.
+    Revision(Refusal),
     /// The service refused.
     Service(AvpError),
     /// Something failed that should not have; what is for the log.
@@ -43,6 +45,7 @@ impl WireRefusal {
     pub(crate) fn status(&self) -> StatusCode {
         let status = match self {
             Self::Service(error) => error.status(),
+            Self::Revision(refusal) => refusal.reason.status(),
             Self::Internal(_) => 500,
             Self::TooLarge => 413,
             _ => 400,
@@ -70,6 +73,10 @@ impl WireRefusal {
             Self::Throttled => {
                 ("ThrottlingException", "The tenant's request rate is used up; wait and try again.")
             }
+            Self::Revision(refusal) if refusal.reason == Reason::RevisionUnreadable => {
+                ("ValidationException", refusal.reason.title())
+            }
+            Self::Revision(refusal) => ("ServiceUnavailableException", refusal.reason.title()),
             Self::TooLarge => ("RequestEntityTooLargeException", "A request is at most 1 MiB."),
             Self::Internal(what) => {
                 tracing::error!(what, "the policy service can't be reached");
@@ -82,6 +89,7 @@ impl WireRefusal {
     /// What is on record of it.
     pub(crate) fn refusal(&self) -> Refusal {
         let (layer, reason, detail) = match self {
+            Self::Revision(refusal) => return refusal.clone(),
             Self::Signature(SignatureFault::Missing) => (Layer::Token, Reason::TokenMissing, "no signature"),
             Self::Signature(SignatureFault::Incomplete(what)) => {
                 (Layer::Token, Reason::TokenMalformed, *what)

@@ -18,7 +18,8 @@ const SERVICE: &str = "verifiedpermissions";
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// Headers that must be signed wherever they are there.
-const MEANING: &[&str] = &["content-type", "x-amz-content-sha256", "x-amz-target"];
+const MEANING: &[&str] =
+    &["content-type", "ringfence-at-least-revision", "x-amz-content-sha256", "x-amz-target"];
 
 /// What is wrong with a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +161,7 @@ fn signed_headers<'a>(list: &'a str, headers: &HeaderMap) -> Result<Vec<&'a str>
         return Err(Incomplete("host and x-amz-date must be signed"));
     }
     if MEANING.iter().any(|name| headers.contains_key(*name) && !signed.contains(name)) {
-        return Err(Incomplete("x-amz-target and content-type must be signed"));
+        return Err(Incomplete("x-amz-target, content-type and ringfence-at-least-revision must be signed"));
     }
     Ok(signed)
 }

@@ -141,6 +141,7 @@ fn what_gives_a_request_its_meaning_is_signed() {
     }
     check(|sent| sent.put("x-amz-content-sha256", "UNSIGNED-PAYLOAD"), INCOMPLETE);
     check(|sent| sent.put("x-amz-security-token", "session"), INCOMPLETE);
+    check(|sent| sent.put("ringfence-at-least-revision", "AQ"), INCOMPLETE);
 }
 
 #[test]

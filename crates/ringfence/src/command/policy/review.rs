@@ -78,12 +78,27 @@ pub(crate) struct Publish {
     /// The tenant
     #[arg(long)]
     tenant: String,
-    /// Not for everybody yet: for this share of the tenant's principals, on the node that is asked
+    /// Not now: at this time, as RFC 3339 writes it (2030-01-31T08:00:00Z)
+    #[arg(long, value_name = "TIME", conflicts_with = "canary")]
+    at: Option<String>,
+    /// Not for everybody yet: for this share of the tenant's principals
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     canary: Option<u8>,
     /// End the share by itself where the proposal refuses more of their questions that what serves allows
     #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "2%", requires = "canary")]
     max_rise: u8,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Let a proposal not take effect by itself.
+#[derive(Debug, Args)]
+pub(crate) struct Unschedule {
+    /// The proposal's number
+    proposal: u64,
+    /// The tenant
+    #[arg(long)]
+    tenant: String,
     #[command(flatten)]
     common: Common,
 }
@@ -112,7 +127,7 @@ pub(crate) enum Canary {
 /// Evaluate a proposal beside what serves.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Shadow {
-    /// Begin, on the node that is asked
+    /// Begin
     Start {
         /// The proposal's number
         proposal: u64,
@@ -140,7 +155,7 @@ pub(crate) enum Shadow {
     },
 }
 
-const COLUMNS: &[&str] = &["proposal", "state", "at", "author", "base", "reason"];
+const COLUMNS: &[&str] = &["proposal", "state", "at", "author", "base", "reason", "scheduled"];
 
 impl Propose {
     pub(crate) async fn run(self, caller: &Caller) -> Result<()> {
@@ -190,7 +205,7 @@ impl Review {
 
 impl Publish {
     pub(crate) async fn run(self, caller: &Caller) -> Result<()> {
-        let Self { proposal, tenant, canary, max_rise, common } = self;
+        let Self { proposal, tenant, at, canary, max_rise, common } = self;
         let path = format!("/v1/tenants/{tenant}/proposals/{proposal}");
         if let Some(percent) = canary {
             let body = json!({ "percent": percent, "most_rise": max_rise });
@@ -199,8 +214,23 @@ impl Publish {
             return Ok(());
         }
         let path = format!("{path}/publish");
+        if let Some(at) = at {
+            let set = caller.api(&common, Method::POST, &path, Some(json!({ "at": at }))).await?;
+            print(common.json, &set, card);
+            return Ok(());
+        }
         let done = caller.api(&common, Method::POST, &path, Some(json!({}))).await?;
         print(common.json, &done, |done| published(&format!("proposal {proposal} published"), done));
+        Ok(())
+    }
+}
+
+impl Unschedule {
+    pub(crate) async fn run(self, caller: &Caller) -> Result<()> {
+        let Self { proposal, tenant, common } = self;
+        let path = format!("/v1/tenants/{tenant}/proposals/{proposal}/schedule");
+        let ended = caller.api(&common, Method::DELETE, &path, None).await?;
+        print(common.json, &ended, card);
         Ok(())
     }
 }

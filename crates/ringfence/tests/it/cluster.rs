@@ -1,0 +1,85 @@
+//! A throw-away Postgres on a private socket, for planes of several nodes. It refuses to run as root: root runs it as
+//! `postgres`.
+
+use std::{
+    os::unix::{
+        fs::{MetadataExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// A running cluster, stopped when dropped.
+pub(crate) struct Cluster {
+    dir: PathBuf,
+    owner: Option<(u32, u32)>,
+}
+
+impl Cluster {
+    /// Starts one with these databases.
+    pub(crate) fn start(dir: PathBuf, databases: &[&str]) -> Self {
+        let owner = (dir.metadata().unwrap().uid() == 0).then(|| (id("-u"), id("-g")));
+        if let Some((uid, gid)) = owner {
+            chown(&dir, Some(uid), Some(gid)).unwrap();
+        }
+        let cluster = Self { dir, owner };
+        cluster.run(
+            "initdb",
+            &["--auth=trust", "--username=postgres", "--no-sync", "--locale=C.UTF-8", "--pgdata", "data"],
+        );
+        let socket = cluster.socket();
+        let options = format!("-c listen_addresses='' -c unix_socket_directories='{socket}' -c fsync=off");
+        cluster.run(
+            "pg_ctl",
+            &["start", "--wait", "--silent", "--pgdata", "data", "--log", "log", "--options", &options],
+        );
+        for database in databases {
+            cluster.run("createdb", &["--host", &socket, "--username", "postgres", database]);
+        }
+        cluster
+    }
+
+    /// The folder of its socket.
+    pub(crate) fn socket(&self) -> String {
+        self.dir.display().to_string()
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        assert!(self.command(program, arguments).status().unwrap().success(), "{program} failed");
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary(program));
+        command.args(arguments).current_dir(&self.dir).stdout(Stdio::null());
+        if let Some((uid, gid)) = self.owner {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let stop = ["stop", "--silent", "--mode=immediate", "--pgdata", "data"];
+        let _ = self.command("pg_ctl", &stop).stderr(Stdio::null()).status();
+    }
+}
+
+fn id(flag: &str) -> u32 {
+    let out = Command::new("id").args([flag, "postgres"]).output().unwrap();
+    String::from_utf8(out.stdout).unwrap().trim().parse().expect("root needs an OS user 'postgres'")
+}
+
+/// The newest of Debian's installed versions, or whatever is on the PATH.
+fn binary(name: &str) -> PathBuf {
+    let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.join("bin").join(name).exists())
+        .max_by_key(|path| version(path))
+        .map_or_else(|| PathBuf::from(name), |path| path.join("bin").join(name))
+}
