@@ -31,8 +31,7 @@ impl<'a> Probe<'a> {
     }
 
     /// Asks until it is served. On the way there is nothing but refusals that say so.
-    fn served_again(&self) -> Vec<Answer> {
-        let mut refusals = Vec::new();
+    fn served_again(&self) {
         until("served again", 30, || {
             let answer = self.ask();
             if answer.status == 200 {
@@ -43,10 +42,8 @@ impl<'a> Probe<'a> {
             let problem = answer.json();
             assert_eq!(problem["fault"], "server", "{problem}");
             assert!(problem["advice"].as_str().unwrap().contains("Try again"), "{problem}");
-            refusals.push(answer);
             None
         });
-        refusals
     }
 }
 
@@ -59,10 +56,17 @@ fn a_killed_postgres_is_refused_with_503_and_served_again() {
     let file = dir.join("postgres/data/postmaster.pid");
     let postmaster = || fs::read_to_string(&file).ok()?.lines().next()?.parse::<u32>().ok();
     let first = postmaster().unwrap();
-    // Stopped first, so that the requests meanwhile are certain to find it dead.
+    // While its data is elsewhere it can't be started again, however long the next request takes to come.
+    let (data, away) = (dir.join("postgres/data"), dir.join("postgres/away"));
+    fs::rename(&data, &away).unwrap();
     process::signal(first, "KILL");
-    let refusals = probe.served_again();
-    assert!(!refusals.is_empty(), "it was down for a moment");
+    until("refused", 30, || {
+        let answer = probe.ask();
+        assert!([200, 503].contains(&answer.status), "{answer:?}");
+        (answer.status == 503).then_some(())
+    });
+    fs::rename(&away, &data).unwrap();
+    probe.served_again();
     assert_ne!(postmaster().unwrap(), first);
     let psql = plane.psql("acme", &plane.database_token("acme", "alice"), "SELECT count(*) FROM payments");
     assert!(psql.status.success());
@@ -74,10 +78,13 @@ fn a_killed_application_is_refused_with_503_and_served_again() {
     let plane = Plane::demo(&dir);
     let probe = Probe::new(&plane);
     let first = process::named(&dir, "ledger");
-    process::signal(first, "KILL");
-    let refusals = probe.served_again();
-    assert!(!refusals.is_empty(), "it was down for a moment");
-    assert_eq!(refusals[0].refusal(), ("routing".to_owned(), "upstream_unavailable".to_owned()));
+    // Each that is started in its place is killed as well, until a request has found none.
+    let refused = until("refused", 30, || {
+        process::kill_all_named(&dir, "ledger");
+        Some(probe.ask()).filter(|answer| answer.status != 200)
+    });
+    assert_eq!(refused.refusal(), ("routing".to_owned(), "upstream_unavailable".to_owned()));
+    probe.served_again();
     assert_ne!(process::named(&dir, "ledger"), first);
 }
 

@@ -38,6 +38,13 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(sent.success(), "kill -s {name} {pid}");
 }
 
+/// Kills the processes of a folder with this name. One that ends meanwhile is as good as killed.
+pub(crate) fn kill_all_named(dir: &Path, name: &str) {
+    for (pid, _) in of(dir).iter().filter(|(_, found)| found == name) {
+        Command::new("kill").args(["-s", "KILL", &pid.to_string()]).output().unwrap();
+    }
+}
+
 /// Asks until there is an answer; fails after `seconds`.
 pub(crate) fn until<T>(what: &str, seconds: u64, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = now();
