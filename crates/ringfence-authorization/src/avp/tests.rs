@@ -1,6 +1,6 @@
 //! The service over a real state: what an operation does, what it refuses, and what nobody else sees of it.
 
-use std::sync::Mutex as Lock;
+use std::{sync::Mutex as Lock, time::Duration};
 
 use ringfence_context::{Clock, RawToken, Reason, Refusal, TenantId, UnixTime, id::Subject, limits};
 use serde_json::json;
@@ -80,7 +80,8 @@ impl Bench {
         let dir = TempDir::new().unwrap();
         let records = Records::open_sqlite(dir.path()).await.unwrap();
         let clock = Arc::new(Settable(Lock::new(1_800_000_000)));
-        let gate = Arc::new(Gate::new(SolverSettings::default()).await);
+        let gate =
+            Arc::new(Gate::new(SolverSettings { time: Duration::from_secs(120), ..<_>::default() }).await);
         for id in ["acme", "globex"] {
             records.tenant_add(&TenantId::new(id).unwrap()).await.unwrap();
             let mut document = crate::tests::document(id);

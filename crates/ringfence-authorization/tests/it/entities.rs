@@ -10,8 +10,8 @@ use std::{
 
 use proptest::prelude::*;
 use ringfence_authorization::{
-    CompiledStore, Decide, EntityFault, Facts, Gate, Memory, Principal, Question, Resource, SolverSettings,
-    Standing, Stores, WhenUnproved,
+    CompiledStore, Decide, EntityFault, Facts, Memory, Principal, Question, Resource, Standing, Stores,
+    WhenUnproved,
     entities::{Asked, Uid},
 };
 use ringfence_context::{Reason, TenantId};
@@ -20,13 +20,13 @@ use serde_json::{Value, json};
 
 use crate::{
     entity_world::{World, document, form, refers, uid},
-    fixture::{resource, tenant},
+    fixture::{gate, resource, tenant},
     govern::change,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_examples_policies_are_proved() {
-    let gate = Gate::new(SolverSettings::default()).await;
+    let gate = gate().await;
     let publishable = gate.check(document(&tenant("acme")), WhenUnproved::Refuse).await.unwrap();
     assert!(matches!(publishable.standing(), Standing::Proved(_)));
 }
@@ -92,7 +92,7 @@ async fn a_policy_that_reads_further_than_entities_are_followed_refuses_all() {
         let (mut own, revision) = world.stores.document(&acme).await.unwrap();
         let forbid = format!("forbid (principal, action, resource is Docs::Document) when {{ {reads} }};");
         own.policies.insert("own".to_owned(), forbid);
-        let gate = Gate::new(SolverSettings::default()).await;
+        let gate = gate().await;
         let publishable = gate.check(own, WhenUnproved::Accept).await.unwrap();
         world.stores.document_put(&publishable, revision, change()).await.unwrap();
         assert_eq!(world.view(&acme, "u-1", "Edit", "d"), Err(Reason::Denied), "nothing is stored: {reads}");
@@ -420,7 +420,7 @@ async fn what_does_not_fit_the_schema_is_not_stored_and_what_fits_no_more_refuse
     assert_eq!(world.view(&acme, "u-1", "ViewAll", "d"), Ok(()));
     let (mut narrowed, revision) = world.stores.document(&acme).await.unwrap();
     narrowed.schema = narrowed.schema.replace("status?: String", "status?: Long");
-    let gate = Gate::new(SolverSettings::default()).await;
+    let gate = gate().await;
     let publishable = gate.check(narrowed, WhenUnproved::Refuse).await.unwrap();
     world.stores.document_put(&publishable, revision, change()).await.unwrap();
     assert_eq!(world.view(&acme, "u-1", "ViewAll", "d"), Err(Reason::StoreUnavailable));

@@ -1,13 +1,13 @@
 //! What a tenant may not store, and how much one decision may not read.
 
-use ringfence_authorization::{EntityFault, Gate, SolverSettings, WhenUnproved, entities::Uid};
+use ringfence_authorization::{EntityFault, WhenUnproved, entities::Uid};
 use ringfence_context::{Reason, limits};
 use ringfence_store::{Draft, Kind, Scope};
 use serde_json::{Value, json};
 
 use crate::{
     entity_world::{World, refers, uid},
-    fixture::resource,
+    fixture::{gate, resource},
     govern::change,
 };
 
@@ -99,7 +99,7 @@ async fn reject_entities_reached() {
         "entity Group in [Group] = { tenant: String }",
         "entity Group in [Group] = { tenant: String, near?: Set<Group> }",
     );
-    let gate = Gate::new(SolverSettings::default()).await;
+    let gate = gate().await;
     let publishable = gate.check(wide, WhenUnproved::Refuse).await.unwrap();
     world.stores.document_put(&publishable, revision, change()).await.unwrap();
     // A document's group refers to groups that each refer to as many again.

@@ -1,6 +1,6 @@
 //! Tenants with real tokens and real stores, for the tests and the bench.
 
-use ringfence_authorization::{Facts, PolicyBundle, Resource, StoreDocument};
+use ringfence_authorization::{Facts, Gate, PolicyBundle, Resource, SolverSettings, StoreDocument};
 use ringfence_context::{
     AccessClaims, AccessVerifier, Clock, IssuerKeys, RawToken, Seal, TenantContext, TenantId, TokenId,
     UnixTime, VerifyAccess, access,
@@ -28,6 +28,12 @@ impl Clock for StandingClock {
     fn now(&self) -> UnixTime {
         NOW.after(Duration::from_micros(self.0.load(Ordering::SeqCst)))
     }
+}
+
+/// A gate with the real solver. The tests that run beside this one may leave it little of the processor: how long a proof may
+/// take is what `proof/tests.rs` tests, and no other.
+pub(crate) async fn gate() -> Gate {
+    Gate::new(SolverSettings { time: Duration::from_secs(120), ..<_>::default() }).await
 }
 
 pub(crate) fn tenant(name: &str) -> TenantId {

@@ -17,7 +17,7 @@ use ringfence_store::{
     StoreError,
 };
 
-use crate::fixture::{StandingClock, document, tenant};
+use crate::fixture::{StandingClock, document, gate, tenant};
 
 pub(crate) const FREEZE: &str = "forbid (principal, action == Ledger::Action::\"ListPayments\", resource);";
 pub(crate) const THAW: &str = "forbid (principal, action == Ledger::Action::\"ConnectDatabase\", resource);";
@@ -82,7 +82,7 @@ impl World {
         let records = Records::new(Arc::clone(&state) as _, MasterKey::open(dir.path()).unwrap());
         let clock = Arc::new(StandingClock::default());
         let stores = Stores::load(records.clone(), Arc::clone(&clock) as _).await.unwrap();
-        let gate = Arc::new(Gate::new(SolverSettings::default()).await);
+        let gate = Arc::new(gate().await);
         let governance = Governance::new(Arc::clone(&stores), Arc::clone(&gate));
         Self { dir, state, records, stores, gate, governance, clock }
     }

@@ -9,8 +9,7 @@ use std::{
 };
 
 use ringfence_authorization::{
-    CompiledStore, Decide, Facts, Gate, Memory, Question, SolverSettings, StoreDocument, Stores,
-    WhenUnproved,
+    CompiledStore, Decide, Facts, Gate, Memory, Question, StoreDocument, Stores, WhenUnproved,
     stores::{STALE, StoreMapRow, store_create_unchecked, store_delete, store_map_put},
 };
 use ringfence_context::{Permit, Reason, Refusal, StoreAnswer, TenantId, id::StoreId};
@@ -20,7 +19,7 @@ use ringfence_store::{
 };
 
 use crate::{
-    fixture::{Contexts, StandingClock, document, resource, tenant},
+    fixture::{Contexts, StandingClock, document, gate, resource, tenant},
     govern::change,
 };
 
@@ -90,7 +89,7 @@ impl World {
         let records = Records::new(Arc::clone(&state) as _, MasterKey::open(dir.path()).unwrap());
         let clock = Arc::new(StandingClock::default());
         let stores = Stores::load_within(records.clone(), Arc::clone(&clock) as _, memory).await.unwrap();
-        let gate = Gate::new(SolverSettings::default()).await;
+        let gate = gate().await;
         Self { _dir: dir, state, records, clock, stores, gate, contexts: Contexts::new() }
     }
 

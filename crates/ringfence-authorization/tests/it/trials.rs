@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ringfence_authorization::{
-    Decide, Facts, Gate, Governance, Question, SolverSettings, Stores, Trials,
+    Decide, Facts, Governance, Question, Stores, Trials,
     canary::{Canaries, Ended, Stage, Staged},
     govern::{AuditEntry, Author, GovernError, How, Step, Trial},
     shadow::{Shadowed, Shadows},
@@ -15,7 +15,7 @@ use ringfence_store::{
 };
 
 use crate::{
-    fixture::{Contexts, StandingClock, resource},
+    fixture::{Contexts, StandingClock, gate, resource},
     govern::{FREEZE, NO_REVIEW, REVIEWED, THAW, World, author, why},
 };
 
@@ -346,8 +346,7 @@ async fn a_proposal_beside_what_serves_is_asked_on_every_node_and_counted_on_eac
 #[tokio::test(flavor = "multi_thread")]
 async fn reject_policy_shadows() {
     let world = World::new().await;
-    let governance =
-        Governance::new(Arc::clone(&world.stores), Arc::new(Gate::new(SolverSettings::default()).await));
+    let governance = Governance::new(Arc::clone(&world.stores), Arc::new(gate().await));
     let mut tenants = Vec::new();
     for number in 0..=limits::POLICY_SHADOWS {
         let tenant = world.tenant(&format!("tenant-{number}")).await;

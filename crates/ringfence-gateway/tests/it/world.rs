@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -176,7 +176,7 @@ impl World {
             schema: SCHEMA.to_owned(),
             policies: POLICIES.to_owned(),
         };
-        let gate = Gate::new(SolverSettings::default()).await;
+        let gate = Gate::new(SolverSettings { time: Duration::from_secs(120), ..<_>::default() }).await;
         for tenant in ["acme", "globex"].map(|id| TenantId::new(id).unwrap()) {
             let (key, _) = SigningKey::generate().unwrap();
             let url = issuer(&tenant);
