@@ -36,11 +36,16 @@ impl SlicedPolicies {
 
     /// Answers as [`cedar_policy::Authorizer::is_authorized`] answers for the whole set.
     pub fn is_authorized(&self, request: &Request, entities: &Entities) -> Response {
+        Self::is_authorized_by(&[self], request, entities)
+    }
+
+    /// The same, for one set made of the policies of several, whose ids differ.
+    pub(crate) fn is_authorized_by(sets: &[&Self], request: &Request, entities: &Entities) -> Response {
         let inside: &ast::Request = request.as_ref();
         let evaluator = Evaluator::new(inside.clone(), entities.as_ref(), Extensions::all_available());
         let [mut permits, mut forbids] = <[Vec<&PolicyID>; 2]>::default();
         let mut errors = Vec::new();
-        for policy in self.candidates(request, entities) {
+        for policy in sets.iter().flat_map(|set| set.candidates(request, entities)) {
             let policy: &ast::Policy = policy.as_ref();
             match (evaluator.evaluate(policy), policy.effect()) {
                 (Ok(false), _) => {}

@@ -19,6 +19,8 @@ pub mod private_file;
 pub mod sample;
 pub mod serve;
 pub mod settings;
+pub mod store_move;
+pub mod store_place;
 pub mod tenant;
 pub mod trust;
 pub mod workflow;

@@ -4,13 +4,15 @@ use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Decision, Entities, Policy, PolicyId, Request, Schema};
 
+use ringfence_context::TenantId;
+
 use crate::{
     avp::{
         content::Content,
         error::{AvpError, Outcome},
         fit,
     },
-    compile::{GUARDRAIL, RESERVED},
+    guardrail::{self, GUARDRAIL, GUARDRAIL_ID, RESERVED},
     slice::SlicedPolicies,
 };
 
@@ -28,6 +30,8 @@ pub(crate) struct Decided {
 #[derive(Debug)]
 pub(crate) struct Ready {
     policies: SlicedPolicies,
+    /// Whose requests it decides, if it is a serving store: what is not that tenant's is forbidden.
+    serves: Option<TenantId>,
     /// Actions with their groups, as the schema has them.
     pub(crate) actions: Entities,
 }
@@ -62,7 +66,7 @@ impl Ready {
         let unready = |what: String| AvpError::internal(format!("a store does not compile: {what}"));
         let mut policies = fit::all(content).map_err(|error| unready(error.body().to_string()))?;
         if content.serving.is_some() {
-            let id = PolicyId::new(format!("{RESERVED}guardrail"));
+            let id = PolicyId::new(GUARDRAIL_ID);
             let guardrail = Policy::parse(Some(id), GUARDRAIL).map_err(|error| unready(error.to_string()))?;
             policies.add(guardrail).map_err(|error| unready(error.to_string()))?;
         }
@@ -73,10 +77,11 @@ impl Ready {
                 .map_err(|error| unready(error.to_string()))?,
             None => Entities::empty(),
         };
-        Ok(Self { policies: SlicedPolicies::new(&policies), actions })
+        let serves = content.serving.as_ref().map(|serving| serving.document.tenant.clone());
+        Ok(Self { policies: SlicedPolicies::new(&policies), serves, actions })
     }
 
-    /// Answers as Cedar does with all of them (see [`SlicedPolicies`]).
+    /// Answers as Cedar does with all of them (see [`SlicedPolicies`]), within the guardrail.
     pub(crate) fn decide(&self, request: &Request, entities: &Entities) -> Decided {
         let response = self.policies.is_authorized(request, entities);
         let diagnostics = response.diagnostics();
@@ -85,6 +90,12 @@ impl Ready {
             (ids.collect(), diagnostics.errors().map(ToString::to_string).collect());
         determining.sort();
         errors.sort();
-        Decided { allow: response.decision() == Decision::Allow, determining, errors }
+        let mut allow = response.decision() == Decision::Allow;
+        let within = |tenant| guardrail::is_about(tenant, request, entities);
+        if allow && !self.serves.as_ref().is_none_or(within) {
+            allow = false;
+            determining.clear();
+        }
+        Decided { allow, determining, errors }
     }
 }

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     PolicyFault, StoreDocument,
-    compile::{GUARDRAIL, RESERVED, own_policies},
+    compile::own_policies,
+    guardrail::{GUARDRAIL, GUARDRAIL_ID},
 };
 
 /// How many times as long as one proof a whole comparison may take.
@@ -224,7 +225,7 @@ impl KindOfRequest {
 /// What is enforced of a store: its own policies, links filled in, and the guardrail.
 fn enforced(document: &StoreDocument) -> Result<PolicySet, PolicyFault> {
     let mut set = filled_in(&own_policies(document)?).map_err(PolicyFault::syntax)?;
-    let id = PolicyId::new(format!("{RESERVED}guardrail"));
+    let id = PolicyId::new(GUARDRAIL_ID);
     let guardrail = Policy::parse(Some(id), GUARDRAIL).map_err(PolicyFault::syntax)?;
     set.add(guardrail).map_err(PolicyFault::syntax)?;
     Ok(set)

@@ -15,4 +15,8 @@ mod entity_limits;
 mod entity_world;
 mod fixture;
 mod govern;
+mod shared;
+mod shared_agreement;
+mod shared_move;
+mod shared_world;
 mod stores;
