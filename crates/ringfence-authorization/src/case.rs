@@ -82,7 +82,7 @@ impl CompiledStore {
     /// Where the question does not fit the store's schema, in words.
     pub fn answer_case(&self, namespace: &str, case: &Case) -> Result<CaseAnswer, String> {
         let (request, entities) = self.read_case(namespace, case)?;
-        let response = self.content.policies.is_authorized(&request, &entities);
+        let response = self.content.is_authorized(&request, &entities);
         let mut by: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
         by.sort_unstable();
         let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();

@@ -1,27 +1,29 @@
 //! From a store's text to Cedar's parsed form, validated strictly.
 //!
-//! Adds one policy to every store, the guardrail: whatever a tenant's policies say, a principal of one tenant is
-//! forbidden a resource of another. A tenant can neither see nor shadow it. What has been parsed for another store with
-//! the same text is used again: see `content.rs`.
+//! Adds one policy to every store, the guardrail (`guardrail.rs`): a tenant can neither see nor shadow it. What has been
+//! parsed for another store with the same text is used again: see `content.rs`.
 
-use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    str::FromStr,
+    sync::Arc,
+};
 
 use cedar_policy::{Decision, Entities, EntityUid, Policy, PolicyId, PolicySet, Request, SlotId};
 use ringfence_context::{Layer, Reason, Refusal, StoreAnswer, TenantId, id::StoreId};
 
 use crate::{
-    content::{Content, Contents, Digest, names_resources, weigh},
-    document::{StoreDocument, TemplateLink},
+    content::{Content, ContentSlice, Contents, Digest, names_resources, weigh},
+    document::{StoreDocument, TemplateLink, Text},
+    guardrail::{self, GUARDRAIL, GUARDRAIL_ID},
     question::Question,
-    slice::{Slice, SlicedPolicies},
+    shared::Beside,
+    slice::SlicedPolicies,
     vocabulary::Vocabulary,
 };
 
-/// Ids that start so are the platform's.
-pub const RESERVED: &str = "ringfence:";
-
-pub(crate) const GUARDRAIL: &str = r#"forbid (principal, action, resource)
-unless { principal has tenant && resource has tenant && principal.tenant == resource.tenant };"#;
+pub use crate::guardrail::RESERVED;
 
 /// What is wrong with a store's text, for the person who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +71,22 @@ pub struct CompiledStore {
     /// The revision of its tenant's entities, where it stores any.
     pub(crate) entities: Option<u64>,
     pub(crate) content: Arc<Content>,
+    /// While the tenant's store is moved: what will answer, which is asked too and not believed.
+    pub(crate) beside: Option<Arc<Beside>>,
+}
+
+/// What has to be evaluated for one request: of what answers, and of what is only compared with it.
+#[derive(Debug)]
+pub(crate) struct Slices {
+    serving: ContentSlice,
+    beside: Option<ContentSlice>,
+}
+
+impl Slices {
+    /// How many expressions, at most.
+    pub(crate) fn steps(&self) -> u64 {
+        self.serving.steps().saturating_add(self.beside.as_ref().map_or(0, ContentSlice::steps))
+    }
 }
 
 impl CompiledStore {
@@ -77,9 +95,9 @@ impl CompiledStore {
     /// # Errors
     /// What is wrong, naming the policy.
     pub fn compile(document: &StoreDocument, revision: u64) -> Result<Self, PolicyFault> {
-        let (_, content) = Contents::new(0).compile(document)?;
+        let (_, content) = Contents::new(0).compile(document.text())?;
         let StoreDocument { id, tenant, .. } = document.clone();
-        Ok(Self { id, tenant, revision, policies: revision, entities: None, content })
+        Ok(Self { id, tenant, revision, policies: revision, entities: None, content, beside: None })
     }
 
     /// Answers a question as Cedar does; whether to believe it is the kernel's matter.
@@ -101,23 +119,54 @@ impl CompiledStore {
         question.to_cedar(&self.content.vocabulary).map_err(unfit)
     }
 
-    /// Answers a request in Cedar's terms.
-    pub(crate) fn answer_in_cedar(&self, request: &Request, entities: &Entities) -> StoreAnswer {
-        self.answer_by(&self.content.policies.slice(request, entities), request, entities)
+    /// What has to be evaluated for a request.
+    pub(crate) fn slices(&self, request: &Request, entities: &Entities) -> Slices {
+        let beside = self.beside.as_ref().map(|beside| beside.content().slice(request, entities));
+        Slices { serving: self.content.slice(request, entities), beside }
     }
 
-    /// As [`CompiledStore::answer_in_cedar`], with the slice of this very request.
-    pub(crate) fn answer_by(&self, slice: &Slice, request: &Request, entities: &Entities) -> StoreAnswer {
-        let response = self.content.policies.is_authorized_by(slice, request, entities);
+    /// Answers a request in Cedar's terms, within the guardrail.
+    pub(crate) fn answer_in_cedar(&self, request: &Request, entities: &Entities) -> StoreAnswer {
+        self.answer_by(&self.slices(request, entities), request, entities)
+    }
+
+    /// As [`CompiledStore::answer_in_cedar`], with the slices of this very request.
+    pub(crate) fn answer_by(&self, slices: &Slices, request: &Request, entities: &Entities) -> StoreAnswer {
+        let answer = self.answer_of(&self.content, &slices.serving, request, entities);
+        if let (Some(beside), Some(slice)) = (&self.beside, &slices.beside) {
+            beside.compare(&answer, &self.answer_of(beside.content(), slice, request, entities), request);
+        }
+        answer
+    }
+
+    fn answer_of(
+        &self,
+        content: &Content,
+        slice: &ContentSlice,
+        request: &Request,
+        entities: &Entities,
+    ) -> StoreAnswer {
+        let response = content.is_authorized_by(slice, request, entities);
         let diagnostics = response.diagnostics();
+        let mut allow = response.decision() == Decision::Allow;
         let mut determining: Vec<String> = diagnostics.reason().map(ToString::to_string).collect();
+        if !guardrail::is_about(&self.tenant, request, entities) {
+            if std::mem::take(&mut allow) {
+                determining.clear();
+            }
+            if !determining.iter().any(|id| id == GUARDRAIL_ID) {
+                determining.push(GUARDRAIL_ID.to_owned());
+            }
+        }
         determining.sort_unstable();
+        let mut errors: Vec<String> = diagnostics.errors().map(ToString::to_string).collect();
+        errors.sort_unstable();
         StoreAnswer {
             store: self.id.clone(),
             store_tenant: self.tenant.clone(),
-            allow: response.decision() == Decision::Allow,
+            allow,
             determining,
-            errors: diagnostics.errors().map(ToString::to_string).collect(),
+            errors,
             revision: self.revision,
         }
     }
@@ -140,9 +189,9 @@ impl CompiledStore {
     }
 }
 
-/// A document on its way to a content.
+/// A text on its way to a content.
 pub(crate) struct Source<'a> {
-    document: &'a StoreDocument,
+    text: Text<'a>,
     /// What must be parsed and validated still, with its digest; each in Cedar's own set.
     fresh: PolicySet,
     names: Vec<(String, Digest)>,
@@ -150,29 +199,40 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(crate) fn new(document: &'a StoreDocument) -> Self {
-        Self { document, fresh: PolicySet::new(), names: Vec::new(), ready: Vec::new() }
+    pub(crate) fn new(text: Text<'a>) -> Self {
+        Self { text, fresh: PolicySet::new(), names: Vec::new(), ready: Vec::new() }
     }
 
-    /// Parses what nobody has parsed yet, and validates it strictly.
-    pub(crate) fn compile(mut self, contents: &Contents) -> Result<Content, PolicyFault> {
-        let document = self.document;
-        let vocabulary = contents.vocabulary(&document.namespace, &document.schema)?;
-        let schema = Digest::of([document.namespace.as_bytes(), document.schema.as_bytes()]);
-        self.static_policy(contents, &schema, &format!("{RESERVED}guardrail"), GUARDRAIL)?;
-        for (name, text) in &document.policies {
-            check_name(name)?;
-            self.static_policy(contents, &schema, name, text)?;
+    /// Parses what nobody has parsed yet, and validates it strictly. The guardrail comes with it, or with what it lies
+    /// upon: then the templates of that, too, may be linked to.
+    pub(crate) fn compile(
+        mut self,
+        contents: &Contents,
+        base: Option<(Arc<Content>, &'a BTreeMap<String, String>)>,
+    ) -> Result<Content, PolicyFault> {
+        let text = self.text;
+        let vocabulary = contents.vocabulary(text.namespace, text.schema)?;
+        let schema = Digest::of([text.namespace.as_bytes(), text.schema.as_bytes()]);
+        if base.is_none() {
+            self.static_policy(contents, &schema, GUARDRAIL_ID, GUARDRAIL)?;
         }
-        self.templates(contents, &schema)?;
+        for (name, policy) in text.policies {
+            check_name(name)?;
+            self.static_policy(contents, &schema, name, policy)?;
+        }
+        let (base, linkable) = base.unzip();
+        self.templates(contents, &schema, linkable)?;
         let policies = self.validated(contents, &vocabulary)?;
-        let text = document.schema.len()
-            + document.policies.values().chain(document.templates.values()).map(String::len).sum::<usize>();
+        let own = text.policies.values().chain(text.templates.values()).map(String::len).sum::<usize>();
+        let own = own + if base.is_none() { text.schema.len() } else { 0 };
+        let names_resources = names_resources(text, policies.iter().map(AsRef::as_ref))
+            || base.as_ref().is_some_and(|base| base.names_resources);
         Ok(Content {
-            names_resources: names_resources(document, policies.iter().map(AsRef::as_ref)),
-            weight: weigh(policies.len(), text),
+            names_resources,
+            weight: weigh(policies.len(), own),
             within_reach: <_>::default(),
             policies: SlicedPolicies::from_shared(policies),
+            base,
             vocabulary,
         })
     }
@@ -197,9 +257,15 @@ impl<'a> Source<'a> {
     }
 
     /// Templates are parsed each time, for they are few; of their links, which may be many, those that are new.
-    fn templates(&mut self, contents: &Contents, schema: &Digest) -> Result<(), PolicyFault> {
-        let StoreDocument { policies, templates, links, .. } = self.document;
-        for (name, text) in templates {
+    fn templates(
+        &mut self,
+        contents: &Contents,
+        schema: &Digest,
+        linkable: Option<&'a BTreeMap<String, String>>,
+    ) -> Result<(), PolicyFault> {
+        let Text { policies, templates, links, .. } = self.text;
+        let all = || templates.iter().chain(linkable.into_iter().flatten());
+        for (name, text) in all() {
             check_name(name)?;
             if policies.contains_key(name) {
                 return Err(PolicyFault::duplicate(name));
@@ -210,10 +276,12 @@ impl<'a> Source<'a> {
         }
         for (name, link) in links {
             check_name(name)?;
-            if policies.contains_key(name) || templates.contains_key(name) {
+            if policies.contains_key(name) || all().any(|(template, _)| template == name) {
                 return Err(PolicyFault::duplicate(name));
             }
-            let digest = link_digest(schema, name, link, templates.get(&link.template));
+            let linked = templates.get(&link.template);
+            let linked = linked.or_else(|| linkable.and_then(|more| more.get(&link.template)));
+            let digest = link_digest(schema, name, link, linked);
             if let Some(policy) = contents.policies().get(&digest) {
                 self.ready.push(policy);
                 continue;

@@ -1,4 +1,5 @@
-//! What a store says, apart from whose it is: parsed once and shared by every tenant whose store says the same.
+//! What a store says, apart from whose it is: parsed once and shared by every tenant whose store says the same. What a tenant
+//! of a shared store says beside it lies upon the shared store's content, which all of them have in common.
 //!
 //! It guarantees that what is shared is equal: things are found by the SHA-256 of the whole text they were made from,
 //! each part preceded by its length. Nothing of a tenant is in a content, so none can reach another through it.
@@ -10,13 +11,14 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
-use cedar_policy::{EntityUid, Policy, PolicySet};
+use cedar_policy::{Entities, EntityUid, Policy, PolicySet, Request, Response};
 use ringfence_context::key::sha256;
 
 use crate::{
     compile::{PolicyFault, Source},
-    document::StoreDocument,
-    slice::SlicedPolicies,
+    document::Text,
+    shared::{SharedStore, TenantSlice},
+    slice::{Slice, SlicedPolicies},
     vocabulary::Vocabulary,
 };
 
@@ -39,6 +41,18 @@ impl Digest {
         &self.0
     }
 
+    /// One that was told in hexadecimal.
+    pub(crate) fn read(hex: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if hex.len() != 64 || !hex.is_ascii() {
+            return None;
+        }
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// In hexadecimal.
     pub(crate) fn hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -56,6 +70,8 @@ impl fmt::Debug for Digest {
 pub(crate) struct Content {
     pub(crate) vocabulary: Arc<Vocabulary>,
     pub(crate) policies: SlicedPolicies,
+    /// What its policies lie upon: a shared store's.
+    pub(crate) base: Option<Arc<Self>>,
     pub(crate) names_resources: bool,
     /// Whether its policies read no further than stored entities are followed; found out where a tenant stores any.
     pub(crate) within_reach: OnceLock<bool>,
@@ -63,7 +79,48 @@ pub(crate) struct Content {
     pub(crate) weight: u64,
 }
 
+/// What has to be evaluated of a content for one request.
+#[derive(Debug)]
+pub(crate) struct ContentSlice {
+    own: Slice,
+    base: Option<Slice>,
+}
+
+impl ContentSlice {
+    /// How many expressions, at most.
+    pub(crate) fn steps(&self) -> u64 {
+        self.own.steps.saturating_add(self.base.as_ref().map_or(0, |base| base.steps))
+    }
+}
+
 impl Content {
+    /// Answers as Cedar does for all of its policies: those of the shared store, if there is one, and its own.
+    pub(crate) fn is_authorized(&self, request: &Request, entities: &Entities) -> Response {
+        self.is_authorized_by(&self.slice(request, entities), request, entities)
+    }
+
+    /// What has to be evaluated for a request.
+    pub(crate) fn slice(&self, request: &Request, entities: &Entities) -> ContentSlice {
+        let base = self.base.as_ref().map(|base| base.policies.slice(request, entities));
+        ContentSlice { own: self.policies.slice(request, entities), base }
+    }
+
+    /// As [`Content::is_authorized`], with the slice of this very request.
+    pub(crate) fn is_authorized_by(
+        &self,
+        slice: &ContentSlice,
+        request: &Request,
+        entities: &Entities,
+    ) -> Response {
+        let own = (&self.policies, &slice.own);
+        match (&self.base, &slice.base) {
+            (Some(base), Some(of_base)) => {
+                SlicedPolicies::is_authorized_by(&[(&base.policies, of_base), own], request, entities)
+            }
+            _ => SlicedPolicies::is_authorized_by(&[own], request, entities),
+        }
+    }
+
     /// Whether every policy reads only what `rounds` rounds of references reach. What a policy does not find it takes for
     /// absent, so a `forbid` that reads further would not forbid.
     pub(crate) fn within_reach(&self, rounds: u32) -> bool {
@@ -75,6 +132,7 @@ impl Content {
             let policies: Option<Vec<Policy>> = self.policies.shared().map(by_itself).collect();
             let set = policies.and_then(|policies| PolicySet::from_policies(policies).ok());
             set.is_some_and(|set| !self.vocabulary.reaches_beyond(&set, rounds))
+                && self.base.as_ref().is_none_or(|base| base.within_reach(rounds))
         })
     }
 }
@@ -113,11 +171,33 @@ impl Contents {
         self.whole.get(digest)
     }
 
-    /// What a document says, parsed and strictly validated now if it is not in memory; by one caller, while others wait.
-    pub(crate) fn compile(&self, document: &StoreDocument) -> Result<(Digest, Arc<Content>), PolicyFault> {
-        let digest = document.digest();
-        let content =
-            self.whole.get_or_insert_with(&digest, || Source::new(document).compile(self).map(Arc::new))?;
+    /// What a text says, parsed and strictly validated now if it is not in memory; by one caller, while others wait.
+    pub(crate) fn compile(&self, text: Text<'_>) -> Result<(Digest, Arc<Content>), PolicyFault> {
+        self.made(text.digest(), || Source::new(text).compile(self, None))
+    }
+
+    /// The same of a shared store with what a tenant has beside it. Costs what the tenant has, once the shared store is in
+    /// memory.
+    pub(crate) fn compile_slice(
+        &self,
+        base: &SharedStore,
+        slice: &TenantSlice,
+    ) -> Result<(Digest, Arc<Content>), PolicyFault> {
+        let shared = self.compile(base.text())?;
+        if slice.is_empty() {
+            return Ok(shared);
+        }
+        slice.check_names(base)?;
+        let upon = Some((shared.1, &base.templates));
+        self.made(slice.digest(), || Source::new(slice.text(base)).compile(self, upon))
+    }
+
+    fn made(
+        &self,
+        digest: Digest,
+        make: impl FnOnce() -> Result<Content, PolicyFault>,
+    ) -> Result<(Digest, Arc<Content>), PolicyFault> {
+        let content = self.whole.get_or_insert_with(&digest, || make().map(Arc::new))?;
         // Who waited for another gets what it made, which may be before the other has put it where it is found.
         if self.whole.get(&digest).is_none() {
             self.whole.insert(digest, Arc::clone(&content));
@@ -185,32 +265,29 @@ pub(crate) fn weigh(policies: usize, text: usize) -> u64 {
 }
 
 /// Entities of these types say who asks and what for, never which resource.
-pub(crate) fn names_resources<'a>(
-    document: &StoreDocument,
-    policies: impl IntoIterator<Item = &'a Policy>,
-) -> bool {
-    let kinds = ["User", "Client", "Role", "Action"].map(|name| format!("{}::{name}", document.namespace));
+pub(crate) fn names_resources<'a>(text: Text<'_>, policies: impl IntoIterator<Item = &'a Policy>) -> bool {
+    let kinds = ["User", "Client", "Role", "Action"].map(|name| format!("{}::{name}", text.namespace));
     let asker = |uid: &EntityUid| kinds.contains(&uid.type_name().to_string());
     // The entity in a link's slot is not among the linked policy's literals.
-    document.links.values().any(|link| link.resource.is_some())
+    text.links.values().any(|link| link.resource.is_some())
         || policies.into_iter().any(|policy| policy.entity_literals().iter().any(|uid| !asker(uid)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{TemplateLink, tests::document};
+    use crate::{StoreDocument, TemplateLink, tests::document};
 
     #[test]
     fn what_says_the_same_is_held_once_and_what_differs_shares_its_parts() {
         let contents = Contents::new(1 << 30);
         let (one, two) = (document("acme"), document("globex"));
-        let (digest, acme) = contents.compile(&one).unwrap();
-        let (same, globex) = contents.compile(&two).unwrap();
+        let (digest, acme) = contents.compile(one.text()).unwrap();
+        let (same, globex) = contents.compile(two.text()).unwrap();
         assert!(digest == same && Arc::ptr_eq(&acme, &globex), "whose it is, is not part of what it says");
         let mut own = document("initech");
         own.policies.insert("own".to_owned(), "permit (principal, action, resource);".to_owned());
-        let (other, initech) = contents.compile(&own).unwrap();
+        let (other, initech) = contents.compile(own.text()).unwrap();
         assert!(other != digest && Arc::ptr_eq(&acme.vocabulary, &initech.vocabulary));
         assert_eq!(initech.policies.len(), acme.policies.len() + 1);
         let shared = |policy: &Arc<Policy>| initech.policies.shared().any(|p| Arc::ptr_eq(p, policy));
@@ -226,7 +303,7 @@ mod tests {
             std::thread::scope(|scope| {
                 for _ in 0..4 {
                     scope.spawn(|| {
-                        let (digest, _) = contents.compile(&document).unwrap();
+                        let (digest, _) = contents.compile(document.text()).unwrap();
                         assert!(contents.held(&digest).is_some());
                     });
                 }
@@ -268,7 +345,7 @@ mod tests {
     #[test]
     fn parts_of_a_content_go_with_it() {
         let contents = Contents::new(0);
-        let (_, held) = contents.compile(&document("acme")).unwrap();
+        let (_, held) = contents.compile(document("acme").text()).unwrap();
         let digest = Digest::of([held.policies.len().to_string().as_bytes()]);
         let policy = contents
             .policies()

@@ -27,17 +27,40 @@ pub struct StoreDocument {
     pub links: BTreeMap<String, TemplateLink>,
 }
 
+/// What a store says, or a part of one, wherever it is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Text<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) schema: &'a str,
+    pub(crate) policies: &'a BTreeMap<String, String>,
+    pub(crate) templates: &'a BTreeMap<String, String>,
+    pub(crate) links: &'a BTreeMap<String, TemplateLink>,
+}
+
 impl StoreDocument {
+    /// What it says, whoever's it is.
+    pub(crate) fn text(&self) -> Text<'_> {
+        let Self { id: _, tenant: _, namespace, schema, policies, templates, links } = self;
+        Text { namespace, schema, policies, templates, links }
+    }
+
     /// Names what it says, whoever's it is.
     pub(crate) fn digest(&self) -> Digest {
-        let Self { id: _, tenant: _, namespace, schema, policies, templates, links } = self;
+        self.text().digest()
+    }
+}
+
+impl Text<'_> {
+    /// Names what it says.
+    pub(crate) fn digest(&self) -> Digest {
+        let Self { namespace, schema, policies, templates, links } = self;
         let mut parts: Vec<&[u8]> = vec![namespace.as_bytes(), schema.as_bytes()];
         for (kind, texts) in [("policy", policies), ("template", templates)] {
-            for (name, text) in texts {
+            for (name, text) in *texts {
                 parts.extend([kind.as_bytes(), name.as_bytes(), text.as_bytes()]);
             }
         }
-        for (name, TemplateLink { template, principal, resource }) in links {
+        for (name, TemplateLink { template, principal, resource }) in *links {
             parts.extend([b"link".as_slice(), name.as_bytes(), template.as_bytes()]);
             for (slot, uid) in [("principal", principal), ("resource", resource)] {
                 if let Some(uid) = uid {

@@ -12,7 +12,7 @@ use ringfence_context::{Refusal, TenantId, id::StoreId};
 use ringfence_store::Revision;
 use tokio::sync::OnceCell;
 
-use crate::{compile::CompiledStore, content::Digest};
+use crate::{compile::CompiledStore, content::Digest, shared::Beside};
 
 /// What is known of a tenant.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub(crate) struct Known {
     pub(crate) entities: Option<Revision>,
     pub(crate) digest: Digest,
     pub(crate) names_resources: bool,
+    /// While the store is moved, its copy.
+    pub(crate) beside: Option<Arc<Beside>>,
 }
 
 /// What reading a tenant's store came to.

@@ -47,7 +47,7 @@ impl SlicedPolicies {
 
     /// Answers as [`cedar_policy::Authorizer::is_authorized`] answers for the whole set.
     pub fn is_authorized(&self, request: &Request, entities: &Entities) -> Response {
-        self.is_authorized_by(&self.slice(request, entities), request, entities)
+        Self::is_authorized_by(&[(self, &self.slice(request, entities))], request, entities)
     }
 
     /// What has to be evaluated for a request.
@@ -57,13 +57,18 @@ impl SlicedPolicies {
         Slice { steps: sizes.copied().map(u64::from).sum(), places }
     }
 
-    /// As [`SlicedPolicies::is_authorized`], of the slice of this very request.
-    pub(crate) fn is_authorized_by(&self, slice: &Slice, request: &Request, entities: &Entities) -> Response {
+    /// The same, for one set made of the policies of several, whose ids differ, each with its slice of this very request.
+    pub(crate) fn is_authorized_by(
+        sets: &[(&Self, &Slice)],
+        request: &Request,
+        entities: &Entities,
+    ) -> Response {
         let inside: &ast::Request = request.as_ref();
         let evaluator = Evaluator::new(inside.clone(), entities.as_ref(), Extensions::all_available());
         let [mut permits, mut forbids] = <[Vec<&PolicyID>; 2]>::default();
         let mut errors = Vec::new();
-        for policy in slice.places.iter().filter_map(|place| self.at(*place)) {
+        let slices = sets.iter().flat_map(|(set, slice)| slice.places.iter().map(move |place| (set, place)));
+        for policy in slices.filter_map(|(set, place)| set.at(*place)) {
             let policy: &ast::Policy = policy.as_ref();
             match (evaluator.evaluate(policy), policy.effect()) {
                 (Ok(false), _) => {}

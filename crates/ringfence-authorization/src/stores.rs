@@ -11,27 +11,29 @@ use std::{collections::HashSet, pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use cedar_policy::{Entities, Request};
-use ringfence_context::{Clock, Layer, Reason, Refusal, StoreAnswer, TenantId, UnixTime, id::StoreId};
-use ringfence_store::{
-    Answer, Draft, Expect, Follows, Kind, Records, Revision, Scope, StoreError, TENANT_KEY,
-};
-use serde::{Deserialize, Serialize};
+use ringfence_context::{Clock, Layer, Reason, Refusal, StoreAnswer, TenantId, UnixTime};
+use ringfence_store::{Answer, Draft, Follows, Records, Revision, Scope, StoreError, TENANT_KEY};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::Semaphore,
 };
 
+pub(crate) use crate::shared::STORE_OWNER;
+pub use crate::shared::{
+    StoreMapRow, shared_create_unchecked, store_create, store_create_unchecked, store_delete, store_map_put,
+};
 use crate::{
     bulkhead::{Bulkhead, NotDone},
     compile::{CompiledStore, PolicyFault},
     content::{Content, Contents, Digest},
-    document::StoreDocument,
     entities::{EntityCache, HEAD, HEAD_ID, Head, ROUNDS},
-    gate::Publishable,
     lag::{Currency, Lag},
     proof::{Counterexample, Unproved},
     question::Question,
     residents::{Found, Known, Resident, Residents},
+    shared::{
+        Beside, ConfinementFault, Kept, KeptBody, Mode, POLICY_SLICE, POLICY_STORE, STORE_MAP, Watches,
+    },
 };
 
 /// How long answers are given without having confirmed that they are current.
@@ -40,9 +42,6 @@ pub const STALE: Duration = Duration::from_secs(5);
 /// How often currency is confirmed where nothing wakes it.
 const CONFIRM: Duration = Duration::from_secs(1);
 
-const STORE_MAP: Kind = Kind::new("store_map");
-pub(crate) const STORE_OWNER: Kind = Kind::new("store_owner");
-const POLICY_STORE: Kind = Kind::new("policy_store");
 const PAGE: u32 = 500;
 
 /// How many askers may wait for stores to be read, each on a thread of its own; those beyond are refused.
@@ -90,15 +89,6 @@ pub trait Decide: Send + Sync {
     fn warm<'a>(&'a self, tenant: &'a TenantId) -> Warming<'a>;
 }
 
-/// A row of the map that leads from a tenant to its store.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct StoreMapRow {
-    /// The tenant.
-    pub tenant: TenantId,
-    /// Its store.
-    pub store: StoreId,
-}
-
 /// What can go wrong with a change to a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoresError {
@@ -128,6 +118,23 @@ pub enum StoresError {
     /// The tenant has no store.
     #[error("the tenant has no policy store")]
     Missing,
+    /// It does not fit into a shared store.
+    #[error(transparent)]
+    Confined(#[from] ConfinementFault),
+    /// The store is being moved, and its policies stay as they are meanwhile.
+    #[error(
+        "the tenant's policy store is being moved, and can't be changed meanwhile: wait for the end of it, or stop it with `ringfence tenant move-store TENANT --stop`"
+    )]
+    Moving,
+    /// It is not being moved.
+    #[error("the tenant's policy store is not being moved")]
+    NoMove,
+    /// It is there already.
+    #[error("the tenant's policies are in {place} already", place = .0.place())]
+    HeldSo(Mode),
+    /// What serves is not what was copied.
+    #[error("the tenant's policies were changed meanwhile")]
+    Changed,
 }
 
 /// How much of what was read is kept, in bytes.
@@ -156,6 +163,7 @@ pub struct Stores {
     pub(crate) residents: Residents,
     contents: Arc<Contents>,
     pub(crate) entities: EntityCache,
+    pub(crate) watches: Watches,
     lag: Lag,
     runtime: Handle,
     waiting: Semaphore,
@@ -196,6 +204,7 @@ impl Stores {
             residents: Residents::new(memory.tenants),
             contents: Arc::new(Contents::new(memory.contents)),
             entities: EntityCache::new(memory.entities),
+            watches: Watches::default(),
             lag: Lag::default(),
             runtime: Handle::current(),
             waiting: Semaphore::new(WAITING),
@@ -210,6 +219,7 @@ impl Stores {
             if let Err(error) = self.refresh().await {
                 tracing::warn!(%error, "policy stores can't be refreshed");
             }
+            self.move_stop_different().await;
             if let Ok(Err(_)) = tokio::time::timeout(CONFIRM, seen.changed()).await {
                 return;
             }
@@ -249,30 +259,8 @@ impl Stores {
         }
     }
 
-    /// The tenant's store as it is kept, with its revision.
-    ///
-    /// # Errors
-    /// [`StoresError::Missing`], or what the state refuses.
-    pub async fn document(&self, tenant: &TenantId) -> Result<(StoreDocument, Revision), StoresError> {
-        let row = self.map_row(tenant).await?.ok_or(StoresError::Missing)?;
-        let owner = self.owner(&row.store).await?.ok_or(StoresError::Missing)?;
-        let found = self.records.get(&Scope::Tenant(owner), POLICY_STORE, row.store.as_str()).await?;
-        found.map(|stored| (stored.value, stored.revision)).ok_or(StoresError::Missing)
-    }
-
-    /// Writes a store with its history: what `govern/publish.rs` has made of them, and nobody else.
-    pub(crate) async fn document_write(
-        &self,
-        publishable: &Publishable,
-        revision: Revision,
-        also: Vec<Draft>,
-    ) -> Result<Revision, StoresError> {
-        let document = publishable.document();
-        self.content(document.clone()).await?;
-        let scope = Scope::Tenant(document.tenant.clone());
-        let draft = Draft::put(&scope, POLICY_STORE, document.id.as_str(), document)?;
-        let mut drafts = vec![draft.expect(Expect::Revision(revision))];
-        drafts.extend(also);
+    /// Commits a change of a store; enforced from the next question on.
+    pub(crate) async fn commit_and_enforce(&self, drafts: Vec<Draft>) -> Result<Revision, StoresError> {
         let revision = self.records.commit(drafts).await?;
         let committed = self.clock.now();
         self.refresh().await?;
@@ -292,7 +280,9 @@ impl Stores {
             let page = self.records.changes(after, PAGE).await?;
             for (_, key) in &page {
                 match &key.scope {
-                    Scope::Tenant(tenant) if key.kind == POLICY_STORE || key.kind == HEAD => {
+                    Scope::Tenant(tenant)
+                        if [POLICY_STORE, POLICY_SLICE, HEAD].iter().any(|kind| key.kind == *kind) =>
+                    {
                         tenants.insert(tenant.clone());
                     }
                     Scope::Plane if [STORE_MAP, TENANT_KEY].iter().any(|kind| key.kind == kind.as_str()) => {
@@ -327,9 +317,14 @@ impl Stores {
     /// What there is now, and what of it may be remembered.
     async fn read_once(&self, tenant: &TenantId) -> (Found, Option<Resident>) {
         let read = async {
-            let (document, revision) = self.document(tenant).await?;
-            let (id, owner) = (document.id.clone(), document.tenant.clone());
-            let (digest, content) = self.content(document).await?;
+            let kept = self.kept(tenant).await?;
+            let (digest, content) = self.content(&kept.body.value).await?;
+            let beside = self.beside(tenant, &kept).await;
+            let revision = kept.body.revision;
+            let (id, owner) = match kept.body.value {
+                KeptBody::Own(document) => (document.id, document.tenant),
+                KeptBody::Slice(slice) => (slice.id, slice.tenant),
+            };
             // Entities are the asking tenant's own, whatever store the map leads to.
             let head = self.records.get::<Head>(&Scope::from(tenant), HEAD, HEAD_ID).await?;
             let entities = head.map(|head| head.revision);
@@ -340,7 +335,7 @@ impl Stores {
                 found.map_err(|_| PolicyFault::panicked())?;
             }
             let (policies, revision) = (revision, revision.max(entities.unwrap_or(0)));
-            let store = CompiledStore { id, tenant: owner, revision, policies, entities, content };
+            let store = CompiledStore { id, tenant: owner, revision, policies, entities, content, beside };
             Ok::<_, StoresError>((store, digest))
         };
         match read.await {
@@ -353,6 +348,7 @@ impl Stores {
                     entities: store.entities,
                     digest,
                     names_resources: store.names_resources(),
+                    beside: store.beside.clone(),
                 };
                 (Ok(store), Some(Resident::Store(Arc::new(known))))
             }
@@ -373,67 +369,48 @@ impl Stores {
         }
     }
 
-    /// What a document says, parsed and validated, off the threads that serve.
-    async fn content(&self, document: StoreDocument) -> Result<(Digest, Arc<Content>), StoresError> {
-        let digest = document.digest();
+    /// What is kept says, parsed and validated, off the threads that serve.
+    pub(crate) async fn content(&self, body: &KeptBody) -> Result<(Digest, Arc<Content>), StoresError> {
+        let digest = match body {
+            KeptBody::Own(document) => document.digest(),
+            KeptBody::Slice(slice) => slice.digest(),
+        };
         if let Some(content) = self.contents.held(&digest) {
             return Ok((digest, content));
         }
-        let contents = Arc::clone(&self.contents);
-        let compiled = tokio::task::spawn_blocking(move || contents.compile(&document)).await;
+        let (contents, body) = (Arc::clone(&self.contents), body.clone());
+        let compiled = match body {
+            KeptBody::Own(document) => {
+                tokio::task::spawn_blocking(move || contents.compile(document.text())).await
+            }
+            KeptBody::Slice(slice) => {
+                let base = self.shared_store(&slice.base).await?;
+                tokio::task::spawn_blocking(move || contents.compile_slice(&base, &slice)).await
+            }
+        };
         Ok(compiled.map_err(|_| PolicyFault::panicked())??)
     }
 
-    async fn map_row(&self, tenant: &TenantId) -> Result<Option<StoreMapRow>, StoreError> {
-        let found = self.records.get::<StoreMapRow>(&Scope::Plane, STORE_MAP, tenant.as_str()).await?;
-        Ok(found.map(|stored| stored.value).filter(|row| row.tenant == *tenant))
+    /// The copy of a store that is being moved. Where it can't be read, the move ends and the tenant is served all the same.
+    async fn beside(&self, tenant: &TenantId, kept: &Kept) -> Option<Arc<Beside>> {
+        let row = &kept.row;
+        let Some(to) = &row.value.moving else {
+            self.watches.end(tenant, row.revision);
+            return None;
+        };
+        let watch = self.watches.of(tenant, row.revision);
+        let read = async {
+            let copy = self.body(&kept.owner, &row.value.store, to).await?.ok_or(StoresError::Missing)?;
+            self.content(&copy.value).await
+        };
+        match read.await {
+            Ok((_, content)) => Some(Arc::new(Beside::new(content, watch))),
+            Err(error) => {
+                watch.differs(|| format!("the copy can't be read: {error}"));
+                None
+            }
+        }
     }
-
-    async fn owner(&self, store: &StoreId) -> Result<Option<TenantId>, StoreError> {
-        let found = self.records.get::<TenantId>(&Scope::Plane, STORE_OWNER, store.as_str()).await?;
-        Ok(found.map(|stored| stored.value))
-    }
-}
-
-/// The records of a new store: its document, its owner, and the map's row that leads to it.
-///
-/// # Errors
-/// [`StoreError::Invalid`].
-pub fn store_create(publishable: &Publishable) -> Result<Vec<Draft>, StoreError> {
-    store_create_unchecked(publishable.document())
-}
-
-/// As [`store_create`], of a document the gate has not seen: for a benchmark that fills a state with a million of them.
-///
-/// # Errors
-/// [`StoreError::Invalid`].
-pub fn store_create_unchecked(document: &StoreDocument) -> Result<Vec<Draft>, StoreError> {
-    let StoreDocument { id, tenant, .. } = document;
-    let row = StoreMapRow { tenant: tenant.clone(), store: id.clone() };
-    Ok(vec![
-        Draft::put(&Scope::Tenant(tenant.clone()), POLICY_STORE, id.as_str(), document)?
-            .expect(Expect::Absent),
-        Draft::put(&Scope::Plane, STORE_OWNER, id.as_str(), tenant)?.expect(Expect::Absent),
-        store_map_put(&row)?,
-    ])
-}
-
-/// The record that leads a tenant to a store. Whoever writes it decides nothing alone: the store itself says whose it
-/// is.
-///
-/// # Errors
-/// [`StoreError::Invalid`].
-pub fn store_map_put(row: &StoreMapRow) -> Result<Draft, StoreError> {
-    Draft::put(&Scope::Plane, STORE_MAP, row.tenant.as_str(), row)
-}
-
-/// The records to remove with a tenant's store.
-pub fn store_delete(document: &StoreDocument) -> Vec<Draft> {
-    vec![
-        Draft::delete(&Scope::Plane, STORE_MAP, document.tenant.as_str()),
-        Draft::delete(&Scope::Plane, STORE_OWNER, document.id.as_str()),
-        Draft::delete(&Scope::Tenant(document.tenant.clone()), POLICY_STORE, document.id.as_str()),
-    ]
 }
 
 impl Decide for Stores {
@@ -499,9 +476,9 @@ impl Stores {
         match self.residents.get(tenant)? {
             Resident::Store(known) => {
                 let content = self.contents.held(&known.digest)?;
-                let (id, tenant) = (known.id.clone(), known.owner.clone());
+                let (id, tenant, beside) = (known.id.clone(), known.owner.clone(), known.beside.clone());
                 let Known { revision, policies, entities, .. } = *known.as_ref();
-                Some(Ok(CompiledStore { id, tenant, revision, policies, entities, content }))
+                Some(Ok(CompiledStore { id, tenant, revision, policies, entities, content, beside }))
             }
             Resident::Nothing => Some(Err(nothing())),
         }
@@ -519,12 +496,12 @@ impl Stores {
         tenant: &TenantId,
         (request, entities): (Request, Entities),
     ) -> Result<StoreAnswer, Refusal> {
-        let slice = store.content.policies.slice(&request, &entities);
-        if slice.steps <= LONG {
-            return Ok(store.answer_by(&slice, &request, &entities));
+        let slices = store.slices(&request, &entities);
+        if slices.steps() <= LONG {
+            return Ok(store.answer_by(&slices, &request, &entities));
         }
         let store = store.clone();
-        let work = move || store.answer_by(&slice, &request, &entities);
+        let work = move || store.answer_by(&slices, &request, &entities);
         self.block_on(self.long.run(Some(tenant), work))?.map_err(|why| match why {
             NotDone::Busy => {
                 let detail = "the tenant's policies take long, and too many of its questions wait already";

@@ -1,5 +1,7 @@
 //! The one place where a text in Cedar's syntax is read: after its nesting has been looked at (`nesting.rs`).
 
+#![allow(clippy::disallowed_methods, reason = "it is the one place")]
+
 use cedar_policy::{
     CedarSchemaError, ParseErrors, Policy, PolicyId, PolicySet, Schema, SchemaFragment, Template,
 };

@@ -150,6 +150,12 @@ pub const POLICY_TEST_ROWS: usize = 2_000;
 /// Most proposals evaluated beside the serving stores at once, on one node.
 pub const POLICY_SHADOWS: usize = 32;
 
+/// Most questions for which a policy store that is moved is compared with its copy.
+pub const STORE_MOVE_QUESTIONS: u64 = 1_000_000;
+
+/// Longest time for which a policy store that is moved is compared with its copy, in seconds.
+pub const STORE_MOVE_SECONDS: u64 = 86_400;
+
 /// Most recorded decisions replayed for one comparison: the latest ones.
 pub const POLICY_REPLAYED: usize = 20_000;
 

@@ -22,6 +22,8 @@ pub mod sample;
 pub mod schedule;
 pub mod serve;
 pub mod settings;
+pub mod store_move;
+pub mod store_place;
 pub mod tenant;
 pub mod trust;
 pub mod workflow;

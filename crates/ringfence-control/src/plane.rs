@@ -34,6 +34,7 @@ use crate::{
     operator::{Operators, first_operator},
     schedule,
     settings::Settings,
+    store_place::StorePlaces,
     tenant::Tenants,
     workflow::Workflow,
 };
@@ -136,6 +137,7 @@ impl Plane {
         let gate = gate(&settings).await;
         let rates = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.rate));
         let access_keys = AccessKeys::new(records.clone());
+        let places = Arc::new(StorePlaces::new(records.clone(), settings.places()));
         let workflow = Workflow {
             access_keys: access_keys.clone(),
             tenants: Tenants::new(records.clone()),
@@ -147,6 +149,7 @@ impl Plane {
             data: Arc::new(data),
             limits: Arc::new(RateLimits::new(rates)),
             bundles: Arc::new(bundles),
+            places,
             gate,
             clock: Arc::clone(&clock),
         };

@@ -8,12 +8,12 @@ use std::{
 };
 
 use http::uri::Authority;
-use ringfence_authorization::{PolicyBundle, Review, SolverSettings, Terms, WhenUnproved, avp::Quotas};
+use ringfence_authorization::{Mode, PolicyBundle, Review, SolverSettings, Terms, WhenUnproved, avp::Quotas};
 use ringfence_context::{Secret, TenantId, id::StoreId};
 use ringfence_gateway::{RouteTable, limit::Rate};
 use serde::Deserialize;
 
-use crate::{fault::PlaneError, sample::Sampling};
+use crate::{fault::PlaneError, sample::Sampling, store_place::Place};
 
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
@@ -203,6 +203,12 @@ pub struct TierSettings {
     pub schema: PathBuf,
     /// The Cedar policies and templates new tenants start with.
     pub policies: PathBuf,
+    /// Where new tenants' policies are kept: each tenant's in a store of its own, or in one store that the tier's tenants
+    /// share: `"own"` or `"shared"`.
+    #[serde(default)]
+    pub policy_store: Mode,
+    /// How many tenants may have a store of their own. Those who come after are put in the shared store.
+    pub own_stores: Option<u64>,
     /// What becomes of a change to policies that can neither be proved safe nor refuted: `"refuse"` or `"accept"`.
     #[serde(default)]
     pub unproved: WhenUnproved,
@@ -292,6 +298,12 @@ impl Settings {
             Ok((name.clone(), TierPolicies { bundle, terms }))
         };
         self.tiers.iter().map(bundle).collect()
+    }
+
+    /// Where each tier's policy stores are kept.
+    pub fn places(&self) -> BTreeMap<String, Place> {
+        let place = |tier: &TierSettings| Place { mode: tier.policy_store, own_stores: tier.own_stores };
+        self.tiers.iter().map(|(name, tier)| (name.clone(), place(tier))).collect()
     }
 
     /// The application's address is one, if the settings name one.

@@ -51,6 +51,11 @@ pub enum TenantError {
     /// No such tier.
     #[error("there is no tier \"{0}\" in ringfence.toml")]
     Tier(String),
+    /// The tier may have no further policy store of its own.
+    #[error(
+        "all policy stores of their own in the tier \"{0}\" are used up: raise `own_stores` in [tiers.{0}] of ringfence.toml"
+    )]
+    OwnStores(String),
     /// Not an id.
     #[error(transparent)]
     Id(#[from] IdError),

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ringfence_authorization::{
-    Gate, Governance, StoreDocument, Stores, StoresError, Terms,
+    Gate, Governance, Mode, Publishable, StoreDocument, Stores, StoresError, Terms,
     avp::owner_rows,
     govern::{Change, GovernError, Published, first},
     stores::{store_create, store_delete},
@@ -23,11 +23,15 @@ use crate::{
     access_key::AccessKeys,
     data::Data,
     settings::TierPolicies,
+    store_place::StorePlaces,
     tenant::{Tenant, TenantError, TenantStatus, Tenants},
 };
 
 /// The public client `ringfence token` signs in with.
 pub const CLI_CLIENT: &str = "ringfence-cli";
+
+/// How often a commit is made again that somebody else's got ahead of.
+pub(crate) const TRIES: usize = 50;
 
 /// What the steps work on.
 #[derive(Clone)]
@@ -50,6 +54,8 @@ pub struct Workflow {
     pub limits: Arc<RateLimits>,
     /// What each tier seeds a store with.
     pub bundles: Arc<BTreeMap<String, TierPolicies>>,
+    /// Where each tier's stores are kept, and how many there are.
+    pub places: Arc<StorePlaces>,
     /// What stands in front of every change to a policy store.
     pub gate: Arc<Gate>,
     /// How their changes are governed.
@@ -73,7 +79,7 @@ impl Workflow {
         exists_is_fine(
             self.pools.client_create_public(&tenant.id, &cli, "Ringfence command line", loopback).await,
         )?;
-        self.store_seed(&tenant.id, policies).await?;
+        self.store_seed(&tenant, policies).await?;
         let pool = self.pools.pool_get(&tenant.id).await?;
         self.data.tenant_admit(&tenant.id, &pool.database_key()).await?;
         self.limits.tier_put(tenant.id.clone(), tier);
@@ -102,7 +108,7 @@ impl Workflow {
         }
     }
 
-    fn tier(&self, tier: &str) -> Result<&TierPolicies, TenantError> {
+    pub(crate) fn tier(&self, tier: &str) -> Result<&TierPolicies, TenantError> {
         self.bundles.get(tier).ok_or_else(|| TenantError::Tier(tier.to_owned()))
     }
 
@@ -129,18 +135,64 @@ impl Workflow {
         Ok(self.tier(&tenant.tier)?.terms)
     }
 
-    async fn store_seed(&self, tenant: &TenantId, policies: &TierPolicies) -> Result<(), TenantError> {
-        match self.stores.document(tenant).await {
+    async fn store_seed(&self, tenant: &Tenant, policies: &TierPolicies) -> Result<(), TenantError> {
+        let Tenant { id, tier, .. } = tenant;
+        match self.stores.document(id).await {
             Ok(_) => return Ok(()),
             Err(StoresError::Missing) => {}
             Err(error) => return Err(error.into()),
         }
-        let document = policies.bundle.seed(StoreId::new(&format!("ps-{tenant}"))?, tenant.clone())?;
+        let document = policies.bundle.seed(StoreId::new(&format!("ps-{id}"))?, id.clone())?;
         let publishable = self.gate.check(document, policies.terms).await?;
-        let mut drafts = store_create(&publishable)?;
-        drafts.extend(first(&publishable, Change::onboarding(), self.clock.now())?);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.store_put(tier, &publishable).await {
+                Err(StoresError::Store(StoreError::Conflict { .. })) if tries < TRIES => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+
+    /// Makes a new store where the tier's are kept: in a record of its own, if there may be one more.
+    async fn store_put(&self, tier: &str, publishable: &Publishable) -> Result<(), StoresError> {
+        let counted = self.places.count(tier).await?;
+        let (mode, exhausted) = self.places.place(tier).next(counted.count);
+        let mut drafts = match mode {
+            Mode::Own => store_create(publishable)?,
+            Mode::Shared => self.stores.shared_create(publishable).await?,
+        };
+        drafts.extend(first(publishable, Change::onboarding(), self.clock.now())?);
+        drafts.extend(counted.change(tier, None, Some(mode))?);
         self.records.commit(drafts).await?;
+        self.places.tell(tier, exhausted);
         Ok(())
+    }
+
+    /// Removes a tenant's store, wherever it is kept.
+    async fn store_remove(&self, tenant: &Tenant) -> Result<(), TenantError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let removed = async {
+                let (document, _) = self.stores.document(&tenant.id).await?;
+                let (mode, _) = self.stores.held(&tenant.id).await?;
+                let mut drafts = store_delete(&document);
+                drafts.extend(self.places.count(&tenant.tier).await?.change(
+                    &tenant.tier,
+                    Some(mode),
+                    None,
+                )?);
+                Ok::<_, StoresError>(self.records.commit(drafts).await.map(drop)?)
+            };
+            match removed.await {
+                Ok(()) | Err(StoresError::Missing | StoresError::Store(StoreError::TenantUnknown)) => {
+                    return Ok(());
+                }
+                Err(StoresError::Store(StoreError::Conflict { .. })) if tries < TRIES => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Refuses the tenant everywhere, keeping its data.
@@ -181,11 +233,7 @@ impl Workflow {
         self.data.tenant_bar(id).await?;
         self.current().await?;
         let rows = self.data.tenant_rows_delete(id).await?;
-        match self.stores.document(id).await {
-            Ok((document, _)) => self.records.commit(store_delete(&document)).await.map(drop)?,
-            Err(StoresError::Missing | StoresError::Store(StoreError::TenantUnknown)) => {}
-            Err(error) => return Err(error.into()),
-        }
+        self.store_remove(&found).await?;
         self.rows_delete(id).await?;
         missing_is_fine(self.pools.pool_delete(id).await)?;
         match self.records.tenant_shred(id).await {
@@ -215,19 +263,30 @@ impl Workflow {
         Ok(())
     }
 
-    /// Takes up what an earlier run left: rates of tenants, and tenants half made or half removed are said.
+    /// Takes up what an earlier run left: rates of tenants, moves of policy stores, and tenants half made or half removed are
+    /// said. Where a tier's policy stores were never counted, they are counted.
     ///
     /// # Errors
     /// Where the state can't be read.
     pub async fn take_up(&self) -> Result<(), TenantError> {
+        self.moves_take_up().await?;
         let mut after: Option<String> = None;
+        let mut uncounted = self.places.uncounted().await?;
         loop {
             let page = self.tenants.tenant_list(after.as_deref(), 500).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else { return Ok(self.places.counted(uncounted).await?) };
             after = Some(last.id.to_string());
             for tenant in page {
                 if matches!(tenant.status, TenantStatus::Onboarding | TenantStatus::Offboarding) {
                     tracing::warn!(tenant = %tenant.id, status = ?tenant.status, "unfinished: repeat the command");
+                }
+                if let Some(count) = uncounted.get_mut(&tenant.tier) {
+                    match self.stores.held(&tenant.id).await {
+                        Ok((Mode::Own, _)) => count.own = count.own.saturating_add(1),
+                        Ok((Mode::Shared, _)) => count.shared = count.shared.saturating_add(1),
+                        Err(StoresError::Missing) => {}
+                        Err(error) => return Err(error.into()),
+                    }
                 }
                 self.limits.tier_put(tenant.id, &tenant.tier);
             }

@@ -76,8 +76,7 @@ async fn break_state(plane: &Plane, breaks: &[Layer]) -> Result<(), String> {
     }
     if breaks.contains(&Layer::StoreMap) {
         let store = StoreId::new(&format!("ps-{victim}")).map_err(|error| error.to_string())?;
-        let row =
-            store_map_put(&StoreMapRow { tenant: attacker, store }).map_err(|error| error.to_string())?;
+        let row = store_map_put(&StoreMapRow::own(attacker, store)).map_err(|error| error.to_string())?;
         records.commit(vec![row]).await.map_err(|error| error.to_string())?;
         plane.workflow.stores.refresh().await.map_err(|error| error.to_string())?;
     }

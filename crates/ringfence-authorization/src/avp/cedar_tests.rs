@@ -1,7 +1,7 @@
 //! Decisions, determining policies and errors, against Cedar's own authorizer on the same texts: every combination of
 //! some principals, actions, resources and contexts, with entities in both spellings.
 
-use cedar_policy::{Authorizer, Context, Entities, Policy, PolicyId, PolicySet, Request, Schema};
+use cedar_policy::{Authorizer, Context, Entities, PolicySet, Request, Schema};
 use serde_json::{Value, json};
 
 use super::{Bench, PERMIT, SCHEMA};
@@ -67,7 +67,7 @@ async fn decisions_reasons_and_errors_are_cedars_on_every_combination() {
     let mut set = PolicySet::new();
     for text in TEXTS {
         let id = bench.policy(&store, text).await;
-        set.add(Policy::parse(Some(PolicyId::new(id)), text).unwrap()).unwrap();
+        set.add(crate::text::policy(&id, text).unwrap()).unwrap();
     }
     let schema = Schema::from_json_str(SCHEMA).unwrap();
     let (listed, cedar) = entities();

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use cedar_policy::{Decision, Entities, Policy, PolicyId, Request, Schema};
+use cedar_policy::{Decision, Entities, Request, Schema};
+use ringfence_context::TenantId;
 
 use crate::{
     avp::{
@@ -10,8 +11,9 @@ use crate::{
         error::{AvpError, Outcome},
         fit,
     },
-    compile::{GUARDRAIL, RESERVED},
+    guardrail::{self, GUARDRAIL, GUARDRAIL_ID, RESERVED},
     slice::{Slice, SlicedPolicies},
+    text,
 };
 
 /// What Cedar answered.
@@ -28,6 +30,8 @@ pub(crate) struct Decided {
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) policies: SlicedPolicies,
+    /// Whose requests it decides, if it is a serving store: what is not that tenant's is forbidden.
+    serves: Option<TenantId>,
     /// Actions with their groups, as the schema has them.
     pub(crate) actions: Entities,
 }
@@ -67,8 +71,8 @@ impl Ready {
         let unready = |what: String| AvpError::internal(format!("a store does not compile: {what}"));
         let mut policies = fit::all(content).map_err(|error| unready(error.body().to_string()))?;
         if content.serving.is_some() {
-            let id = PolicyId::new(format!("{RESERVED}guardrail"));
-            let guardrail = Policy::parse(Some(id), GUARDRAIL).map_err(|error| unready(error.to_string()))?;
+            let guardrail =
+                text::policy(GUARDRAIL_ID, GUARDRAIL).map_err(|error| unready(error.to_string()))?;
             policies.add(guardrail).map_err(|error| unready(error.to_string()))?;
         }
         let actions = match &content.schema {
@@ -78,18 +82,26 @@ impl Ready {
                 .map_err(|error| unready(error.to_string()))?,
             None => Entities::empty(),
         };
-        Ok(Self { policies: SlicedPolicies::new(&policies), actions })
+        let serves = content.serving.as_ref().map(|serving| serving.document.tenant.clone());
+        Ok(Self { policies: SlicedPolicies::new(&policies), serves, actions })
     }
 
-    /// Answers as Cedar does with all of them (see [`SlicedPolicies`]), with the slice of this very request.
+    /// Answers as Cedar does with all of them (see [`SlicedPolicies`]), with the slice of this very request, within the
+    /// guardrail.
     pub(crate) fn decide(&self, slice: &Slice, request: &Request, entities: &Entities) -> Decided {
-        let response = self.policies.is_authorized_by(slice, request, entities);
+        let response = SlicedPolicies::is_authorized_by(&[(&self.policies, slice)], request, entities);
         let diagnostics = response.diagnostics();
         let ids = diagnostics.reason().map(ToString::to_string).filter(|id| !id.starts_with(RESERVED));
         let (mut determining, mut errors): (Vec<String>, Vec<String>) =
             (ids.collect(), diagnostics.errors().map(ToString::to_string).collect());
         determining.sort();
         errors.sort();
-        Decided { allow: response.decision() == Decision::Allow, determining, errors }
+        let mut allow = response.decision() == Decision::Allow;
+        let within = |tenant| guardrail::is_about(tenant, request, entities);
+        if allow && !self.serves.as_ref().is_none_or(within) {
+            allow = false;
+            determining.clear();
+        }
+        Decided { allow, determining, errors }
     }
 }

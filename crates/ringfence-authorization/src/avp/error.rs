@@ -238,9 +238,10 @@ impl From<NotDone> for AvpError {
 impl From<StoresError> for AvpError {
     fn from(error: StoresError) -> Self {
         match error {
-            StoresError::Policy(_) | StoresError::Refuted(_) | StoresError::Unproved(_) => {
-                Self::invalid("definition", error.to_string())
-            }
+            StoresError::Policy(_)
+            | StoresError::Refuted(_)
+            | StoresError::Unproved(_)
+            | StoresError::Confined(_) => Self::invalid("definition", error.to_string()),
             StoresError::Quota(message) => Self::ServiceQuotaExceeded {
                 message,
                 id: None,
@@ -249,6 +250,9 @@ impl From<StoresError> for AvpError {
             },
             StoresError::Busy(why) => why.into(),
             StoresError::Unreviewed => Self::AccessDenied(error.to_string()),
+            StoresError::Moving | StoresError::NoMove | StoresError::HeldSo(_) | StoresError::Changed => {
+                Self::Conflict { message: error.to_string(), resources: Vec::new() }
+            }
             StoresError::Store(error) => error.into(),
             StoresError::Missing => Self::internal("the tenant has no serving store"),
         }

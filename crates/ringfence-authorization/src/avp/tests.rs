@@ -377,7 +377,7 @@ async fn decisions_and_errors_are_cedars() {
     let mut set = cedar_policy::PolicySet::new();
     for text in texts {
         let id = bench.policy(&store, text).await;
-        set.add(cedar_policy::Policy::parse(Some(cedar_policy::PolicyId::new(&id)), text).unwrap()).unwrap();
+        set.add(crate::text::policy(&id, text).unwrap()).unwrap();
     }
     let mut asked = question(&store, "u", json!([]));
     asked["context"] = json!({ "contextMap": { "limit": { "long": 1 } } });

@@ -120,6 +120,7 @@ impl Governance {
             return Err(GovernError::Same);
         }
         let publishable = self.gate.check(document, terms).await?;
+        self.stores.check_confined(publishable.document()).await?;
         let mut pending = Pending::begin(records, tenant).await?;
         let open = u64::try_from(pending.head.open.len()).unwrap_or(u64::MAX);
         if open >= limits::POLICY_PROPOSALS {
@@ -276,6 +277,7 @@ impl Governance {
         }
         let document = record::text(records, tenant, approved).await?.ok_or_else(|| tampered(TEXT))?;
         let publishable = self.gate.check(document, terms).await?;
+        self.stores.check_confined(publishable.document()).await?;
         let (reviewer, expect) = (reviewer.clone(), Expect::Revision(found.revision));
         Ok(Approved { proposal, reviewer, publishable, pending, revision, expect })
     }

@@ -86,7 +86,7 @@ pub(super) fn filled_in(policies: &PolicySet) -> Result<PolicySet, Box<dyn std::
 
 fn one_tenant() -> Result<PolicySet, Unproved> {
     let failed = |error: String| Unproved::Failed(error);
-    let policy = Policy::parse(None, ONE_TENANT).map_err(|error| failed(error.to_string()))?;
+    let policy = crate::text::policy("one-tenant", ONE_TENANT).map_err(|error| failed(error.to_string()))?;
     PolicySet::from_policies([policy]).map_err(|error| failed(error.to_string()))
 }
 

@@ -6,7 +6,7 @@
 //! where the solver has proved it for every kind of request of one and the same schema, and that no policy of either can
 //! err: a request on which one does is refused.
 
-use cedar_policy::{Policy, PolicyId, PolicySet, RequestEnv, Schema};
+use cedar_policy::{PolicySet, RequestEnv, Schema};
 use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicySet, solver::LocalSolver};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     PolicyFault, StoreDocument,
-    compile::{GUARDRAIL, RESERVED, own_policies},
+    compile::own_policies,
+    guardrail::{GUARDRAIL, GUARDRAIL_ID},
+    text,
 };
 
 /// How many times as long as one proof a whole comparison may take.
@@ -228,8 +230,7 @@ impl KindOfRequest {
 /// What is enforced of a store: its own policies, links filled in, and the guardrail.
 fn enforced(document: &StoreDocument) -> Result<PolicySet, PolicyFault> {
     let mut set = filled_in(&own_policies(document)?).map_err(PolicyFault::syntax)?;
-    let id = PolicyId::new(format!("{RESERVED}guardrail"));
-    let guardrail = Policy::parse(Some(id), GUARDRAIL).map_err(PolicyFault::syntax)?;
+    let guardrail = text::policy(GUARDRAIL_ID, GUARDRAIL).map_err(PolicyFault::syntax)?;
     set.add(guardrail).map_err(PolicyFault::syntax)?;
     Ok(set)
 }

@@ -3,6 +3,8 @@
 //! Few types, ids and actions, so that scopes do meet requests: of the drawn policies about a third have a matching
 //! scope. Conditions include ones that fail, so that skipping a policy that would have failed is seen too.
 
+#![expect(clippy::disallowed_methods, reason = "Cedar itself is what is compared with")]
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cedar_policy::{

@@ -4,6 +4,8 @@
 //! requests with what is expected of each. Paths are relative to the folder. `RINGFENCE_CEDAR_CORPUS=<folder>` runs
 //! another folder beside our own cases: with their `tests/` or the unpacked `corpus-tests/` inside.
 
+#![expect(clippy::disallowed_methods, reason = "Cedar itself is what is compared with")]
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -262,7 +262,7 @@ async fn a_map_row_that_leads_to_anothers_store_leads_to_a_refusal() {
     let world = World::new().await;
     let (acme, globex) = (world.tenant("acme").await, world.tenant("globex").await);
     world.policy_put(&world.stores, &globex, Some("permit (principal, action, resource);")).await;
-    let row = StoreMapRow { tenant: acme.clone(), store: StoreId::new("ps-globex").unwrap() };
+    let row = StoreMapRow::own(acme.clone(), StoreId::new("ps-globex").unwrap());
     world.records.commit(vec![store_map_put(&row).unwrap()]).await.unwrap();
     world.stores.refresh().await.unwrap();
     assert_eq!(world.ask(&acme), Err(Reason::StoreUnavailable), "the store says whose it is");

@@ -32,7 +32,7 @@ impl From<TenantError> for ApiFailure {
         match error {
             TenantError::Missing => Self::Told(StatusCode::NOT_FOUND, error.to_string()),
             TenantError::Govern(error) => error.into(),
-            TenantError::Exists | TenantError::Status(..) => {
+            TenantError::Exists | TenantError::Status(..) | TenantError::OwnStores(_) => {
                 Self::Told(StatusCode::CONFLICT, error.to_string())
             }
             TenantError::Tier(_) | TenantError::Id(_) | TenantError::Bundle(_) => {
@@ -66,11 +66,16 @@ impl From<StoresError> for ApiFailure {
             StoresError::Policy(_)
             | StoresError::Refuted(_)
             | StoresError::Unproved(_)
-            | StoresError::Quota(_) => Self::invalid(error.to_string()),
+            | StoresError::Quota(_)
+            | StoresError::Confined(_) => Self::invalid(error.to_string()),
             StoresError::Busy(_) => Self::Told(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
-            StoresError::Unreviewed => Self::Told(StatusCode::CONFLICT, error.to_string()),
+            StoresError::Unreviewed | StoresError::Moving | StoresError::HeldSo(_) | StoresError::Changed => {
+                Self::Told(StatusCode::CONFLICT, error.to_string())
+            }
             StoresError::Store(error) => error.into(),
-            StoresError::Missing => Self::Told(StatusCode::NOT_FOUND, error.to_string()),
+            StoresError::Missing | StoresError::NoMove => {
+                Self::Told(StatusCode::NOT_FOUND, error.to_string())
+            }
         }
     }
 }

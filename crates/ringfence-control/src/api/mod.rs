@@ -20,6 +20,7 @@ pub mod proposal;
 pub mod refusals;
 pub mod revision;
 pub mod status;
+pub mod store_move;
 pub mod tenant;
 pub mod truth_table;
 pub mod user;
@@ -102,6 +103,10 @@ pub fn router(api: Api) -> Router {
         .route("/v1/tenants/{tenant}", get(tenant::show).delete(tenant::delete))
         .route("/v1/tenants/{tenant}/suspend", post(tenant::suspend))
         .route("/v1/tenants/{tenant}/resume", post(tenant::resume))
+        .route(
+            "/v1/tenants/{tenant}/store-move",
+            get(store_move::show).post(store_move::begin).delete(store_move::stop),
+        )
         .route("/v1/tenants/{tenant}/users", get(user::list).post(user::create))
         .route("/v1/tenants/{tenant}/users/{user}/disable", post(user::disable))
         .route("/v1/tenants/{tenant}/clients", get(client::list).post(client::create))

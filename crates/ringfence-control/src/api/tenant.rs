@@ -1,10 +1,13 @@
 //! Tenants, for operators.
 
+use std::collections::HashMap;
+
 use axum::{
     Json,
     extract::{Path, State},
     http::StatusCode,
 };
+use ringfence_authorization::{Mode, StoresError};
 use ringfence_context::TenantId;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +37,11 @@ pub struct Shown {
     tenant: Tenant,
     issuer: String,
     host: String,
+    /// Where its policies are kept; nothing while it is half made or removed.
+    policy_store: Option<Mode>,
+    /// What its operator should know of how it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<String>,
 }
 
 /// What was removed.
@@ -52,8 +60,13 @@ pub async fn list(State(api): State<Api>, _: Operator) -> Result<Json<Vec<Shown>
         let after = all.last().map(|tenant| tenant.id.to_string());
         let page = api.workflow.tenants.tenant_list(after.as_deref(), 500).await?;
         if page.is_empty() {
+            let held = held(&api).await?;
             let served = all.into_iter().filter(|tenant| tenant.status != TenantStatus::Gone);
-            return Ok(Json(served.map(|tenant| shown(&api, tenant)).collect()));
+            let shown = |tenant: Tenant| {
+                let mode = held.get(&tenant.id).copied();
+                shown(&api, tenant, mode)
+            };
+            return Ok(Json(served.map(shown).collect()));
         }
         all.extend(page);
     }
@@ -71,7 +84,15 @@ pub async fn create(
     let id = TenantId::new(&new.id).map_err(|error| ApiFailure::invalid(error.to_string()))?;
     let display_name = new.display_name.unwrap_or_else(|| id.to_string());
     let tenant = api.workflow.onboard(id, &display_name, &new.tier).await?;
-    Ok((StatusCode::CREATED, Json(shown(&api, tenant))))
+    let mut made = shown_now(&api, tenant).await?;
+    let place = api.workflow.places.place(&new.tier);
+    if let (Mode::Own, Some(Mode::Shared), Some(most)) = (place.mode, made.policy_store, place.own_stores) {
+        let tier = &new.tier;
+        made.alert = Some(format!(
+            "all {most} policy stores of their own in the tier \"{tier}\" are used up: this tenant's policies are in the shared store"
+        ));
+    }
+    Ok((StatusCode::CREATED, Json(made)))
 }
 
 /// `GET /v1/tenants/{tenant}`.
@@ -83,7 +104,7 @@ pub async fn show(
     _: Operator,
     Path(id): Path<TenantId>,
 ) -> Result<Json<Shown>, ApiFailure> {
-    Ok(Json(shown(&api, api.workflow.tenants.tenant_get(&id).await?.value)))
+    Ok(Json(shown_now(&api, api.workflow.tenants.tenant_get(&id).await?.value).await?))
 }
 
 /// `POST /v1/tenants/{tenant}/suspend`.
@@ -95,7 +116,7 @@ pub async fn suspend(
     _: Operator,
     Path(id): Path<TenantId>,
 ) -> Result<Json<Shown>, ApiFailure> {
-    Ok(Json(shown(&api, api.workflow.suspend(&id).await?)))
+    Ok(Json(shown_now(&api, api.workflow.suspend(&id).await?).await?))
 }
 
 /// `POST /v1/tenants/{tenant}/resume`.
@@ -107,7 +128,7 @@ pub async fn resume(
     _: Operator,
     Path(id): Path<TenantId>,
 ) -> Result<Json<Shown>, ApiFailure> {
-    Ok(Json(shown(&api, api.workflow.resume(&id).await?)))
+    Ok(Json(shown_now(&api, api.workflow.resume(&id).await?).await?))
 }
 
 /// `DELETE /v1/tenants/{tenant}`: with its users, policies and rows, for good.
@@ -122,11 +143,33 @@ pub async fn delete(
     Ok(Json(Removed { rows: api.workflow.offboard(&id).await? }))
 }
 
-fn shown(api: &Api, tenant: Tenant) -> Shown {
+/// Where tenants' policies are kept.
+async fn held(api: &Api) -> Result<HashMap<TenantId, Mode>, ApiFailure> {
+    let (mut held, mut after) = (HashMap::new(), None::<String>);
+    loop {
+        let page = api.workflow.stores.held_list(after.as_deref(), 500).await?;
+        let Some((last, _)) = page.last() else { return Ok(held) };
+        after = Some(last.to_string());
+        held.extend(page);
+    }
+}
+
+async fn shown_now(api: &Api, tenant: Tenant) -> Result<Shown, ApiFailure> {
+    let mode = match api.workflow.stores.held(&tenant.id).await {
+        Ok((mode, _)) => Some(mode),
+        Err(StoresError::Missing) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(shown(api, tenant, mode))
+}
+
+fn shown(api: &Api, tenant: Tenant, policy_store: Option<Mode>) -> Shown {
     let addresses = api.workflow.directory.addresses();
     Shown {
         issuer: addresses.issuer(&tenant.id),
         host: format!("{}.{}", tenant.id, addresses.host_suffix),
+        policy_store,
+        alert: None,
         tenant,
     }
 }

@@ -128,7 +128,10 @@ impl Bench {
         // And a tier whose policies are reviewed, which is otherwise the same.
         let (_, standard) = FILES[0].1.split_once("[tiers.standard]").unwrap();
         let reviewed = format!("{}\n[tiers.reviewed]\nreview = \"required\"{standard}", FILES[0].1);
-        fs::write(dir.join("ringfence.toml"), reviewed).unwrap();
+        // One whose tenants share a policy store, and one with one store of its own.
+        let pooled = format!("\n[tiers.pooled]\npolicy_store = \"shared\"{standard}");
+        let few = format!("\n[tiers.few]\nown_stores = 1{standard}");
+        fs::write(dir.join("ringfence.toml"), format!("{reviewed}{pooled}{few}")).unwrap();
         let mut settings = Settings::load(&dir.join("ringfence.toml")).unwrap();
         // Where the tests beside this one leave it little of the processor, a proof takes long.
         settings.solver.seconds = 120;

@@ -82,6 +82,9 @@ fn endpoints(tenant: &str) -> Vec<(Method, String, Value, &'static str)> {
         (Method::DELETE, "/v1/operators/nobody".to_owned(), none.clone(), "operate"),
         (Method::POST, "/v1/operators/operator/tokens".to_owned(), none.clone(), "operate"),
         (Method::POST, "/v1/access-keys".to_owned(), json!({ "operator": "nobody" }), "operate"),
+        (Method::POST, at("store-move"), json!({ "to": "own" }), "operate"),
+        (Method::GET, at("store-move"), none.clone(), "operate"),
+        (Method::DELETE, at("store-move"), none.clone(), "operate"),
         (Method::POST, format!("/v1/tenants/{tenant}/suspend"), none, "operate-not-tried"),
     ]
 }

@@ -17,4 +17,5 @@ mod decisions;
 mod govern;
 mod policies;
 mod settings;
+mod shared;
 mod tenants;

@@ -133,7 +133,7 @@ fn x17_a_store_map_row_that_points_at_anothers_store_refuses_and_leaks_nothing()
         assert_eq!(bench.get("x17", &token, "/payments").await.status, StatusCode::OK);
         let arrived = bench.counts.of("x17", Call::Application);
         let store = StoreId::new("ps-x17-other").unwrap();
-        let row = store_map_put(&StoreMapRow { tenant: id("x17"), store }).unwrap();
+        let row = store_map_put(&StoreMapRow::own(id("x17"), store)).unwrap();
         bench.workflow.records.commit(vec![row]).await.unwrap();
         bench.workflow.stores.refresh().await.unwrap();
         let refused = bench.get("x17", &token, "/payments").await;

@@ -5,6 +5,7 @@ mod client;
 mod entity;
 mod explain;
 mod init;
+mod move_store;
 mod operator;
 pub(crate) use init::write_new;
 mod policy;

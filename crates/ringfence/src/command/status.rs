@@ -1,4 +1,5 @@
-//! `ringfence status`: how current the running plane's policies are, and how long changes take to be enforced.
+//! `ringfence status`: how current the running plane's policies are, how long changes take to be enforced, and where each
+//! tier's policy stores are kept.
 
 use std::process::ExitCode;
 
@@ -8,7 +9,10 @@ use miette::Result;
 use serde_json::Value;
 
 use super::Common;
-use crate::{call::Caller, output::print};
+use crate::{
+    call::Caller,
+    output::{print, printable},
+};
 
 /// Show how current the policies are and how long changes take to be enforced.
 #[derive(Debug, Args)]
@@ -36,11 +40,24 @@ fn text(found: &Value) -> String {
             _ => format!("last {}, longest {}", in_ms(last), in_ms(longest)),
         }
     };
-    format!(
+    let mut text = format!(
         "policies            revision {}, confirmed {} ms ago\nchanges made here   {}\nchanges found       at most: {}",
         number("/policies/revision"),
         number("/policies/confirmed_us_ago") / 1000,
         after("made_here"),
         after("at_most")
-    )
+    );
+    for (tier, stores) in found.get("stores").and_then(Value::as_object).into_iter().flatten() {
+        let count = |name: &str| stores.get(name).and_then(Value::as_u64);
+        let most = count("own_stores").map(|most| format!(" of at most {most}")).unwrap_or_default();
+        let used_up = stores.get("exhausted").and_then(Value::as_bool).unwrap_or_default();
+        let alert = if used_up { " (used up: new tenants are put in the shared store)" } else { "" };
+        text.push_str(&format!(
+            "\npolicy stores       {}: {} own{most}{alert}, {} shared",
+            printable(tier),
+            count("own").unwrap_or_default(),
+            count("shared").unwrap_or_default()
+        ));
+    }
+    text
 }

@@ -7,7 +7,7 @@ use http::Method;
 use miette::{Result, bail};
 use serde_json::json;
 
-use super::Common;
+use super::{Common, move_store::MoveStore};
 use crate::{
     call::Caller,
     output::{card, print, table},
@@ -37,6 +37,8 @@ pub(crate) enum TenantCommand {
     Suspend(One),
     /// Serve a suspended tenant again
     Resume(One),
+    /// Move a tenant's policies between a store of its own and the one its tier shares, while it is served
+    MoveStore(MoveStore),
     /// Remove a tenant with its users, policies and rows, for good
     Delete {
         #[command(flatten)]
@@ -68,12 +70,13 @@ impl TenantCommand {
             Self::List(common) => {
                 let listed = caller.api(&common, Method::GET, "/v1/tenants", None).await?;
                 print(common.json, &listed, |listed| {
-                    table(listed, &["id", "display_name", "tier", "status", "host"])
+                    table(listed, &["id", "display_name", "tier", "status", "policy_store", "host"])
                 });
             }
             Self::Show(one) => one.call(&caller, Method::GET, "").await?,
             Self::Suspend(one) => one.call(&caller, Method::POST, "/suspend").await?,
             Self::Resume(one) => one.call(&caller, Method::POST, "/resume").await?,
+            Self::MoveStore(command) => return command.run(&caller).await,
             Self::Delete { one, confirm } => {
                 if confirm != one.id {
                     bail!("--confirm {confirm} is not {}: nothing was deleted", one.id);
