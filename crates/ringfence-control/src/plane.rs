@@ -60,8 +60,6 @@ pub struct Plane {
     pub avp: Arc<Avp>,
     /// How much tenants may ask of it.
     pub avp_rates: Arc<TierRates>,
-    /// What requests to it are signed with.
-    pub access_keys: AccessKeys,
     /// What page tokens are made with.
     pub page_key: Arc<PageKey>,
     /// At which revision this node answers.
@@ -136,10 +134,9 @@ impl Plane {
         let data = Data::open(&settings, dir, &keys.guard, durability).await?;
         let gate = gate(&settings).await;
         let rates = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.rate));
-        let access_keys = AccessKeys::new(records.clone());
         let places = Arc::new(StorePlaces::new(records.clone(), settings.places()));
         let workflow = Workflow {
-            access_keys: access_keys.clone(),
+            access_keys: AccessKeys::new(records.clone()),
             tenants: Tenants::new(records.clone()),
             pools: Pools::new(records.clone()),
             records,
@@ -169,7 +166,6 @@ impl Plane {
             log,
             avp,
             avp_rates,
-            access_keys,
             page_key,
             consistency,
             shadows,

@@ -188,7 +188,7 @@ pub fn api_router(plane: &Plane, parts: &Parts) -> Router {
         binding: RequestBinding::new(plane.keys.binding.clone()),
         avp: Arc::clone(&plane.avp),
         avp_rates: Arc::clone(&plane.avp_rates),
-        access_keys: plane.access_keys.clone(),
+        access_keys: plane.workflow.access_keys.clone(),
         page_key: Arc::clone(&plane.page_key),
         consistency: Arc::clone(&plane.consistency),
         base_url: plane.api_url().into(),

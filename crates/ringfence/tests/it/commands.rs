@@ -65,6 +65,26 @@ fn a_tenants_life_in_commands() {
 }
 
 #[test]
+fn x10_a_tenant_is_moved_by_command_while_it_is_served() {
+    let plane = Plane::shared();
+    let password = tenant(plane, "nomad");
+    let access = said(&token(plane, "nomad", &password, "api")).trim().to_owned();
+    let versions = || plane.json(&["policy", "versions", "--tenant", "nomad"]);
+    let before = versions();
+    for (to, place) in [("shared", "the shared store"), ("own", "a store of its own")] {
+        let moved = ["tenant", "move-store", "nomad", "--to", to, "--seconds", "1"];
+        let told = said(&plane.command(&moved));
+        assert!(told.contains(place) && told.contains("done") && told.contains("0 answered"), "{told}");
+        assert_eq!(plane.json(&["tenant", "show", "nomad"])["policy_store"], to);
+        assert_eq!(plane.get("nomad", &access, "/payments").status, 200);
+        assert!(complaint(&plane.command(&moved)).contains("already"));
+        assert_eq!(versions(), before, "a move is no change of what the policies say");
+    }
+    assert!(said(&plane.command(&["tenant", "move-store", "nomad", "--show"])).contains("done"));
+    assert!(said(&plane.command(&["status"])).contains("policy stores       standard: "));
+}
+
+#[test]
 fn what_is_not_there_or_not_an_id_is_said() {
     let plane = Plane::shared();
     for (arguments, words) in [
