@@ -43,31 +43,30 @@ fn format() -> Outcome {
     cargo(&["fmt", "--all", "--check"])
 }
 
-/// The range is checked by itself: with it, cargo would build the kernel with the range's doors for everyone.
+/// The workspace without the range: with it, cargo would build the kernel with the range's doors for everyone. Every step
+/// names the whole workspace, also where it wants one program, so that dependencies have the same features in each and
+/// are compiled once.
+const WITHOUT_RANGE: &[&str] = &["--workspace", "--exclude", "ringfence-range"];
+
+/// The range's program, and nothing of what the others are tested with.
+const RANGE: &[&str] = &["--workspace", "--bin", "ringfence-range"];
+
 fn clippy() -> Outcome {
-    cargo(&[
-        "clippy",
-        "--workspace",
-        "--exclude",
-        "ringfence-range",
-        "--all-targets",
-        "--",
-        "--deny",
-        "warnings",
-    ])?;
-    cargo(&["clippy", "--package", "ringfence-range", "--all-targets", "--", "--deny", "warnings"])
+    let deny = ["--", "--deny", "warnings"];
+    cargo(&[&["clippy"], WITHOUT_RANGE, &["--all-targets"], &deny].concat())?;
+    cargo(&[&["clippy"], RANGE, &["--profile", "test"], &deny].concat())
 }
 
 /// Unit, property, compile-fail and integration tests, against the real Postgres.
 fn unit() -> Outcome {
     // The sample app stands beside the binary whose tests run it.
-    cargo(&["build", "--package", "ledger"])?;
-    cargo(&["test", "--workspace", "--exclude", "ringfence-range"])
+    cargo(&[&["build"], WITHOUT_RANGE, &["--bins", "--tests"]].concat())?;
+    cargo(&[&["test"], WITHOUT_RANGE].concat())
 }
 
 /// The range's own tests, and that the serving binary has none of its doors.
 fn range() -> Outcome {
-    cargo(&["test", "--package", "ringfence-range"])?;
+    cargo(&[&["test"], RANGE].concat())?;
     let tree = ["tree", "--package", "ringfence", "--edges", "normal,features", "--prefix", "none"];
     let tree = output(env!("CARGO"), &tree).ok_or("cargo tree failed")?;
     let doors = "ringfence-context feature \"range\"";
@@ -79,8 +78,9 @@ fn range() -> Outcome {
 
 /// The intact chain and each single knock-out, attacked.
 fn prove() -> Outcome {
-    cargo(&["build", "--package", "ringfence"])?;
-    cargo(&["build", "--package", "ringfence-range"])?;
+    cargo(&[&["build"], WITHOUT_RANGE, &["--bins", "--tests"]].concat())?;
+    // An example, for then it is built with the features that tests bring; there is none of that name in the range.
+    cargo(&[&["build"], RANGE, &["--example", "bare"]].concat())?;
     let program = target().join("debug/ringfence").display().to_string();
     run(&program, &["prove", "--only", "intact"])?;
     run(&program, &["prove", "--only", "single"])

@@ -18,6 +18,7 @@ use ringfence_gateway::{
     refuse::{Body, refuse},
     serve::serve as serve_http,
     txn::Mint,
+    workers::Workers,
 };
 use ringfence_identity::Identity;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -74,15 +75,17 @@ pub fn serve(plane: Plane, parts: &Parts, upstream: &str) -> Result<Running, Pla
     let listeners = plane.listeners;
     let (mut tasks, data) = (JoinSet::new(), Arc::clone(&plane.workflow.data));
     let running = (address(&listeners.gateway)?, address(&listeners.api)?, address(&listeners.guard)?);
+    let workers = Workers::per_core().map_err(|_| PlaneError::Inside("no threads to serve on"))?;
     tasks.spawn(serve_http(
         listeners.gateway,
+        Some(workers),
         move |request| {
             let front = Arc::clone(&front);
             async move { front.answer(request).await }
         },
         stopping(),
     ));
-    tasks.spawn(serve_http(listeners.api, move |request| routed(api.clone(), request), stopping()));
+    tasks.spawn(serve_http(listeners.api, None, move |request| routed(api.clone(), request), stopping()));
     let (listener, stopping) = (listeners.guard, stopping());
     tasks.spawn(async move { guard.serve(listener, stopping).await });
     let (gateway, api, guard) = running;

@@ -9,6 +9,7 @@ use ringfence_gateway::{
     forward::Upstream,
     refuse::{BoxError, refuse},
     serve::serve,
+    workers::Workers,
 };
 use tokio::net::TcpListener;
 
@@ -30,6 +31,6 @@ async fn main() -> Result<(), BoxError> {
             upstream.send(request).await.unwrap_or_else(|refusal| refuse(&refusal, &unnamed))
         }
     };
-    serve(listener, answer, std::future::pending()).await;
+    serve(listener, Some(Workers::per_core()?), answer, std::future::pending()).await;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Connections to the application, kept alive and driven by the request that uses them.
 //!
 //! A connection has no task of its own: the request that holds it polls it, so that a request crosses no thread and wakes
-//! nobody on its way. One that is idle is polled by nobody; that the application has closed it meanwhile is found when it
+//! nobody on its way; and it is used by the runtime it was opened on, which is told when there is something to read. One that is idle is polled by nobody; that the application has closed it meanwhile is found when it
 //! is taken, before anything is sent. A connection whose answer was not read to its end is closed, never used again.
 
 use std::{
@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use dashmap::DashMap;
 use http::{Request, Response, uri::Authority};
 use http_body_util::BodyExt;
 use hyper::{
@@ -23,6 +24,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
+    runtime::{self, Handle},
     time::{Instant, timeout},
 };
 
@@ -34,15 +36,15 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Most idle connections kept.
+/// Most idle connections kept by each runtime.
 const KEPT: usize = 256;
 
 /// The connections to one application.
 #[derive(Debug)]
 pub(crate) struct Connections {
     authority: Authority,
-    /// The one used last is at the back, and used next.
-    idle: Mutex<VecDeque<(Instant, Connection)>>,
+    /// Of each runtime. The one used last is at the back, and used next.
+    idle: DashMap<runtime::Id, Mutex<VecDeque<(Instant, Connection)>>>,
 }
 
 /// One connection: where requests are put, and what moves their bytes.
@@ -123,19 +125,25 @@ impl Connections {
     }
 
     fn take(&self) -> Option<Connection> {
-        let (used, connection) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_back()?;
+        let idle = self.idle.get(&Handle::try_current().ok()?.id())?;
+        let (used, connection) = idle.lock().unwrap_or_else(PoisonError::into_inner).pop_back()?;
         (used.elapsed() < IDLE).then_some(connection)
     }
 
     fn put(&self, connection: Connection) {
+        // Nobody's, where it is given back while everything ends.
+        let Ok(runtime) = Handle::try_current() else { return };
         let mut over = Vec::new();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = self.idle.get(&runtime.id());
+        let own = own.unwrap_or_else(|| self.idle.entry(runtime.id()).or_default().downgrade());
+        let mut idle = own.lock().unwrap_or_else(PoisonError::into_inner);
         while idle.len() >= KEPT || idle.front().is_some_and(|(used, _)| used.elapsed() >= IDLE) {
             over.extend(idle.pop_front());
         }
         idle.push_back((Instant::now(), connection));
         // Closing takes a while: not while others wait.
         drop(idle);
+        drop(own);
         drop(over);
     }
 }

@@ -20,6 +20,7 @@ pub mod serve;
 pub mod strip;
 pub mod target;
 pub mod txn;
+pub mod workers;
 
 pub use gateway::{Gateway, GatewayParts};
 pub use route::{RouteFault, RouteTable};

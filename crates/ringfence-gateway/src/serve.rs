@@ -9,9 +9,9 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
 };
 use ringfence_context::limits;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::refuse::Body;
+use crate::{refuse::Body, workers::Workers};
 
 /// How long a client may take to send a request's head.
 const HEAD: Duration = Duration::from_secs(10);
@@ -19,24 +19,19 @@ const HEAD: Duration = Duration::from_secs(10);
 /// How long running requests may take to finish once closing has begun.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// Serves `answer` on `listener` until `shutdown` resolves, then lets running requests finish.
-pub async fn serve<A, F>(listener: TcpListener, answer: A, shutdown: impl Future<Output = ()>)
-where
+/// Serves `answer` on `listener` until `shutdown` resolves, then lets running requests finish. Connections are served on
+/// `workers`, or where none are given, by the runtime this is called on.
+pub async fn serve<A, F>(
+    listener: TcpListener,
+    workers: Option<Workers>,
+    answer: A,
+    shutdown: impl Future<Output = ()>,
+) where
     A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let answer = Arc::new(answer);
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(limits::REQUEST_HEAD_BYTES)
-        .half_close(false);
-    http.http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(limits::REQUEST_HEAD_BYTES).unwrap_or(u32::MAX))
-        .max_concurrent_streams(256);
-    let http = Arc::new(http);
+    let http = Arc::new(protocol());
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
@@ -55,14 +50,32 @@ where
             let answering = answer(request);
             async move { Ok::<_, Infallible>(answering.await) }
         });
-        let http = Arc::clone(&http);
-        let watcher = graceful.watcher();
-        tokio::spawn(async move {
+        let (http, watcher) = (Arc::clone(&http), graceful.watcher());
+        let connection = move |stream: TcpStream| async move {
             let connection = http.serve_connection(TokioIo::new(stream), service);
             if let Err(error) = watcher.watch(connection.into_owned()).await {
                 tracing::debug!(%error, "connection ended");
             }
-        });
+        };
+        match &workers {
+            Some(workers) => workers.give(stream, connection),
+            None => drop(tokio::spawn(connection(stream))),
+        }
     }
     let _ = tokio::time::timeout(CLOSING, graceful.shutdown()).await;
+}
+
+/// HTTP/1.1 and HTTP/2, whichever the client speaks.
+fn protocol() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(limits::REQUEST_HEAD_BYTES)
+        .half_close(false);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits::REQUEST_HEAD_BYTES).unwrap_or(u32::MAX))
+        .max_concurrent_streams(256);
+    http
 }

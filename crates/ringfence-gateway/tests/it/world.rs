@@ -35,6 +35,7 @@ use ringfence_gateway::{
     refuse::refuse,
     serve::serve,
     txn::Mint,
+    workers::Workers,
 };
 use ringfence_store::Records;
 use tokio::net::{TcpListener, TcpStream};
@@ -284,6 +285,6 @@ async fn listen(gateway: Gateway) -> SocketAddr {
             }
         }
     };
-    tokio::spawn(serve(listener, answer, std::future::pending()));
+    tokio::spawn(serve(listener, Some(Workers::per_core().unwrap()), answer, std::future::pending()));
     address
 }
