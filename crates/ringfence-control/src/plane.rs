@@ -30,6 +30,7 @@ use crate::{
     decision_log::DecisionLog,
     fault::PlaneError,
     follow::TenantTiers,
+    foreign::{ForeignIssuers, PlaneNames},
     keys::PlaneKeys,
     operator::{Operators, first_operator},
     schedule,
@@ -121,6 +122,7 @@ impl Plane {
         settings.route_table()?;
         settings.schema_sql()?;
         settings.upstream_check()?;
+        let issuers = settings.issuers()?;
         Data::names_check(&settings.postgres)?;
         Data::programs_check(&settings.postgres)?;
         std::fs::create_dir_all(dir).map_err(|error| PlaneError::folder(dir, error))?;
@@ -152,7 +154,12 @@ impl Plane {
         };
         workflow.take_up().await?;
         let quotas = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.avp)).collect();
-        let (avp, avp_rates) = policy_service(&workflow, &clock, quotas).await?;
+        let planes = PlaneNames::new(
+            [Some(addresses.base_url.as_str()), settings.api_url.as_deref()].into_iter().flatten(),
+            &addresses.host_suffix,
+        );
+        let foreign = ForeignIssuers::new(issuers.0, planes, issuers.1, Arc::clone(&clock));
+        let (avp, avp_rates) = policy_service(&workflow, foreign, quotas).await?;
         let page_key = Arc::new(PageKey::open(&workflow.records).await?);
         let (shadows, canaries) = (Arc::default(), Arc::new(Canaries::new(Arc::clone(&clock))));
         let trials = trials(&workflow, &canaries, &shadows).await?;
@@ -299,15 +306,17 @@ async fn consistency(
 /// The policy service over the plane's state. Tokens are verified by the kernel's own verifier.
 async fn policy_service(
     workflow: &Workflow,
-    clock: &Arc<dyn Clock>,
+    foreign: ForeignIssuers,
     tiers: BTreeMap<String, Quotas>,
 ) -> Result<(Arc<Avp>, Arc<TierRates>), PlaneError> {
+    let clock = &workflow.clock;
     let rates = Arc::new(TierRates::new(&tiers));
     let tokens = OwnIssuers {
         directory: Arc::clone(&workflow.directory),
         pools: workflow.pools.clone(),
         access: Arc::new(AccessVerifier),
         clock: Arc::clone(clock),
+        foreign,
     };
     let parts = AvpParts {
         records: workflow.records.clone(),
