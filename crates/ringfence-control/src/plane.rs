@@ -30,7 +30,7 @@ use crate::{
     decision_log::DecisionLog,
     fault::PlaneError,
     follow::TenantTiers,
-    foreign::{ForeignIssuers, PlaneNames},
+    foreign::{Allowed, Fetch, ForeignIssuers, PlaneNames},
     keys::PlaneKeys,
     operator::{Operators, first_operator},
     schedule,
@@ -122,7 +122,7 @@ impl Plane {
         settings.route_table()?;
         settings.schema_sql()?;
         settings.upstream_check()?;
-        let issuers = settings.issuers()?;
+        let listed = settings.issuers()?;
         Data::names_check(&settings.postgres)?;
         Data::programs_check(&settings.postgres)?;
         std::fs::create_dir_all(dir).map_err(|error| PlaneError::folder(dir, error))?;
@@ -134,6 +134,7 @@ impl Plane {
         let stores = Stores::load(records.clone(), Arc::clone(&clock)).await?;
         tokio::spawn(Arc::clone(&stores).follow());
         let data = Data::open(&settings, dir, &keys.guard, durability).await?;
+        let others = other_issuers(listed, &settings, &addresses, &clock);
         let gate = gate(&settings).await;
         let rates = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.rate));
         let places = Arc::new(StorePlaces::new(records.clone(), settings.places()));
@@ -153,13 +154,7 @@ impl Plane {
             clock: Arc::clone(&clock),
         };
         workflow.take_up().await?;
-        let quotas = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.avp)).collect();
-        let planes = PlaneNames::new(
-            [Some(addresses.base_url.as_str()), settings.api_url.as_deref()].into_iter().flatten(),
-            &addresses.host_suffix,
-        );
-        let foreign = ForeignIssuers::new(issuers.0, planes, issuers.1, Arc::clone(&clock));
-        let (avp, avp_rates) = policy_service(&workflow, foreign, quotas).await?;
+        let (avp, avp_rates) = policy_service(&workflow, others, &settings).await?;
         let page_key = Arc::new(PageKey::open(&workflow.records).await?);
         let (shadows, canaries) = (Arc::default(), Arc::new(Canaries::new(Arc::clone(&clock))));
         let trials = trials(&workflow, &canaries, &shadows).await?;
@@ -269,6 +264,18 @@ async fn gate(settings: &Settings) -> Arc<Gate> {
     gate
 }
 
+/// The other issuers that may be asked, none of them at a name of the plane's.
+fn other_issuers(
+    (allowed, fetch): (Allowed, Fetch),
+    settings: &Settings,
+    addresses: &Addresses,
+    clock: &Arc<dyn Clock>,
+) -> ForeignIssuers {
+    let urls = [Some(addresses.base_url.as_str()), settings.api_url.as_deref()];
+    let planes = PlaneNames::new(urls.into_iter().flatten(), &addresses.host_suffix);
+    ForeignIssuers::new(allowed, planes, fetch, Arc::clone(clock))
+}
+
 /// Keeps what is tried as it is on record.
 async fn trials(
     workflow: &Workflow,
@@ -307,9 +314,11 @@ async fn consistency(
 async fn policy_service(
     workflow: &Workflow,
     foreign: ForeignIssuers,
-    tiers: BTreeMap<String, Quotas>,
+    settings: &Settings,
 ) -> Result<(Arc<Avp>, Arc<TierRates>), PlaneError> {
     let clock = &workflow.clock;
+    let tiers: BTreeMap<String, Quotas> =
+        settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.avp)).collect();
     let rates = Arc::new(TierRates::new(&tiers));
     let tokens = OwnIssuers {
         directory: Arc::clone(&workflow.directory),

@@ -141,7 +141,7 @@ async fn what_is_not_safe_is_neither_marked_nor_published_and_says_which_request
         );
         let told = error.to_string();
         for part in
-            ["allowed a resource of another", "principal  Ledger::User::", "action     Ledger::Action::"]
+            ["allowed a resource of another", "principal  Ledger::", "action     Ledger::Action::"]
         {
             assert!(told.contains(part), "{part}: {told}");
         }

@@ -107,6 +107,16 @@ fn allowed(id: &str) -> Result<(String, String), String> {
     Ok(("ALLOW".to_owned(), id.to_owned()))
 }
 
+/// Two decisions about one token.
+async fn batch(store: &Store<'_>, token: &str) {
+    let photo = json!({ "entityType": "P::Photo", "entityId": "p" });
+    let request = |action: &str| json!({ "action": { "actionType": "P::Action", "actionId": action }, "resource": photo });
+    let asked = json!({ "accessToken": token, "requests": [request("view"), request("edit")] });
+    let decided = store.ok("BatchIsAuthorizedWithToken", asked).await;
+    let decisions = (&decided["results"][0]["decision"], &decided["results"][1]["decision"]);
+    assert_eq!(decisions, (&json!("ALLOW"), &json!("DENY")));
+}
+
 #[test]
 fn a_token_of_another_issuer_is_believed_as_its_identity_source_says() {
     with_bench(async |bench| {
@@ -134,18 +144,7 @@ fn a_token_of_another_issuer_is_believed_as_its_identity_source_says() {
             store.decide("accessToken", &sign(&claims(issuer, good.clone()))).await,
             allowed("corp|alice")
         );
-        let batch = json!({
-            "accessToken": sign(&claims(issuer, good.clone())),
-            "requests": [
-                { "action": { "actionType": "P::Action", "actionId": "view" }, "resource": { "entityType": "P::Photo", "entityId": "p" } },
-                { "action": { "actionType": "P::Action", "actionId": "edit" }, "resource": { "entityType": "P::Photo", "entityId": "p" } },
-            ],
-        });
-        let decided = store.ok("BatchIsAuthorizedWithToken", batch).await;
-        assert_eq!(
-            (&decided["results"][0]["decision"], &decided["results"][1]["decision"]),
-            (&json!("ALLOW"), &json!("DENY"))
-        );
+        batch(&store, &sign(&claims(issuer, good.clone()))).await;
         let with = |name: &str, value: Value| {
             let mut said = claims(issuer, good.clone());
             said[name] = value;

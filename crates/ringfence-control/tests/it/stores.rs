@@ -126,7 +126,7 @@ fn what_is_not_safe_is_not_published_from_another_store_and_the_request_is_told(
             let title = refused.json()["title"].as_str().unwrap().to_owned();
             assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{title}");
             assert!(title.contains("allowed a resource of another"), "{title}");
-            assert!(title.contains("principal  Ledger::User::"), "the request: {title}");
+            assert!(title.contains("principal  Ledger::"), "the request: {title}");
         }
         assert_eq!(bench.workflow.stores.document(&id("unsafe")).await.unwrap(), (document, revision));
     });
