@@ -512,6 +512,15 @@ def tokens(avp, tenant, others, access, others_access, identity):
     )["identitySourceId"]
     shown = avp.get_identity_source(policyStoreId=store, identitySourceId=cognito)
     check(shown["details"]["openIdIssuer"] == "COGNITO", shown)
+    said = {"iss": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_1a2b3c4d5", "sub": "u", "token_use": "access"}
+    pooled = ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"alg": "RS256", "kid": "k"}, said)
+    ) + ".AAAA"
+    unlisted = refused("ValidationException", lambda: ask(pooled))
+    check("[avp] in ringfence.toml" in unlisted["Error"]["Message"], "what the operator has to set")
+    standing = avp.get_policy_store(policyStoreId=store)["ResponseMetadata"]["HTTPHeaders"]["ringfence-standing"]
+    check(standing in ("proved", "unproved"), standing)
     avp.delete_identity_source(policyStoreId=store, identitySourceId=cognito)
 
 

@@ -15,7 +15,7 @@ const USAGE: &str = "usage: cargo xtask <setup | demo | test | bench | fuzz | ti
   setup   install what is missing: Postgres from the distribution, a linker
   demo    setup, build, and run `ringfence up --demo`; flags after it are passed on
   test    setup, and run every check; --only <step> runs one of:
-          format, clippy, tidy, unit, range, prove
+          format, clippy, tidy, sdk, unit, range, prove
   bench   what the chain costs, as ratios to baselines of the same run: [gateway] [txn] [guard] [--json];
           installs nginx and wrk
   fuzz    inputs nobody would write, by libFuzzer: [avp | authzen | entity | policy] [--seconds N], 60 each;

@@ -15,6 +15,7 @@ const STEPS: &[Step] = &[
     ("format", format),
     ("tidy", tidy),
     ("clippy", clippy),
+    ("sdk", sdk),
     ("unit", unit),
     ("range", range),
     ("prove", prove),
@@ -40,7 +41,17 @@ pub(crate) fn test(arguments: &[String]) -> Outcome {
 }
 
 fn format() -> Outcome {
-    cargo(&["fmt", "--all", "--check"])
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["fmt", "--manifest-path", SDK, "--check"])
+}
+
+/// The AWS SDK for Rust and what asks by it: a workspace of its own. The policy service's tests run it.
+const SDK: &str = "tests/avp/sdk-rust/Cargo.toml";
+
+/// Builds the AWS SDK for Rust, so that what it takes is told apart from the tests that use it.
+fn sdk() -> Outcome {
+    let folder = target().join("avp-sdk").display().to_string();
+    cargo(&["build", "--quiet", "--locked", "--manifest-path", SDK, "--target-dir", &folder])
 }
 
 /// The workspace without the range: with it, cargo would build the kernel with the range's doors for everyone. Every step

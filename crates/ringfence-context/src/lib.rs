@@ -14,6 +14,7 @@ pub mod access;
 #[cfg(feature = "range")]
 pub mod broken;
 pub mod database;
+pub mod foreign;
 pub mod id;
 pub mod key;
 pub mod limits;

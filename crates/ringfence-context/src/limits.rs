@@ -78,6 +78,45 @@ pub const AUTHZEN_PAGE: usize = 100;
 /// Most candidates that one page of a search decides about.
 pub const AUTHZEN_CANDIDATES: usize = 500;
 
+/// Longest token of an issuer that is none of the plane's, in bytes of its compact form.
+pub const FOREIGN_TOKEN_BYTES: usize = 16 * 1024;
+
+/// Longest life of a token of such an issuer, in seconds (Amazon Cognito gives up to a day).
+pub const FOREIGN_TOKEN_LIFE_SECONDS: u64 = 86_400;
+
+/// How far such a token's `iat` or `nbf` may lie in the future, in seconds: its issuer's clock is not ours.
+pub const FOREIGN_CLOCK_SKEW_SECONDS: u64 = 60;
+
+/// Most keys such an issuer may publish.
+pub const ISSUER_KEYS: usize = 64;
+
+/// Largest document such an issuer may publish, in bytes: its metadata, or its keys.
+pub const ISSUER_DOCUMENT_BYTES: usize = 128 * 1024;
+
+/// Deepest nesting of such a document.
+pub const ISSUER_JSON_DEPTH: usize = 16;
+
+/// Most such issuers whose keys are kept, on one node.
+pub const ISSUERS_KEPT: usize = 1000;
+
+/// For how long such an issuer's keys are used before they are fetched again, in seconds.
+pub const ISSUER_KEYS_SECONDS: u64 = 600;
+
+/// How soon after an issuer was asked it is asked again, in seconds: for a key that is not known, or after a failure.
+pub const ISSUER_AGAIN_SECONDS: u64 = 30;
+
+/// How long an issuer may take to answer, in seconds, with all that belongs to one fetching of its keys.
+pub const ISSUER_ANSWER_SECONDS: u64 = 5;
+
+/// Most requests that wait for one issuer's answer.
+pub const ISSUER_WAITING: usize = 64;
+
+/// Most issuers asked at once, on one node.
+pub const ISSUERS_ASKED: usize = 32;
+
+/// Most issuers asked at once for one account.
+pub const ISSUERS_ASKED_FOR_ONE: usize = 4;
+
 /// Most roles a token may carry.
 pub const TOKEN_ROLES: usize = 64;
 

@@ -11,6 +11,7 @@ pub mod data;
 pub mod decision_log;
 pub mod fault;
 mod follow;
+pub mod foreign;
 mod guard;
 pub mod keys;
 pub mod operator;

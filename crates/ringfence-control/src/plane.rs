@@ -30,6 +30,7 @@ use crate::{
     decision_log::DecisionLog,
     fault::PlaneError,
     follow::TenantTiers,
+    foreign::{Allowed, Fetch, ForeignIssuers, PlaneNames},
     keys::PlaneKeys,
     operator::{Operators, first_operator},
     schedule,
@@ -121,6 +122,7 @@ impl Plane {
         settings.route_table()?;
         settings.schema_sql()?;
         settings.upstream_check()?;
+        let listed = settings.issuers()?;
         Data::names_check(&settings.postgres)?;
         Data::programs_check(&settings.postgres)?;
         std::fs::create_dir_all(dir).map_err(|error| PlaneError::folder(dir, error))?;
@@ -132,6 +134,7 @@ impl Plane {
         let stores = Stores::load(records.clone(), Arc::clone(&clock)).await?;
         tokio::spawn(Arc::clone(&stores).follow());
         let data = Data::open(&settings, dir, &keys.guard, durability).await?;
+        let others = other_issuers(listed, &settings, &addresses, &clock);
         let gate = gate(&settings).await;
         let rates = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.rate));
         let places = Arc::new(StorePlaces::new(records.clone(), settings.places()));
@@ -151,8 +154,7 @@ impl Plane {
             clock: Arc::clone(&clock),
         };
         workflow.take_up().await?;
-        let quotas = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.avp)).collect();
-        let (avp, avp_rates) = policy_service(&workflow, &clock, quotas).await?;
+        let (avp, avp_rates) = policy_service(&workflow, others, &settings).await?;
         let page_key = Arc::new(PageKey::open(&workflow.records).await?);
         let (shadows, canaries) = (Arc::default(), Arc::new(Canaries::new(Arc::clone(&clock))));
         let trials = trials(&workflow, &canaries, &shadows).await?;
@@ -262,6 +264,18 @@ async fn gate(settings: &Settings) -> Arc<Gate> {
     gate
 }
 
+/// The other issuers that may be asked, none of them at a name of the plane's.
+fn other_issuers(
+    (allowed, fetch): (Allowed, Fetch),
+    settings: &Settings,
+    addresses: &Addresses,
+    clock: &Arc<dyn Clock>,
+) -> ForeignIssuers {
+    let urls = [Some(addresses.base_url.as_str()), settings.api_url.as_deref()];
+    let planes = PlaneNames::new(urls.into_iter().flatten(), &addresses.host_suffix);
+    ForeignIssuers::new(allowed, planes, fetch, Arc::clone(clock))
+}
+
 /// Keeps what is tried as it is on record.
 async fn trials(
     workflow: &Workflow,
@@ -299,15 +313,19 @@ async fn consistency(
 /// The policy service over the plane's state. Tokens are verified by the kernel's own verifier.
 async fn policy_service(
     workflow: &Workflow,
-    clock: &Arc<dyn Clock>,
-    tiers: BTreeMap<String, Quotas>,
+    foreign: ForeignIssuers,
+    settings: &Settings,
 ) -> Result<(Arc<Avp>, Arc<TierRates>), PlaneError> {
+    let clock = &workflow.clock;
+    let tiers: BTreeMap<String, Quotas> =
+        settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.avp)).collect();
     let rates = Arc::new(TierRates::new(&tiers));
     let tokens = OwnIssuers {
         directory: Arc::clone(&workflow.directory),
         pools: workflow.pools.clone(),
         access: Arc::new(AccessVerifier),
         clock: Arc::clone(clock),
+        foreign,
     };
     let parts = AvpParts {
         records: workflow.records.clone(),

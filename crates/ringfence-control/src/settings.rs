@@ -13,7 +13,12 @@ use ringfence_context::{Secret, TenantId, id::StoreId};
 use ringfence_gateway::{RouteTable, limit::Rate};
 use serde::Deserialize;
 
-use crate::{fault::PlaneError, sample::Sampling, store_place::Place};
+use crate::{
+    fault::PlaneError,
+    foreign::{Allowed, Fetch, IssuerSettings},
+    sample::Sampling,
+    store_place::Place,
+};
 
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +68,9 @@ pub struct Settings {
     /// The solver that proves policies.
     #[serde(default)]
     pub solver: Solver,
+    /// Other issuers whose tokens the policy service takes.
+    #[serde(default)]
+    pub avp: IssuerSettings,
     /// Tiers by name.
     pub tiers: BTreeMap<String, TierSettings>,
     /// The Cedar action that permits a direct database session.
@@ -241,6 +249,9 @@ impl Settings {
             let what = format!("decision_log in [tiers.{name}]: allow and deny are from 0.0 to 1.0");
             return Err(SettingsError::Form { path: path.to_owned(), what });
         }
+        if let Err(what) = Allowed::read(&settings.avp) {
+            return Err(SettingsError::Form { path: path.to_owned(), what });
+        }
         if let Some(what) = settings.unshared() {
             return Err(SettingsError::Form { path: path.to_owned(), what: what.to_owned() });
         }
@@ -304,6 +315,18 @@ impl Settings {
     pub fn places(&self) -> BTreeMap<String, Place> {
         let place = |tier: &TierSettings| Place { mode: tier.policy_store, own_stores: tier.own_stores };
         self.tiers.iter().map(|(name, tier)| (name.clone(), place(tier))).collect()
+    }
+
+    /// What fetches other issuers' keys, with the authorities it believes.
+    ///
+    /// # Errors
+    /// What is wrong with their file.
+    pub(crate) fn issuers(&self) -> Result<(Allowed, Fetch), SettingsError> {
+        let path = self.avp.ca_file.as_ref().map(|file| self.folder.join(file));
+        let authorities = path.as_deref().map(read).transpose()?;
+        let form = |what| SettingsError::Form { path: path.clone().unwrap_or_default(), what };
+        let fetch = Fetch::new(authorities.as_deref().map(str::as_bytes)).map_err(form)?;
+        Ok((Allowed::read(&self.avp).map_err(form)?, fetch))
     }
 
     /// The application's address is one, if the settings name one.

@@ -10,6 +10,7 @@ use crate::{
         content::Content,
         error::{AvpError, Outcome},
         fit,
+        standing::StoreStanding,
     },
     guardrail::{self, GUARDRAIL, GUARDRAIL_ID, RESERVED},
     slice::{Slice, SlicedPolicies},
@@ -41,11 +42,13 @@ pub(crate) struct Ready {
 pub(crate) struct Deciding {
     pub(crate) content: Arc<Content>,
     ready: OnceLock<Arc<Ready>>,
+    /// What is known of this very content, once somebody has asked.
+    pub(crate) standing: OnceLock<StoreStanding>,
 }
 
 impl Deciding {
     pub(crate) fn new(content: Arc<Content>) -> Self {
-        Self { content, ready: OnceLock::new() }
+        Self { content, ready: OnceLock::new(), standing: OnceLock::new() }
     }
 
     /// Whether it has been parsed.

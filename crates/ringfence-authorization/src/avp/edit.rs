@@ -212,6 +212,7 @@ pub(crate) fn deletions(content: &Content) -> Vec<Draft> {
     drafts
 }
 
-fn text(entity: Option<&EntityIdentifier>) -> Option<String> {
+/// An entity as a document's links name it.
+pub(crate) fn text(entity: Option<&EntityIdentifier>) -> Option<String> {
     entity.and_then(EntityIdentifier::uid).map(|uid| uid.to_string())
 }

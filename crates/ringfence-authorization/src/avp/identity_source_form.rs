@@ -136,6 +136,13 @@ impl Configuration {
     }
 }
 
+impl Cognito {
+    /// The pool's id, which is what ids of its users and groups begin with.
+    pub(crate) fn pool(&self) -> &str {
+        self.user_pool_arn.rsplit('/').next().unwrap_or_default()
+    }
+}
+
 impl SourceAnswer {
     /// A source of this store.
     pub(crate) fn new(store: &StoreId, id: &str, source: &SourceRecord) -> Self {

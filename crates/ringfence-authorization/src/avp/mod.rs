@@ -27,6 +27,8 @@ mod principal;
 mod quota;
 mod record;
 mod schema;
+mod serve;
+mod standing;
 mod store;
 mod tag;
 mod template;
@@ -34,7 +36,10 @@ mod time;
 mod token;
 mod with_token;
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use quick_cache::sync::Cache;
 use ringfence_context::{Clock, TenantId, UnixTime, id::StoreId, limits};
@@ -43,14 +48,23 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::{Gate, avp::open::Known, gate::Terms, page::PageKey, stores::Stores, turns::Turns};
+use crate::{
+    Gate,
+    avp::{decide::Deciding, open::Known},
+    gate::Terms,
+    page::PageKey,
+    stores::Stores,
+    turns::Turns,
+};
 
 pub use account::{Account, Caller};
 pub use error::{AvpError, Fault, Outcome, ResourceType};
 pub use model::Model;
 pub use quota::Quotas;
+pub use serve::{Candidate, ServeError, Took};
+pub use standing::{StoreOverview, StoreStanding};
 pub use store::owner_rows;
-pub use token::{Claims, VerifyToken};
+pub use token::{Claims, ForeignFault, VerifyToken};
 
 /// An answer in a while.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -106,6 +120,24 @@ pub(crate) struct Call<'a> {
     /// The input as it came.
     input: &'a Value,
     now: UnixTime,
+    /// The one store it is about, once that was found, as it is after the last change.
+    about: Mutex<Option<Arc<Deciding>>>,
+}
+
+impl Call<'_> {
+    /// It is about this store.
+    fn is_about(&self, deciding: &Arc<Deciding>) {
+        *self.about.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(deciding));
+    }
+}
+
+/// What an operation answers.
+#[derive(Debug)]
+pub struct Answered {
+    /// Its output.
+    pub output: Value,
+    /// What is known of the one store it was about.
+    pub standing: Option<StoreStanding>,
 }
 
 impl Avp {
@@ -142,6 +174,14 @@ impl Avp {
     /// # Errors
     /// [`AvpError`], as the model lists for each operation.
     pub async fn call(&self, caller: &Caller, operation: &str, input: &Value) -> Outcome<Value> {
+        Ok(self.answered(caller, operation, input).await?.output)
+    }
+
+    /// As [`Avp::call`], with what is known of the store it was about.
+    ///
+    /// # Errors
+    /// As [`Avp::call`].
+    pub async fn answered(&self, caller: &Caller, operation: &str, input: &Value) -> Outcome<Answered> {
         let operation =
             *OPERATIONS.iter().find(|known| **known == operation).ok_or(AvpError::UnknownOperation)?;
         let own_issuer = caller.account().tenant().map(|tenant| self.tokens.own_issuer(tenant));
@@ -155,8 +195,16 @@ impl Avp {
             return Err(AvpError::Validation { message, fields });
         }
         let input = &present(input);
-        let call = Call { caller, operation, input, now: self.clock.now() };
-        self.dispatch(&call).await
+        let call = Call { caller, operation, input, now: self.clock.now(), about: Mutex::default() };
+        let output = self.dispatch(&call).await?;
+        let about = call.about.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let standing = match (operation, about) {
+            // A new store says nothing yet, and one that is gone says nothing more.
+            ("CreatePolicyStore", _) => Some(StoreStanding::Unproved),
+            ("DeletePolicyStore", _) | (_, None) => None,
+            (_, Some(deciding)) => Some(self.standing(&deciding).await?),
+        };
+        Ok(Answered { output, standing })
     }
 
     /// What an account may have.

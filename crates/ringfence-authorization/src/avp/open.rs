@@ -76,16 +76,20 @@ impl Avp {
     /// The store of this id, if the caller reaches it.
     pub(crate) async fn store_by_id(&self, call: &Call<'_>, id: &StoreId) -> Outcome<Option<Arc<Deciding>>> {
         let own = self.store_in(&call.caller.account(), id, call.now).await?;
-        match call.caller {
+        let found = match call.caller {
             Caller::Operator(_) if own.is_none() => {
                 let owner = self.records.get::<TenantId>(&Scope::Plane, STORE_OWNER, id.as_str()).await?;
                 match owner {
-                    Some(owner) => self.store_in(&Account::Tenant(owner.value), id, call.now).await,
-                    None => Ok(None),
+                    Some(owner) => self.store_in(&Account::Tenant(owner.value), id, call.now).await?,
+                    None => None,
                 }
             }
-            Caller::Operator(_) | Caller::Tenant(_) => Ok(own),
+            Caller::Operator(_) | Caller::Tenant(_) => own,
+        };
+        if let Some(deciding) = &found {
+            call.is_about(deciding);
         }
+        Ok(found)
     }
 
     /// The store of this id in one account.
@@ -159,6 +163,7 @@ impl Avp {
             tags: <_>::default(),
             created: Moment(now),
             updated: Moment(now),
+            proved: None,
         };
         match self.records.commit(vec![head_put(&scope, &head)?.expect(Expect::Absent)]).await {
             Ok(_) | Err(StoreError::Conflict { .. }) => {
@@ -227,7 +232,9 @@ impl Avp {
             None => self.records.commit(drafts).await?,
         };
         next.revision = revision;
-        Ok(self.know(next, revision, call.now))
+        let deciding = self.know(next, revision, call.now);
+        call.is_about(&deciding);
+        Ok(deciding)
     }
 
     /// Forgets a store that was deleted.

@@ -48,6 +48,19 @@ pub(crate) struct Head {
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) created: Moment,
     pub(crate) updated: Moment,
+    /// What was proved of it last, if anything was. It holds while the store still says what was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proved: Option<ProofMark>,
+}
+
+/// That a store was proved safe, as what it said then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProofMark {
+    /// Names what it said.
+    pub(crate) content: String,
+    /// By whom.
+    pub(crate) solver: String,
 }
 
 /// A store's schema.

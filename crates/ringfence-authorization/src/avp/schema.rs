@@ -116,9 +116,12 @@ impl Avp {
 /// What the gateway asks about must stay in the schema of the store it asks: a schema without it would refuse every
 /// request of the tenant, and one with it under another meaning is what the guardrail stands against.
 fn serving_check(content: &Content, schema: &Schema) -> Outcome<()> {
-    let Some(serving) = &content.serving else { return Ok(()) };
-    let parsed = fit::schema(&schema.json)?;
-    let namespace = &serving.document.namespace;
+    content.serving.as_ref().map_or(Ok(()), |serving| declares(&serving.document.namespace, &schema.json))
+}
+
+/// Whether a schema has what the gateway asks about.
+pub(crate) fn declares(namespace: &str, json: &str) -> Outcome<()> {
+    let parsed = fit::schema(json)?;
     for kind in ["User", "Client", "Role"] {
         let wanted = format!("{namespace}::{kind}");
         if !parsed.entity_types().any(|known| known.to_string() == wanted) {

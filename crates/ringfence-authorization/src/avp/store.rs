@@ -145,6 +145,7 @@ impl Avp {
             tags: new.tags,
             created: now,
             updated: now,
+            proved: None,
         };
         let answered = super::answer(answer(&account, &head))?;
         let mut drafts = vec![head_put(&account.scope(), &head)?.expect(Expect::Absent)];

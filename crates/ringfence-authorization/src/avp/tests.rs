@@ -2,7 +2,9 @@
 
 use std::{sync::Mutex as Lock, time::Duration};
 
-use ringfence_context::{Clock, RawToken, Reason, Refusal, TenantId, UnixTime, id::Subject, limits};
+use ringfence_context::{
+    Clock, RawToken, Reason, Refusal, TenantId, UnixTime, foreign::TokenKind, id::Subject, limits,
+};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -11,6 +13,8 @@ use crate::{Gate, SolverSettings, WhenUnproved, stores::store_create};
 
 #[path = "cedar_tests.rs"]
 mod cedar_tests;
+#[path = "serve_tests.rs"]
+mod serve_tests;
 
 const SCHEMA: &str = r#"{"P": {"entityTypes": {"User": {"memberOfTypes": ["Group"]}, "Group": {}, "Photo": {}},
     "actions": {"view": {"appliesTo": {"principalTypes": ["User"], "resourceTypes": ["Photo"]}}}}}"#;
@@ -57,6 +61,16 @@ impl VerifyToken for NoTokens {
         token: &'a RawToken,
     ) -> Later<'a, Result<Claims, Refusal>> {
         self.access(tenant, token)
+    }
+
+    fn foreign<'a>(
+        &'a self,
+        _: &'a Account,
+        _: &'a str,
+        _: &'a str,
+        _: TokenKind,
+    ) -> Later<'a, Result<Claims, ForeignFault>> {
+        Box::pin(async { Err(ForeignFault::Unavailable) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Looking back, and going back: versions, their texts, the audit, and a roll-back to a version.
 
 use ringfence_context::{TenantId, limits};
+use ringfence_store::{Records, StoreError};
 use serde::Deserialize;
 
 use super::{
@@ -8,7 +9,7 @@ use super::{
     Version, record,
     record::{AUDIT, tampered},
 };
-use crate::{StoreDocument, gate::Terms};
+use crate::{Standing, StoreDocument, gate::Terms};
 
 /// One text of a tenant's store, by what somebody calls it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -70,6 +71,22 @@ impl Governance {
     /// What the state refuses.
     pub async fn version_latest(&self, tenant: &TenantId) -> Result<u64, GovernError> {
         Ok(record::head(&self.stores.records, tenant).await?.0.versions)
+    }
+
+    /// What is known of the text that serves, if it is the latest version's.
+    ///
+    /// # Errors
+    /// What the state refuses; a record that is not what its place says.
+    pub(crate) async fn serving_standing(
+        records: &Records,
+        document: &StoreDocument,
+    ) -> Result<Option<Standing>, StoreError> {
+        let (head, _) = record::head(records, &document.tenant).await?;
+        if head.content != document.digest().hex() {
+            return Ok(None);
+        }
+        let version = record::one::<Version>(records, &document.tenant, head.versions).await?;
+        Ok(version.map(|version| version.value.standing))
     }
 
     /// Versions by ascending number, those after `after`.

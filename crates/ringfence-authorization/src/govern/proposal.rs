@@ -10,7 +10,7 @@ use super::{
     record::{self, PROPOSAL, TEXT, numbered, tampered},
 };
 use crate::{
-    Standing,
+    Standing, StoreDocument,
     gate::{Publishable, Terms},
 };
 
@@ -113,8 +113,22 @@ impl Governance {
         author: Author,
         reason: ChangeReason,
     ) -> Result<Proposal, GovernError> {
-        let records = &self.stores.records;
         let document = self.side(tenant, side).await?;
+        self.propose_text(document, terms, author, reason).await
+    }
+
+    /// Proposes that this very text serve its tenant. It passes the gate now, and again when it is published.
+    ///
+    /// # Errors
+    /// As [`Governance::propose`].
+    pub(crate) async fn propose_text(
+        &self,
+        document: StoreDocument,
+        terms: Terms,
+        author: Author,
+        reason: ChangeReason,
+    ) -> Result<Proposal, GovernError> {
+        let (records, tenant) = (&self.stores.records, &document.tenant.clone());
         let (serving, _) = self.stores.document(tenant).await?;
         if document == serving {
             return Err(GovernError::Same);

@@ -4,7 +4,11 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use ringfence_authorization::{StoresError, govern::GovernError};
+use ringfence_authorization::{
+    StoresError,
+    avp::{AvpError, ServeError},
+    govern::GovernError,
+};
 use ringfence_context::{Reference, Refusal, UnixTime};
 use ringfence_identity::IdentityError;
 use ringfence_store::StoreError;
@@ -97,6 +101,24 @@ impl From<GovernError> for ApiFailure {
             | GovernError::OtherShare(_)
             | GovernError::TooManyTrials(_)
             | GovernError::Same => StatusCode::CONFLICT,
+        };
+        Self::Told(status, error.to_string())
+    }
+}
+
+impl From<ServeError> for ApiFailure {
+    fn from(error: ServeError) -> Self {
+        let status = match error {
+            ServeError::Govern(error) => return error.into(),
+            ServeError::Missing => StatusCode::NOT_FOUND,
+            ServeError::Serves | ServeError::Changed => StatusCode::CONFLICT,
+            ServeError::NoSchema | ServeError::Reason(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            ServeError::Service(AvpError::Throttling(_)) => StatusCode::TOO_MANY_REQUESTS,
+            ServeError::Service(AvpError::Internal(ref what)) => {
+                tracing::error!(what, "a policy store can't be read");
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            ServeError::Service(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::Told(status, error.to_string())
     }

@@ -16,6 +16,7 @@ pub mod explain;
 pub mod failure;
 pub mod operator;
 pub mod policy;
+pub mod policy_store;
 pub mod proposal;
 pub mod refusals;
 pub mod revision;
@@ -131,6 +132,9 @@ pub fn router(api: Api) -> Router {
 /// How policies are governed.
 fn governing() -> Router<Api> {
     Router::new()
+        .route("/v1/tenants/{tenant}/policy-stores", get(policy_store::list))
+        .route("/v1/tenants/{tenant}/policy-stores/{store}/prove", post(policy_store::prove))
+        .route("/v1/tenants/{tenant}/policy-stores/{store}/publish", post(policy_store::publish))
         .route("/v1/tenants/{tenant}/versions", get(version::list))
         .route("/v1/tenants/{tenant}/versions/{number}", get(version::show))
         .route("/v1/tenants/{tenant}/versions/{number}/rollback", post(version::rollback))

@@ -265,7 +265,7 @@ fn no_shadow() -> ApiFailure {
     )
 }
 
-fn shown(proposal: Proposal) -> Shown {
+pub(crate) fn shown(proposal: Proposal) -> Shown {
     let Proposal { number, tenant: _, author, reason, at, base, standing, content, state, schedule } =
         proposal;
     let name = state.name();

@@ -36,7 +36,10 @@ use tokio::{
     sync::{Mutex, OnceCell},
 };
 
-use crate::counting::{Call, Counted, Counts};
+use crate::{
+    counting::{Call, Counted, Counts},
+    issuer_server::IssuerServer,
+};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 static BENCH: OnceCell<Bench> = OnceCell::const_new();
@@ -69,6 +72,8 @@ pub(crate) struct Bench {
     pub(crate) reporter: String,
     /// The first operator's token.
     pub(crate) operator: String,
+    /// Other issuers.
+    pub(crate) issuers: IssuerServer,
     client: Client<HttpConnector, Full<Bytes>>,
     running: Running,
 }
@@ -131,7 +136,20 @@ impl Bench {
         // One whose tenants share a policy store, and one with one store of its own.
         let pooled = format!("\n[tiers.pooled]\npolicy_store = \"shared\"{standard}");
         let few = format!("\n[tiers.few]\nown_stores = 1{standard}");
-        fs::write(dir.join("ringfence.toml"), format!("{reviewed}{pooled}{few}")).unwrap();
+        // And other issuers, all of them on loopback, which the operator says.
+        let issuers = IssuerServer::start().await;
+        fs::write(dir.join("issuers.pem"), &issuers.authority).unwrap();
+        let at = issuers.address;
+        let others = format!(
+            "\n[avp]\nca_file = \"issuers.pem\"\nissuers = [
+                {{ url = \"https://login.example.com/\", address = \"{at}\" }},
+                {{ url = \"https://cognito-idp.*.amazonaws.com/\", address = \"{at}\" }},
+                {{ url = \"https://{at}/\", private_addresses = true }},
+                \"https://127.0.0.2:{}/\",
+            ]\n",
+            at.port()
+        );
+        fs::write(dir.join("ringfence.toml"), format!("{reviewed}{pooled}{few}{others}")).unwrap();
         let mut settings = Settings::load(&dir.join("ringfence.toml")).unwrap();
         // Where the tests beside this one leave it little of the processor, a proof takes long.
         settings.solver.seconds = 120;
@@ -154,7 +172,7 @@ impl Bench {
         let running = serve(plane, &parts, &backend).unwrap();
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
         let operator = Plane::operator_token(&state).unwrap().reveal().clone();
-        Self { counts, workflow, log, backend, reporter, operator, client, running }
+        Self { counts, workflow, log, backend, reporter, operator, issuers, client, running }
     }
 
     /// A new tenant.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     avp::Key,
     bench::{Answer, Bench, bearer, id, with_bench},
+    stores,
 };
 
 const FREEZE: &str = "forbid (principal, action == Ledger::Action::\"ListPayments\", resource);";
@@ -106,7 +107,7 @@ fn cv24_each_step_is_for_who_has_the_duty_and_for_nobody_else() {
         let all = vec!["read", "author", "review", "publish", "operate"];
         callers.push(("admin", bench.operator.clone(), all));
         let mut tried = 0;
-        for (method, path, body, duty) in endpoints("duties") {
+        for (method, path, body, duty) in [endpoints("duties"), stores::endpoints("duties")].concat() {
             for (who, token, duties) in &callers {
                 if duty == "operate-not-tried" && *who == "admin" {
                     continue;

@@ -3,6 +3,7 @@
 mod difference;
 mod history;
 mod review;
+mod stores;
 mod text;
 mod truth_table;
 
@@ -82,6 +83,12 @@ pub(crate) enum PolicyCommand {
     /// Look after a share of principals that `publish --canary` has begun
     #[command(subcommand)]
     Canary(review::Canary),
+    /// List a tenant's policy stores: which one serves, and which are proved safe
+    Stores(stores::Stores),
+    /// Prove another policy store of a tenant safe, as it is now
+    ProveStore(stores::ProveStore),
+    /// Make what another policy store of a tenant says decide the tenant's requests: proved, and as a new version
+    PublishStore(stores::PublishStore),
     /// Check a truth table: who may do what
     Test(truth_table::Test),
 }
@@ -119,6 +126,9 @@ impl PolicyCommand {
             Self::Unschedule(command) => command.run(&caller).await?,
             Self::Shadow(command) => command.run(&caller).await?,
             Self::Canary(command) => command.run(&caller).await?,
+            Self::Stores(command) => command.run(&caller).await?,
+            Self::ProveStore(command) => command.run(&caller).await?,
+            Self::PublishStore(command) => command.run(&caller).await?,
             Self::Test(command) => return command.run(&caller).await,
         }
         Ok(ExitCode::SUCCESS)

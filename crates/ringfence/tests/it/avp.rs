@@ -1,4 +1,5 @@
-//! The policy service, asked by the SDK people use: boto3, installed once below the target folder.
+//! The policy service, asked by the SDKs people use: boto3, installed once below the target folder, and the AWS SDK for
+//! Rust, built once there.
 
 use std::{
     fs,
@@ -53,6 +54,21 @@ fn boto3_calls_every_operation() {
     let mut scenario = Command::new(python());
     scenario.arg("-B").arg(scripts().join("scenario.py")).arg(plane.dir.join("demo.json")).arg(model);
     let told = said(&scenario.output().unwrap());
+    assert!(told.starts_with("34 operations, "), "{told}");
+    println!("{told}");
+}
+
+#[test]
+fn the_aws_sdk_for_rust_calls_every_operation() {
+    let plane = Plane::shared();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("avp-sdk");
+    let mut build = Command::new(env!("CARGO"));
+    build
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
+        .arg(scripts().join("sdk-rust/Cargo.toml"));
+    said(&build.arg("--target-dir").arg(&target).output().unwrap());
+    let mut scenario = Command::new(target.join("debug/ringfence-avp-sdk"));
+    let told = said(&scenario.arg(plane.dir.join("demo.json")).output().unwrap());
     assert!(told.starts_with("34 operations, "), "{told}");
     println!("{told}");
 }

@@ -134,6 +134,32 @@ fn x12_propose_review_and_publish_in_commands() {
 }
 
 #[test]
+fn another_policy_store_is_listed_proved_and_published_in_commands() {
+    let plane = Plane::shared();
+    tenant(plane, "restocked");
+    let at = |arguments: &[&str]| {
+        let mut all = vec!["policy"];
+        all.extend(arguments);
+        all.extend(["--tenant", "restocked"]);
+        plane.command(&all)
+    };
+    let listed = said(&at(&["stores"]));
+    assert!(
+        listed.contains("ps-restocked") && listed.contains("true") && listed.contains("  proved"),
+        "{listed}"
+    );
+    let json = plane.json(&["policy", "stores", "--tenant", "restocked"]);
+    assert_eq!((json.as_array().unwrap().len(), &json[0]["standing"]), (1, &"proved".into()), "{json}");
+    assert!(
+        complaint(&at(&["prove-store", "ps-restocked"])).contains("decides the tenant's requests already")
+    );
+    for foreign in ["ps-acme", "PSnone"] {
+        let told = complaint(&at(&["publish-store", foreign, "--reason", "x"]));
+        assert!(told.contains("the tenant has no such policy store"), "{told}");
+    }
+}
+
+#[test]
 fn x13_a_truth_table_in_yaml_fails_with_its_rows() {
     let plane = Plane::shared();
     let file = scratch("truth").join("table.yaml");

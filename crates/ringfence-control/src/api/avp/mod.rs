@@ -12,10 +12,10 @@ mod token;
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::Response,
 };
-use ringfence_authorization::avp::{AvpError, Caller};
+use ringfence_authorization::avp::{Answered, AvpError, Caller, StoreStanding};
 use ringfence_context::{
     Duty, Layer, Part, Reason, Reference, Refusal, TenantId, Verdict, limits, strict_json,
 };
@@ -42,17 +42,20 @@ const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
 const TARGET: &str = "VerifiedPermissions.";
 
+/// Says of the store an operation was about whether it is proved safe, as it is now. Of requests it is not read.
+pub const STANDING: HeaderName = HeaderName::from_static("ringfence-standing");
+
 /// `POST /`.
 pub async fn call(State(api): State<Api>, request: Request) -> Response {
     let now = api.clock.now();
     let reference = reference::reference(now);
     let (head, body) = request.into_parts();
     let verdict = Verdict::passed(reference.clone(), now, Part::Api, &[]);
-    let mut made_at = None;
+    let mut said = Said::default();
     let (verdict, answered) = match admit(&api, &head, body).await {
         Ok((caller, body)) => {
             let verdict = Verdict { tenant: caller.account().tenant().cloned(), ..verdict };
-            match operate(&api, &head, &caller, &body, &mut made_at).await {
+            match operate(&api, &head, &caller, &body, &mut said).await {
                 Ok((operation, Ok(answer))) => (recorded(verdict, &operation, &answer), Ok(answer)),
                 Ok((operation, Err(error))) => {
                     let verdict = Verdict { action: Some(format!("avp:{operation}").into()), ..verdict };
@@ -67,7 +70,7 @@ pub async fn call(State(api): State<Api>, request: Request) -> Response {
     match answered {
         Ok(answer) => {
             let mut response = respond(StatusCode::OK, &reference, &answer);
-            response.headers_mut().extend(made_at.map(|token| (REVISION, token)));
+            response.headers_mut().extend(said.headers());
             response
         }
         Err(refusal) => respond(refusal.status(), &reference, &refusal.body()),
@@ -123,6 +126,22 @@ async fn count(api: &Api, tenant: &TenantId) -> Result<(), WireRefusal> {
     api.avp_rates.take(tenant).map_err(|_| WireRefusal::Throttled)
 }
 
+/// What an answer says beside its body.
+#[derive(Default)]
+struct Said {
+    /// At which revision it was made.
+    made_at: Option<HeaderValue>,
+    /// What is known of the store it is about.
+    standing: Option<StoreStanding>,
+}
+
+impl Said {
+    fn headers(self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let standing = self.standing.map(|standing| (STANDING, HeaderValue::from_static(standing.name())));
+        self.made_at.map(|token| (REVISION, token)).into_iter().chain(standing)
+    }
+}
+
 /// The operation's name, and what it ended in.
 type Operated = (String, Result<Value, AvpError>);
 
@@ -131,7 +150,7 @@ async fn operate(
     head: &Parts,
     caller: &Caller,
     body: &[u8],
-    made_at: &mut Option<HeaderValue>,
+    said: &mut Said,
 ) -> Result<Operated, WireRefusal> {
     if only(&head.headers, header::CONTENT_TYPE.as_str()) != Some(CONTENT_TYPE) {
         return Err(AvpError::Serialization("the content type must be application/x-amz-json-1.0").into());
@@ -152,11 +171,15 @@ async fn operate(
         api.workflow.directory.pool(tenant).map_err(|_| WireRefusal::Inactive)?;
     }
     let before = api.workflow.records.seen();
-    let outcome = api.avp.call(caller, operation, &input).await;
+    let outcome = api.avp.answered(caller, operation, &input).await;
     // A question is answered by what was known before it; a change is known after it.
     let changes = outcome.is_ok() && duty(&[TARGET, operation].concat()) == Duty::Author;
     let revision = if changes { api.workflow.records.seen() } else { before };
-    *made_at = api.consistency.token(&holder, revision);
+    said.made_at = api.consistency.token(&holder, revision);
+    let outcome = outcome.map(|Answered { output, standing }| {
+        said.standing = standing;
+        output
+    });
     if let Err(AvpError::Internal(what)) = &outcome {
         tracing::error!(operation, what, "the policy service failed");
     }

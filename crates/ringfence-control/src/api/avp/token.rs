@@ -1,14 +1,15 @@
-//! Tokens of tenants' own issuers, verified in process for the policy service.
+//! Tokens for the policy service: of tenants' own issuers, verified in process, and of others ([`crate::foreign`]).
 //!
 //! An access token by the checks every part of the plane makes. An ID token, which proves a tenant nowhere else, by its
 //! issuer's keys (OpenID Connect Core section 3.1.3.7), for a client of the very pool, while its user may sign in.
 
 use std::sync::Arc;
 
-use ringfence_authorization::avp::{Claims, Later, VerifyToken};
+use ringfence_authorization::avp::{Account, Claims, ForeignFault, Later, VerifyToken};
 use ringfence_context::{
     Clock, Issuers, Layer, RawToken, Reason, Refusal, TenantId, VerifyAccess,
     access::claimed_issuer,
+    foreign::TokenKind,
     id::{ClientId, Subject},
     key::base64url_decode,
     limits, strict_json,
@@ -16,12 +17,16 @@ use ringfence_context::{
 use ringfence_identity::{Directory, Pools};
 use serde::Deserialize;
 
-/// The verifier of tenants' own tokens.
+use crate::foreign::ForeignIssuers;
+
+/// The verifier of tokens.
 pub(crate) struct OwnIssuers {
     pub(crate) directory: Arc<Directory>,
     pub(crate) pools: Pools,
     pub(crate) access: Arc<dyn VerifyAccess>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Issuers that are none of the plane's.
+    pub(crate) foreign: ForeignIssuers,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +62,16 @@ impl VerifyToken for OwnIssuers {
         token: &'a RawToken,
     ) -> Later<'a, Result<Claims, Refusal>> {
         Box::pin(self.identity_check(tenant, token))
+    }
+
+    fn foreign<'a>(
+        &'a self,
+        account: &'a Account,
+        issuer: &'a str,
+        token: &'a str,
+        kind: TokenKind,
+    ) -> Later<'a, Result<Claims, ForeignFault>> {
+        Box::pin(async move { Ok(self.foreign.verify(account, issuer, token, kind).await?.into()) })
     }
 }
 
