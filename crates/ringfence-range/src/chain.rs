@@ -32,7 +32,7 @@ impl Chain {
 }
 
 const FILES: &[(&str, &str)] = &[
-    ("ringfence.toml", include_str!("../ringfence.toml")),
+    ("ringfence.toml", concat!(include_str!("../ringfence.toml"), include_str!("../shared.toml"))),
     ("routes.toml", include_str!("../../../examples/ledger/routes.toml")),
     ("schema.sql", include_str!("../../../examples/ledger/schema.sql")),
     ("ledger.cedarschema", include_str!("../../../examples/ledger/policies/ledger.cedarschema")),

@@ -194,17 +194,16 @@ def bombs(kind, key, serving, many):
     elif kind == "policies":
         made = [("IsAuthorized", json.loads(asked(number, 1, many)[0])) for number in range(64)]
     else:
-        long = {"string": "x" * 9000}
+        # As many values as there can be in so many bytes, for each costs more than its bytes.
         entity = lambda number: {
             "identifier": {"entityType": "User", "entityId": f"u-{number}"},
-            "attributes": {name: long for name in "abcdefghij"},
+            "attributes": {"values": {"set": [{"long": value} for value in range(780)]}},
         }
         question = json.loads(asked(0, 1, many)[0])
-        question["policyStoreId"] = serving
-        question["entities"] = {"entityList": [entity(number) for number in range(10)]}
+        question["entities"] = {"entityList": [entity(number) for number in range(90)]}
         made = [("IsAuthorized", question)]
     for operation, question in made:
-        body = json.dumps(question).encode()
+        body = json.dumps(question, separators=(",", ":")).encode()
         yield raw("/", key.headers(operation, body), body)
 
 

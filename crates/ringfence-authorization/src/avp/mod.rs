@@ -43,7 +43,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::{Gate, avp::open::Known, gate::Terms, page::PageKey, stores::Stores, turns::Turns};
+use crate::{
+    Gate, avp::open::Known, bulkhead::Bulkhead, gate::Terms, page::PageKey, stores::Stores, turns::Turns,
+};
 
 pub use account::{Account, Caller};
 pub use error::{AvpError, Fault, Outcome, ResourceType};
@@ -67,6 +69,9 @@ pub trait Tiers: Send + Sync {
 /// How many stores are kept in memory.
 const STORES_KEPT: usize = 2_000;
 
+/// How many accounts' large inputs are read and answered at once.
+const LARGE_AT_ONCE: usize = 8;
+
 /// The service.
 pub struct Avp {
     records: Records,
@@ -81,6 +86,7 @@ pub struct Avp {
     known: Cache<(Account, StoreId), Arc<Known>>,
     seen: watch::Receiver<Revision>,
     writing: Turns<Account>,
+    large: Bulkhead,
 }
 
 /// What the service stands on.
@@ -121,6 +127,7 @@ impl Avp {
             seen: records.subscribe(),
             known: Cache::new(STORES_KEPT),
             writing: Turns::new(limits::AVP_WRITES_WAITING),
+            large: Bulkhead::new(LARGE_AT_ONCE),
             records,
             stores,
             gate,
@@ -130,6 +137,11 @@ impl Avp {
             tokens,
             page_key,
         })
+    }
+
+    /// The threads on which large inputs are read and answered: whatever an input says, it takes long where it is large.
+    pub fn large(&self) -> &Bulkhead {
+        &self.large
     }
 
     /// The interface.

@@ -28,11 +28,8 @@ pub(super) const FAMILY: Family = Family {
                 let mut tries = Vec::new();
                 for statement in [
                     "permit (principal, action, resource) when { resource.tenant == \"initech\" };",
-                    "permit (principal, action, resource) when { [\"initech\"].contains(resource.tenant) };",
                     "permit (principal, action, resource) when { resource.tenant like \"init*\" };",
-                    "permit (principal, action, resource) unless { \"initech\" != principal.tenant };",
                     "@id(\"own-tenant-only\") permit (principal, action, resource);",
-                    "@id(\"planted\") permit (principal, action, resource);",
                 ] {
                     let made = created(a, statement).await;
                     tries.push(outcome_of(&made));
