@@ -83,9 +83,13 @@ pub(super) const FAMILY: Family = Family {
                     ("Payment", "mine", json!({ "tenant_id": VICTIM })),
                     ("Payment", "mine", json!({ "Tenant": VICTIM, "tenant ": VICTIM })),
                 ] {
-                    tries.push(stored(a, kind, id, attributes, json!([])).await);
-                    tries.push(reached(a).await);
-                    a.entity_delete(ATTACKER, &format!("Ledger::{kind}"), id).await;
+                    let put = stored(a, kind, id, attributes, json!([])).await;
+                    // Where it was taken, it is looked at what it reaches.
+                    if put.stopped_by.is_none() {
+                        tries.push(reached(a).await);
+                        a.entity_delete(ATTACKER, &format!("Ledger::{kind}"), id).await;
+                    }
+                    tries.push(put);
                 }
                 let changed =
                     Attacker::changed(&before, &a.victims_entities().await, "the victim's entities");
@@ -191,9 +195,12 @@ pub(super) const FAMILY: Family = Family {
                     ("Ledger::Book", VICTIM, json!([])),
                 ] {
                     let entity = json!({ "uid": { "type": kind, "id": id }, "parents": parents });
-                    tries.push(Outcome::of(&a.entity_put(ATTACKER, &entity).await));
-                    tries.push(reached(a).await);
-                    a.entity_delete(ATTACKER, kind, id).await;
+                    let put = Outcome::of(&a.entity_put(ATTACKER, &entity).await);
+                    if put.stopped_by.is_none() {
+                        tries.push(reached(a).await);
+                        a.entity_delete(ATTACKER, kind, id).await;
+                    }
+                    tries.push(put);
                 }
                 let changed = Attacker::changed(
                     &before,
