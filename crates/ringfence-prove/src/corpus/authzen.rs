@@ -69,7 +69,7 @@ pub(super) const FAMILY: Family = Family {
                 for (place, name, value) in NAMED {
                     let value = |id: &str| named(value, id);
                     // By turns somebody of the own and somebody of the victim's.
-                    let subject = if tries.len() % 2 == 0 { &own } else { theirs };
+                    let subject = if tries.len().is_multiple_of(2) { &own } else { theirs };
                     let ask = |id: &str| with(question(subject, id), place, name, value(id));
                     let asked = a.authzen_compare(ATTACKER, &decisions, &a.loot().stock.payment, ask);
                     tries.push(asked.await);
