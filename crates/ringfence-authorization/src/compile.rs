@@ -213,7 +213,7 @@ impl<'a> Source<'a> {
         let text = self.text;
         let vocabulary = contents.vocabulary(text.namespace, text.schema)?;
         let schema = Digest::of([text.namespace.as_bytes(), text.schema.as_bytes()]);
-        if base.is_none() {
+        if base.is_none() && guardrail::stands() {
             self.static_policy(contents, &schema, GUARDRAIL_ID, GUARDRAIL)?;
         }
         for (name, policy) in text.policies {

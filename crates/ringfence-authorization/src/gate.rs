@@ -142,6 +142,11 @@ impl Gate {
         document: StoreDocument,
         terms: impl Into<Terms>,
     ) -> Result<Publishable, StoresError> {
+        #[cfg(feature = "range")]
+        if crate::broken::gate_is_out() {
+            let standing = Standing::Unproved("nobody looked at it".to_owned());
+            return Ok(Publishable { document, standing, review: Review::None });
+        }
         let Terms { unproved, review, quotas } = terms.into();
         quotas.check(&document).map_err(StoresError::Quota)?;
         let looked_at = document.clone();

@@ -19,8 +19,19 @@ pub(crate) const GUARDRAIL_ID: &str = "ringfence:guardrail";
 pub(crate) const GUARDRAIL: &str = r#"forbid (principal, action, resource)
 unless { principal has tenant && resource has tenant && principal.tenant == resource.tenant };"#;
 
+/// Whether it is evaluated. In what serves it always is: only the range is built with what could take it out.
+pub(crate) fn stands() -> bool {
+    #[cfg(feature = "range")]
+    return !crate::broken::guardrail_is_out();
+    #[cfg(not(feature = "range"))]
+    true
+}
+
 /// Whether principal and resource both say that they are this tenant's.
 pub(crate) fn is_about(tenant: &TenantId, request: &Request, entities: &Entities) -> bool {
+    if !stands() {
+        return true;
+    }
     let says = |uid: Option<&EntityUid>| {
         let entity: Option<&ast::Entity> = uid.and_then(|uid| entities.get(uid)).map(AsRef::as_ref);
         match entity.and_then(|entity| entity.get("tenant")) {

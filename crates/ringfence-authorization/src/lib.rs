@@ -5,6 +5,8 @@
 //! (`cedar-policy`); what is believed of an answer is decided in the kernel (`ringfence_context::Permit::decide`).
 
 pub mod avp;
+#[cfg(feature = "range")]
+pub mod broken;
 pub mod bulkhead;
 pub mod bundle;
 pub mod canary;

@@ -16,8 +16,9 @@ use crate::{
     judge::{Ground, Target},
     leak::{Leak, differing},
     outcome::Outcome,
-    scene::{ATTACKER, Scene, Tenant, VICTIM},
+    scene::{ALLY, ATTACKER, Scene, Tenant, VICTIM},
     shelf::Shelf,
+    stock::Stock,
     tap::Transcript,
 };
 
@@ -41,8 +42,18 @@ pub(crate) struct Loot {
     pub(crate) victims: Option<String>,
     /// A database token of the victim's machine, likewise.
     pub(crate) victims_database: Option<String>,
+    /// A token of the own decision client.
+    pub(crate) decisions: Option<String>,
+    /// A token of the own other tenant's machine, and of its decision client.
+    pub(crate) ally: Option<String>,
+    /// See there.
+    pub(crate) ally_decisions: Option<String>,
+    /// A token of the victim's decision client: the victim's own part.
+    pub(crate) victims_decisions: Option<String>,
     /// What the victim keeps at the policy service.
     pub(crate) shelf: Shelf,
+    /// What the victims have stored of their entities.
+    pub(crate) stock: Stock,
 }
 
 /// What does not change during a run.
@@ -152,6 +163,11 @@ impl Attacker {
     /// The attacker's own tenant.
     pub(crate) fn acme(&self) -> &Tenant {
         self.tenant(ATTACKER)
+    }
+
+    /// The attacker's other tenant, whose policies are in a shared store.
+    pub(crate) fn hooli(&self) -> &Tenant {
+        self.tenant(ALLY)
     }
 
     /// The victim's.

@@ -77,7 +77,17 @@ impl Attacker {
         exists: &str,
         input: impl Fn(&str) -> Value,
     ) -> Outcome {
-        let key = &self.acme().access_key;
+        self.avp_compare_with(&self.acme().access_key, operation, exists, input).await
+    }
+
+    /// The same with another key of the attacker's.
+    pub(crate) async fn avp_compare_with(
+        &self,
+        key: &AccessKey,
+        operation: &str,
+        exists: &str,
+        input: impl Fn(&str) -> Value,
+    ) -> Outcome {
         // As long as what it is compared with, since both are echoed.
         let absent: String = self.nonce().chars().cycle().take(exists.len()).collect();
         let (found, missing) =

@@ -3,8 +3,10 @@
 #![allow(unused_braces, reason = "rustfmt puts the bodies of attacks in braces")]
 
 mod api;
+mod authzen;
 mod context;
 mod direct;
+mod entities;
 mod guard;
 mod headers;
 mod hosts;
@@ -18,6 +20,7 @@ mod policies;
 mod publishing;
 mod residue;
 mod rows;
+mod shared;
 mod sign_in;
 mod smuggling;
 mod tokens;
@@ -39,8 +42,11 @@ pub(crate) const FAMILIES: &[Family] = &[
     oracles::FAMILY,
     direct::FAMILY,
     api::FAMILY,
+    authzen::FAMILY,
     policies::FAMILY,
     publishing::FAMILY,
+    shared::FAMILY,
+    entities::FAMILY,
     guard::FAMILY,
     rows::FAMILY,
     context::FAMILY,

@@ -112,6 +112,12 @@ impl Judge {
             let known = scene.tenant(tenant)?;
             canaries.text(&format!("{tenant}'s client secret"), &known.client.client_secret);
             canaries.text(&format!("the secret of {tenant}'s access key"), &known.access_key.secret);
+            let asking = &known.decision_client.client_secret;
+            for (what, secret) in [("decision client", Some(asking)), ("policies", known.planted.as_ref())] {
+                if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
+                    canaries.text(&format!("{tenant}'s {what}"), secret);
+                }
+            }
             for user in &known.users {
                 canaries.text(&format!("a password of {tenant}'s"), &user.password);
             }

@@ -39,7 +39,11 @@ knockouts! {
     /// Every policy store says yes.
     Authorization = "authorization", "every decision is a permit";
     /// The map from tenant to policy store is wrong.
-    StoreMap = "store-map", "the attacker's map row names the victim's store";
+    StoreMap = "store-map", "the attacker's map rows name the victims' stores, of their own and shared";
+    /// Policies are published unseen.
+    Gate = "gate", "every change of policies is published without being looked at";
+    /// The platform's own policy is not evaluated.
+    Guardrail = "guardrail", "the platform's guardrail is not evaluated";
     /// Headers pass the gateway.
     Headers = "headers", "client headers are not stripped";
     /// The gateway believes what it is told.
@@ -69,9 +73,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn twelve_layers_make_sixty_six_pairs() {
+    fn fourteen_layers_make_ninety_one_pairs() {
         let pairs: HashSet<[Knockout; 2]> = Knockout::pairs().collect();
-        assert_eq!((Knockout::ALL.len(), pairs.len()), (12, 66));
+        assert_eq!((Knockout::ALL.len(), pairs.len()), (14, 91));
         assert!(pairs.iter().all(|[one, other]| one < other));
     }
 }

@@ -7,6 +7,7 @@
 
 mod attack;
 mod attacker;
+mod authzen;
 mod aws;
 mod corpus;
 mod database;
@@ -30,6 +31,7 @@ mod run;
 mod scene;
 mod shelf;
 mod sign_in;
+mod stock;
 mod table;
 mod tap;
 

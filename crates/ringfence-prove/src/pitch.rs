@@ -9,8 +9,9 @@ use crate::{
     forge,
     http::Answer,
     outcome::Outcome,
-    scene::{ATTACKER, VICTIM},
+    scene::{ALLY, ATTACKER, VICTIM},
     shelf::Shelf,
+    stock::Stock,
 };
 
 /// Roles the attacker has a user of.
@@ -28,6 +29,10 @@ pub(crate) async fn loot(camp: &Arc<Camp>) -> Loot {
     let theirs = bare.globex().client.clone();
     let victim = bare.machine(VICTIM, &theirs.client_id, &theirs.client_secret);
     let (signed_in, machine, victim) = futures_util::future::join3(signing_in, machine, victim).await;
+    let asks = [ATTACKER, ALLY, VICTIM].map(|tenant| decision_client(&bare, tenant));
+    let [decisions, ally_decisions, victims_decisions] =
+        <[_; 3]>::try_from(join_all(asks).await).unwrap_or_default();
+    let ally = bare.machine(ALLY, &bare.hooli().client.client_id, &bare.hooli().client.client_secret).await;
 
     let id_token = signed_in.first().and_then(|answer| answer.text_member("id_token"));
     let roles = ROLES.into_iter().chain(["service"]);
@@ -48,9 +53,19 @@ pub(crate) async fn loot(camp: &Arc<Camp>) -> Loot {
         database: door(&entitled, exchanged.text_member("access_token")).await,
         exchange: Outcome::of(&exchanged),
         victims_database: victims.text_member("access_token"),
+        stock: Stock::fill(&bare.victim(), victims_decisions.as_deref()).await,
+        ally: ally.text_member("access_token"),
+        decisions,
+        ally_decisions,
+        victims_decisions,
         shelf: Shelf::fill(&bare.victim()).await,
         ..loot
     }
+}
+
+async fn decision_client(a: &Attacker, tenant: &str) -> Option<String> {
+    let client = &a.tenant(tenant).decision_client;
+    a.machine(tenant, &client.client_id, &client.client_secret).await.text_member("access_token")
 }
 
 /// The password that opens a session with rows to see: his own database token where it does, and no token at all where

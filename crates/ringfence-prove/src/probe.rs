@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::{
     attacker::Attacker,
+    aws::outcome_of,
     error::ProveError,
     forge,
     http::Ask,
@@ -13,6 +14,10 @@ use crate::{
     outcome::Outcome,
     scene::{ATTACKER, VICTIM},
 };
+
+/// A policy that stays inside the own tenant and can fail, which nobody could prove that it can't.
+const CAN_FAIL: &str = "permit (principal, action == Ledger::Action::\"ViewPayment\", resource) \
+    when { principal.tenant == resource.tenant && resource has amount && resource.amount * 2 > 7 };";
 
 /// Headers that a strip takes off, more than an HTTP server reads beside those a gateway adds.
 const MANY: usize = 96;
@@ -35,6 +40,8 @@ pub(crate) async fn sight(layer: Knockout, a: &Attacker, judge: &Judge) -> Resul
             Outcome::of(&a.send(ask.json(&account)).await)
         }
         Knockout::StoreMap => Outcome::of(&a.send(a.mine("GET", "/payments")).await),
+        Knockout::Gate => return Ok(published(a).await),
+        Knockout::Guardrail => return Ok(determined(a).await),
         Knockout::Headers => {
             let many = |ask: Ask, number: usize| ask.header(&format!("X-Tenant-{number}"), VICTIM);
             Outcome::of(&a.send((0..MANY).fold(a.mine("GET", "/payments"), many)).await)
@@ -77,6 +84,33 @@ fn direct(a: &Attacker) -> Ask {
         .header("Txn-Token", txn)
         .header("Txn-Binding", "AAAA")
         .header("Ringfence-Reference", "r-1")
+}
+
+/// What becomes of a policy that is not proved.
+async fn published(a: &Attacker) -> String {
+    let (key, own) = (&a.acme().access_key, &a.acme().policy_store_id);
+    let definition = json!({ "static": { "statement": CAN_FAIL } });
+    let create = json!({ "policyStoreId": own, "definition": definition });
+    let answer = a.avp(key, "CreatePolicy", create).await;
+    if let Some(policy) = answer.text_member("policyId") {
+        a.avp(key, "DeletePolicy", json!({ "policyStoreId": own, "policyId": policy })).await;
+    }
+    outcome_of(&answer).told()
+}
+
+/// What forbids the own people a resource that says it is another tenant's.
+async fn determined(a: &Attacker) -> String {
+    let question = json!({
+        "subject": { "type": "user", "id": "anyone" },
+        "action": { "name": "ViewPayment" },
+        "resource": { "type": "Payment", "id": "p-1", "properties": { "tenant": VICTIM } },
+    });
+    let answer = a.evaluate_served(ATTACKER, &a.token("admin"), question).await;
+    let determining = answer.member("context").and_then(|context| context.get("determining").cloned());
+    match determining {
+        Some(policies) => format!("forbidden by {policies}"),
+        None => Outcome::of(&answer).told(),
+    }
 }
 
 /// How the application asks for payments. Row security hides from everybody but the judge whether it filters.

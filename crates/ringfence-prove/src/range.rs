@@ -15,8 +15,8 @@ use tokio::{
 
 use crate::{error::ProveError, knockout::Knockout, scene::Scene};
 
-/// How long a range may take to become ready.
-const READY: Duration = Duration::from_secs(30);
+/// How long a range may take to become ready: long, so that a busy machine is not taken for a broken range.
+const READY: Duration = Duration::from_secs(180);
 
 /// How long it may take to end before it is killed.
 const ENDING: Duration = Duration::from_secs(10);
@@ -81,7 +81,7 @@ impl Range {
         let read = timeout(READY, first_line(&mut child)).await;
         let not_ready = |what: String| ProveError::NotReady { broken: names.clone(), what };
         let line = match read {
-            Err(_) => return Err(not_ready("it said nothing for 30 s".to_owned())),
+            Err(_) => return Err(not_ready(format!("it said nothing for {} s", READY.as_secs()))),
             Ok(Ok(line)) if !line.trim().is_empty() => line,
             Ok(_) => return Err(not_ready(last_words(&mut child).await)),
         };

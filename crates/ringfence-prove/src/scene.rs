@@ -10,8 +10,10 @@ use crate::error::ProveError;
 pub(crate) const ATTACKER: &str = "acme";
 /// The tenant attacked.
 pub(crate) const VICTIM: &str = "globex";
-/// The tenant that must not be hit by what misses.
+/// The tenant that must not be hit by what misses. Its policies are in a shared store.
 pub(crate) const BYSTANDER: &str = "initech";
+/// Another tenant of the attacker's, whose policies are in the same shared store as the bystander's.
+pub(crate) const ALLY: &str = "hooli";
 
 /// The range's first line.
 #[derive(Debug, Clone, Deserialize)]
@@ -49,7 +51,7 @@ pub(crate) struct JudgeAccess {
     pub(crate) database: String,
 }
 
-/// The operator's credentials: for controls only.
+/// The operator's credentials: for controls, and for what an operator does on a tenant's behalf.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Operator {
     /// The bearer token.
@@ -69,10 +71,19 @@ pub(crate) struct Tenant {
     pub(crate) users: Vec<User>,
     /// Its machine client.
     pub(crate) client: MachineClient,
+    /// The client that may ask for decisions and do nothing else.
+    #[serde(default)]
+    pub(crate) decision_client: MachineClient,
     /// What its requests to the policy service are signed with.
     pub(crate) access_key: AccessKey,
     /// The policy store its requests are decided by.
     pub(crate) policy_store_id: String,
+    /// The name of the shared store its policies are in, if they are.
+    #[serde(default)]
+    pub(crate) shared_store: Option<String>,
+    /// What a victim has in the policies its requests are decided by.
+    #[serde(default)]
+    pub(crate) planted: Option<String>,
     /// The app its users sign in with.
     #[serde(default)]
     pub(crate) app: App,
@@ -93,7 +104,7 @@ pub(crate) struct User {
 }
 
 /// A machine client.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct MachineClient {
     /// Its id.
     pub(crate) client_id: String,
@@ -166,11 +177,23 @@ impl Scene {
 impl Tenant {
     /// No tenant at all.
     pub(crate) fn nobody() -> Self {
-        let client = MachineClient { client_id: String::new(), client_secret: String::new() };
+        let (client, decision_client) = (MachineClient::default(), MachineClient::default());
         let (id, issuer, host) = (String::new(), String::new(), String::new());
         let (access_key, policy_store_id) = (AccessKey::default(), String::new());
-        let (users, app) = (Vec::new(), App::default());
-        Self { id, issuer, host, users, client, access_key, policy_store_id, app, stolen: None }
+        Self {
+            id,
+            issuer,
+            host,
+            users: Vec::new(),
+            client,
+            decision_client,
+            access_key,
+            policy_store_id,
+            shared_store: None,
+            planted: None,
+            app: App::default(),
+            stolen: None,
+        }
     }
 
     /// The first user with this role.

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use ringfence_authorization::stores::{StoreMapRow, store_map_put};
-use ringfence_context::{TenantId, id::StoreId};
+use ringfence_context::TenantId;
 use ringfence_control::{Plane, Running, Settings, SystemClock, serve};
 use ringfence_guard::cluster::Durability;
 use ringfence_identity::Membership;
@@ -11,7 +11,7 @@ use ringfence_store::{Draft, Kind, Scope};
 
 use crate::{
     backend, broken,
-    layer::{ATTACKER, Layer, VICTIM},
+    layer::{ALLY, ATTACKER, BYSTANDER, Layer, VICTIM},
     scene,
 };
 
@@ -32,7 +32,7 @@ impl Chain {
 }
 
 const FILES: &[(&str, &str)] = &[
-    ("ringfence.toml", include_str!("../ringfence.toml")),
+    ("ringfence.toml", concat!(include_str!("../ringfence.toml"), include_str!("../shared.toml"))),
     ("routes.toml", include_str!("../../../examples/ledger/routes.toml")),
     ("schema.sql", include_str!("../../../examples/ledger/schema.sql")),
     ("ledger.cedarschema", include_str!("../../../examples/ledger/policies/ledger.cedarschema")),
@@ -48,6 +48,7 @@ pub(crate) async fn start(dir: &Path, breaks: &[Layer]) -> Result<Chain, String>
     }
     let mut settings = Settings::load(&folder.join("ringfence.toml")).map_err(|error| error.to_string())?;
     settings.solver.prover = Some(std::env::current_exe().map_err(|error| error.to_string())?);
+    take_out(breaks);
     let plane = Plane::open(settings, dir, Arc::new(SystemClock), Durability::Test).await;
     let plane = plane.map_err(|error| error.to_string())?;
     let scene = scene::Scene::make(&plane).await?;
@@ -57,6 +58,16 @@ pub(crate) async fn start(dir: &Path, breaks: &[Layer]) -> Result<Chain, String>
     let scene = scene.tell(&plane, &backend, breaks)?;
     let running = serve(plane, &parts, &backend).map_err(|error| error.to_string())?;
     Ok(Chain { running, scene: scene.to_string() })
+}
+
+/// Breaks what no part can be put in place of.
+fn take_out(breaks: &[Layer]) {
+    if breaks.contains(&Layer::Gate) {
+        ringfence_authorization::broken::gate_take_out();
+    }
+    if breaks.contains(&Layer::Guardrail) {
+        ringfence_authorization::broken::guardrail_take_out();
+    }
 }
 
 /// Breaks what is state, not code: records that are authentic and wrong, and tables without row security.
@@ -75,9 +86,12 @@ async fn break_state(plane: &Plane, breaks: &[Layer]) -> Result<(), String> {
         records.commit(drafts).await.map_err(|error| error.to_string())?;
     }
     if breaks.contains(&Layer::StoreMap) {
-        let store = StoreId::new(&format!("ps-{victim}")).map_err(|error| error.to_string())?;
-        let row = store_map_put(&StoreMapRow::own(attacker, store)).map_err(|error| error.to_string())?;
-        records.commit(vec![row]).await.map_err(|error| error.to_string())?;
+        let mut drafts = Vec::new();
+        for (from, to) in [(attacker, victim), (tenant(ALLY)?, tenant(BYSTANDER)?)] {
+            let row = StoreMapRow { tenant: from, ..scene::map_row(plane, &to).await? };
+            drafts.push(store_map_put(&row).map_err(|error| error.to_string())?);
+        }
+        records.commit(drafts).await.map_err(|error| error.to_string())?;
         plane.workflow.stores.refresh().await.map_err(|error| error.to_string())?;
     }
     let client = plane.workflow.data.connect().await.map_err(|error| error.to_string())?;

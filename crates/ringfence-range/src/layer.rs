@@ -15,8 +15,12 @@ pub(crate) enum Layer {
     IssuerBinding,
     /// Every policy store permits everything
     Authorization,
-    /// The map leads from the attacker's tenant to the victim's store
+    /// The map leads from the attacker's tenants to the victims' stores, of their own and shared
     StoreMap,
+    /// Every change of policies is published without being looked at
+    Gate,
+    /// The platform's guardrail is not evaluated
+    Guardrail,
     /// The gateway sends clients' headers on
     Headers,
     /// The gateway verifies nothing and decides nothing, but signs
@@ -35,3 +39,7 @@ pub(crate) enum Layer {
 pub(crate) const ATTACKER: &str = "acme";
 /// The victim's.
 pub(crate) const VICTIM: &str = "globex";
+/// Another tenant of the attacker's, whose policies are in the shared store that the bystander's are in.
+pub(crate) const ALLY: &str = "hooli";
+/// Another victim.
+pub(crate) const BYSTANDER: &str = "initech";

@@ -1,22 +1,29 @@
 //! Tenants of the range, and what the attacker is told: where everything is, his own people's passwords, and the keys
 //! of his own tenant, which we assume he has stolen.
 
+use ringfence_authorization::{
+    govern::{Author, Change, ChangeReason, StoreEdit},
+    shared::Held,
+    stores::StoreMapRow,
+};
 use ringfence_context::{
     Secret, TenantId,
     id::{ClientId, Role},
     key::base64url,
 };
 use ringfence_control::{Plane, access_key::KeyOwner};
-use ringfence_identity::NewUser;
+use ringfence_identity::{NewUser, membership::DECISIONS};
 use ringfence_store::{Kind, Scope};
 use serde_json::{Value, json};
 
-use crate::layer::{ATTACKER, Layer};
+use crate::layer::{ALLY, ATTACKER, BYSTANDER, Layer, VICTIM};
 
 const POOL: Kind = Kind::new("pool");
 const PEOPLE: &[(&str, &str)] =
     &[("admin", "admin"), ("approver", "approver"), ("clerk", "clerk"), ("viewer", "viewer")];
 const MACHINE: &str = "billing-service";
+const DECISION_CLIENT: &str = "pdp";
+const STORE_MAP: Kind = Kind::new("store_map");
 const SCENE: &str = "scene.json";
 
 /// The tenants, as their people know them.
@@ -32,8 +39,10 @@ impl Scene {
             return Ok(Self { tenants: serde_json::from_str(&text).map_err(|error| error.to_string())? });
         }
         let mut tenants = Vec::new();
-        for id in [ATTACKER, "globex", "initech"] {
-            tenants.push(tenant(plane, id).await.map_err(|error| format!("{id}: {error}"))?);
+        for (id, tier) in
+            [(ATTACKER, "standard"), (VICTIM, "standard"), (BYSTANDER, "shared"), (ALLY, "shared")]
+        {
+            tenants.push(tenant(plane, id, tier).await.map_err(|error| format!("{id}: {error}"))?);
         }
         let text = Value::Array(tenants.clone()).to_string();
         std::fs::write(&path, text).map_err(|error| error.to_string())?;
@@ -75,10 +84,10 @@ fn name(layer: &Layer) -> String {
     layer.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-async fn tenant(plane: &Plane, id: &str) -> Result<Value, String> {
+async fn tenant(plane: &Plane, id: &str, tier: &str) -> Result<Value, String> {
     let fail = |error: &dyn std::fmt::Display| error.to_string();
     let tenant = TenantId::new(id).map_err(|error| fail(&error))?;
-    plane.workflow.onboard(tenant.clone(), id, "standard").await.map_err(|error| fail(&error))?;
+    plane.workflow.onboard(tenant.clone(), id, tier).await.map_err(|error| fail(&error))?;
     let pools = &plane.workflow.pools;
     let mut users = Vec::new();
     for (username, role) in PEOPLE {
@@ -97,6 +106,10 @@ async fn tenant(plane: &Plane, id: &str) -> Result<Value, String> {
     let roles = vec![Role::new("service").map_err(|error| fail(&error))?];
     let secret =
         pools.client_create_machine(&tenant, &machine, MACHINE, roles).await.map_err(|error| fail(&error))?;
+    let asks = ClientId::new(DECISION_CLIENT).map_err(|error| fail(&error))?;
+    let roles = vec![Role::new(DECISIONS).map_err(|error| fail(&error))?];
+    let asking = pools.client_create_machine(&tenant, &asks, DECISION_CLIENT, roles).await;
+    let asking = asking.map_err(|error| fail(&error))?;
     let owner = KeyOwner::Tenant(tenant.clone());
     let key = plane.workflow.access_keys.key_create(owner, plane.clock.now()).await;
     let (key, signing) = key.map_err(|error| fail(&error))?;
@@ -107,13 +120,45 @@ async fn tenant(plane: &Plane, id: &str) -> Result<Value, String> {
         "policy_store_id": store,
         "users": users,
         "client": { "client_id": MACHINE, "client_secret": secret.reveal() },
+        "decision_client": { "client_id": DECISION_CLIENT, "client_secret": asking.reveal() },
+        "shared_store": shared_store(&map_row(plane, &tenant).await?),
     });
-    if id == ATTACKER
-        && let Some(members) = told.as_object_mut()
-    {
-        members.insert("stolen".to_owned(), stolen(plane, &tenant).await?);
+    if let Some(members) = told.as_object_mut() {
+        match id {
+            ATTACKER => members.insert("stolen".to_owned(), stolen(plane, &tenant).await?),
+            ALLY => None,
+            _ => members.insert("planted".to_owned(), planted(plane, &tenant).await?.into()),
+        };
     }
     Ok(told)
+}
+
+/// Where the tenant's policies are.
+pub(crate) async fn map_row(plane: &Plane, tenant: &TenantId) -> Result<StoreMapRow, String> {
+    let found = plane.workflow.records.get::<StoreMapRow>(&Scope::Plane, STORE_MAP, tenant.as_str()).await;
+    let found = found.map_err(|error| error.to_string())?;
+    found.map(|found| found.value).ok_or_else(|| format!("{tenant} has no policy store"))
+}
+
+/// The name of the shared store they are in, if they are.
+fn shared_store(row: &StoreMapRow) -> Option<String> {
+    match &row.held {
+        Held::Shared(id) => Some(id.to_string()),
+        Held::Own => None,
+    }
+}
+
+/// A policy of a victim's own, in the store its requests are decided by, with what nobody else may read in it. It changes
+/// no decision, for it is about nobody there is.
+async fn planted(plane: &Plane, tenant: &TenantId) -> Result<String, String> {
+    let random = ringfence_context::key::random::<12>().map_err(|error| error.to_string())?;
+    let canary = format!("canary-{tenant}-policy-{}", base64url(&random));
+    let policy = format!("forbid (principal == Ledger::User::\"{canary}\", action, resource);");
+    let reason = ChangeReason::new("planted").map_err(|error| error.to_string())?;
+    let edit = StoreEdit::put("planted".to_owned(), policy);
+    let change = Change::now(Author::Plane, reason);
+    let changed = plane.workflow.policies_change(tenant, |document| edit.apply(document), change).await;
+    changed.map(|_| canary).map_err(|error| error.to_string())
 }
 
 /// The keys of one tenant, as they are in its own records.

@@ -7,12 +7,12 @@ use super::{
     load::{CONNECTIONS, Load, PATHS},
     measure::{Measured, Plan, System, measure},
     nginx::{Application, Baselines},
-    plane::{Plane, TENANTS, USERS},
+    plane::{PROFILE, Plane, TENANTS, USERS, built},
     process::Process,
     scratch::Scratch,
     table::{Target, json, table, targets},
 };
-use crate::run::{Outcome, cargo, target};
+use crate::run::{Outcome, cargo};
 
 const PLAN: Plan = Plan { rounds: 5, seconds: 4 };
 
@@ -22,34 +22,34 @@ const OF_BARE: f64 = 0.75;
 /// Builds everything, measures, and prints.
 #[expect(clippy::disallowed_methods, reason = "says how long setting up took")]
 pub(super) fn section(as_json: bool) -> Outcome<Found> {
-    cargo(&["build", "--profile", "dist", "--package", "ringfence"])?;
-    cargo(&["build", "--profile", "dist", "--package", "ringfence-gateway", "--example", "bare"])?;
+    cargo(&["build", "--profile", PROFILE, "--package", "ringfence"])?;
+    cargo(&["build", "--profile", PROFILE, "--package", "ringfence-gateway", "--example", "bare"])?;
     let scratch = Scratch::new()?;
     let application = Application::start(&scratch)?;
     let baselines = Baselines::start(&scratch, application.address)?;
-    let bare = target().join("dist/examples/bare").display().to_string();
+    let bare = built("examples/bare");
     let upstream = application.address.to_string();
-    let (bare, bare_address) = Process::start_until(&bare, &[&upstream], "listening on")?;
+    let (bare, [bare_address]) = Process::start_until(&bare, &[&upstream], ["listening on"])?;
     let bare_address = bare_address.parse().map_err(|_| "the bare proxy says no address".to_owned())?;
     let plane = Plane::start(&scratch, application.address)?;
     let began = Instant::now();
-    let users = plane.users(|tenant| eprintln!("onboarding    tenant {} of {TENANTS}", tenant + 1))?;
+    let users =
+        plane.users(TENANTS, |tenant| eprintln!("onboarding    tenant {} of {TENANTS}", tenant + 1))?;
     eprintln!("onboarding    {} users in {:.1} s", users.len(), began.elapsed().as_secs_f64());
     let remembered = Load::write(&scratch, "remembered.lua", &users, "")?;
     let asked = Load::write(&scratch, "asked.lua", &users, "/receipt?copies=2")?;
-    let system = |name, key, address, process, load| System { name, key, address, process, load };
+    let (base, gateway) = (&baselines.process, &plane.process);
     let systems = [
-        system("nginx", "nginx", baselines.plain, &baselines.process, &remembered),
-        system(
-            "nginx + auth_request (204)",
-            "nginx_auth_request",
+        System::new(("nginx", "nginx"), baselines.plain, base, &remembered),
+        System::new(
+            ("nginx + auth_request (204)", "nginx_auth_request"),
             baselines.auth_request,
-            &baselines.process,
+            base,
             &remembered,
         ),
-        system("bare proxy, every layer off", "bare", bare_address, &bare, &remembered),
-        system("Ringfence, the whole chain", "ringfence", plane.address, &plane.process, &remembered),
-        system("Ringfence, no decision remembered", "ringfence_asked", plane.address, &plane.process, &asked),
+        System::new(("bare proxy, every layer off", "bare"), bare_address, &bare, &remembered),
+        System::new(("Ringfence, the whole chain", "ringfence"), plane.address, gateway, &remembered),
+        System::new(("Ringfence, no decision remembered", "ringfence_asked"), plane.address, gateway, &asked),
     ];
     let measured = measure(&systems, PLAN)?;
     let found = Comparison::of(&measured)?;

@@ -1,6 +1,10 @@
 //! Load: wrk with as many users and paths as a gateway's caches must bear, and every answer checked.
 
-use std::{net::SocketAddr, path::PathBuf, process::Command};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::{nginx::ANSWER, scratch::Scratch};
 use crate::run::{Outcome, output};
@@ -18,6 +22,12 @@ pub(super) struct User {
     pub(super) host: String,
     /// The access token.
     pub(super) token: String,
+}
+
+/// Load that can be sent, again and again.
+pub(super) trait Send {
+    /// Sends it for some seconds; every answer must be a good one.
+    fn send(&self, to: SocketAddr, seconds: u32) -> Outcome<Run>;
 }
 
 /// The requests, as a script for wrk: every path by a fifth of the users, in an order in which neighbours share neither
@@ -63,6 +73,12 @@ function request()
     return requests[at + 1]
 end
 
+if pause then
+    function delay()
+        return math.random(0, 2 * pause)
+    end
+end
+
 function done(summary, latency)
     local errors = summary.errors
     print(string.format("found %d %d %d %d %d %d", summary.requests, summary.duration, summary.bytes,
@@ -87,17 +103,32 @@ impl Load {
         scratch.write(name, &text).map(Self)
     }
 
-    /// Sends load for some seconds; every answer must be a good one.
-    pub(super) fn run(&self, to: SocketAddr, seconds: u32) -> Outcome<Run> {
-        let script = self.0.display().to_string();
-        let (duration, connections) = (format!("{seconds}s"), CONNECTIONS.to_string());
-        let url = format!("http://{to}/");
-        let arguments = ["-t2", "-c", &connections, "-d", &duration, "-s", &script, &url];
-        let ran = Command::new("wrk").args(arguments).output();
-        let ran = ran.map_err(|error| format!("can't run wrk: {error}"))?;
-        let told = String::from_utf8_lossy(&ran.stdout).into_owned();
-        read(&told).ok_or_else(|| format!("wrk: {told}{}", String::from_utf8_lossy(&ran.stderr)))?
+    /// The same load, each connection of which waits between an answer and its next request: this long on average, in
+    /// milliseconds.
+    pub(super) fn paced(&self, scratch: &Scratch, name: &str, pause: u32) -> Outcome<Self> {
+        let text =
+            std::fs::read_to_string(&self.0).map_err(|error| format!("{}: {error}", self.0.display()))?;
+        scratch.write(name, &format!("pause = {pause}\n{text}")).map(Self)
     }
+}
+
+impl Send for Load {
+    fn send(&self, to: SocketAddr, seconds: u32) -> Outcome<Run> {
+        let least = u32::try_from(ANSWER).map_or(0.0, f64::from);
+        wrk(&self.0, to, seconds, least)
+    }
+}
+
+/// Runs a script; every answer must be a good one, and not shorter than `least` bytes.
+pub(super) fn wrk(script: &Path, to: SocketAddr, seconds: u32, least: f64) -> Outcome<Run> {
+    let script = script.display().to_string();
+    let (duration, connections) = (format!("{seconds}s"), CONNECTIONS.to_string());
+    let url = format!("http://{to}/");
+    let arguments = ["-t2", "-c", &connections, "-d", &duration, "-s", &script, &url];
+    let ran = Command::new("wrk").args(arguments).output();
+    let ran = ran.map_err(|error| format!("can't run wrk: {error}"))?;
+    let told = String::from_utf8_lossy(&ran.stdout).into_owned();
+    read(&told, least).ok_or_else(|| format!("wrk: {told}{}", String::from_utf8_lossy(&ran.stderr)))?
 }
 
 /// Whether wrk is installed.
@@ -111,14 +142,13 @@ fn id(path: u32) -> String {
     format!("{mixed:08x}-{:04x}-7000-8000-{path:012x}", mixed >> 16)
 }
 
-fn read(told: &str) -> Option<Outcome<Run>> {
+fn read(told: &str, least: f64) -> Option<Outcome<Run>> {
     let line = told.lines().find_map(|line| line.strip_prefix("found "))?;
     let numbers: Vec<f64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
     let [requests, micros, bytes, p50, p99, errors] = numbers.as_slice() else { return None };
     if *errors > 0.0 || *requests < 1.0 {
         return Some(Err(format!("{errors} of {requests} requests failed or were not answered with 200")));
     }
-    let least = u32::try_from(ANSWER).map_or(0.0, f64::from);
     if bytes / requests < least {
         return Some(Err(format!("answers of {} bytes are not the application's", bytes / requests)));
     }
@@ -139,6 +169,7 @@ mod tests {
 
     #[test]
     fn one_bad_answer_fails_the_run() {
+        let read = |told| read(told, 1024.0);
         assert!(matches!(read("x\nfound 100 1000000 200000 900 2000 0\n"), Some(Ok(run)) if run.p50 == 0.9));
         assert!(matches!(read("found 100 1000000 200000 900 2000 1"), Some(Err(_))));
         assert!(matches!(read("found 0 1000000 0 0 0 0"), Some(Err(_))));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    load::{Load, Run},
+    load::{Run, Send},
     process::Process,
 };
 use crate::run::Outcome;
@@ -16,7 +16,19 @@ pub(super) struct System<'a> {
     pub(super) key: &'static str,
     pub(super) address: SocketAddr,
     pub(super) process: &'a Process,
-    pub(super) load: &'a Load,
+    pub(super) load: &'a dyn Send,
+}
+
+impl<'a> System<'a> {
+    /// One that is sent this load.
+    pub(super) fn new(
+        (name, key): (&'static str, &'static str),
+        address: SocketAddr,
+        process: &'a Process,
+        load: &'a dyn Send,
+    ) -> Self {
+        Self { name, key, address, process, load }
+    }
 }
 
 /// One system's rounds.
@@ -84,7 +96,7 @@ pub(super) fn measure(systems: &[System<'_>], plan: Plan) -> Outcome<Vec<Measure
 
 fn load(system: &System<'_>, seconds: u32) -> Outcome<Round> {
     let before = system.process.cpu_seconds();
-    let run = system.load.run(system.address, seconds).map_err(|what| format!("{}: {what}", system.name))?;
+    let run = system.load.send(system.address, seconds).map_err(|what| format!("{}: {what}", system.name))?;
     let cpu = (system.process.cpu_seconds() - before) * 1e6 / run.requests;
     Ok(Round { run, cpu })
 }

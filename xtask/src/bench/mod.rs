@@ -3,6 +3,8 @@
 //! On a shared machine only ratios within one run travel, so that nothing is compared with a number written down
 //! elsewhere. A missed target is said and fails nothing: benchmarks are not tests. A wrong answer does.
 
+mod avp;
+mod bomb;
 mod decide;
 mod gateway;
 mod guard;
@@ -29,6 +31,8 @@ type Section = (&'static str, fn(bool) -> Outcome<Found>);
 const SECTIONS: &[Section] = &[
     ("gateway", gateway::section),
     ("txn", txn::section),
+    ("avp", avp::section),
+    ("bomb", bomb::section),
     ("decide", decide::section),
     ("guard", guard::section),
 ];
@@ -50,7 +54,7 @@ pub(crate) fn bench(arguments: &[String]) -> Outcome {
         if !named.is_empty() && !named.contains(name) {
             continue;
         }
-        if *name == "gateway" {
+        if ["gateway", "avp", "bomb"].contains(name) {
             install(NEEDED)?;
         }
         if let Some(object) = section(json).map_err(|message| format!("{name}: {message}"))? {

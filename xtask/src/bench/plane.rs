@@ -15,10 +15,21 @@ use crate::run::{Outcome, root, target};
 pub(super) const TENANTS: usize = 20;
 pub(super) const USERS: usize = 5;
 
+/// How what is measured is built: as it is shipped.
+pub(super) const PROFILE: &str = "dist";
+
+/// A program that was built so.
+pub(super) fn built(program: &str) -> String {
+    target().join(PROFILE).join(program).display().to_string()
+}
+
 /// A plane that runs.
 pub(super) struct Plane {
     pub(super) process: Process,
+    /// The gateway.
     pub(super) address: SocketAddr,
+    /// The API.
+    pub(super) api: SocketAddr,
     dir: PathBuf,
 }
 
@@ -45,6 +56,9 @@ rate = { per_second = 1000000, burst = 1000000 }
 namespace = "Ledger"
 schema = "ledger.cedarschema"
 policies = "ledger.cedar"
+
+[tiers.standard.avp]
+requests_per_second = 1000000
 "#;
 
 /// One more route, whose decision depends on the request and so is asked anew each time.
@@ -93,16 +107,19 @@ impl Plane {
         let dir = scratch.path().join("state");
         let (config, state) = (config.display().to_string(), dir.display().to_string());
         let up = ["up", "--config", &config, "--dir", &state];
-        let (process, url) = Process::start_until(&ringfence(), &up, "gateway and issuers")?;
-        let address = url.trim_start_matches("http://").parse();
-        let address = address.map_err(|_| format!("{url} is not the gateway's address"))?;
-        Ok(Self { process, address, dir })
+        let said = ["gateway and issuers", "API"];
+        let (process, urls) = Process::start_until(&built("ringfence"), &up, said)?;
+        let [address, api] = urls.map(|url| {
+            let address = url.trim_start_matches("http://").parse();
+            address.map_err(|_| format!("{url} is not an address"))
+        });
+        Ok(Self { process, address: address?, api: api?, dir })
     }
 
     /// Makes the tenants and their users, signs each in, and says after each tenant that it is there.
-    pub(super) fn users(&self, mut made: impl FnMut(usize)) -> Outcome<Vec<User>> {
+    pub(super) fn users(&self, tenants: usize, mut made: impl FnMut(usize)) -> Outcome<Vec<User>> {
         let mut users = Vec::new();
-        for tenant in 0..TENANTS {
+        for tenant in 0..tenants {
             let id = format!("tenant-{tenant:02}");
             self.command(&["tenant", "create", &id], None)?;
             for user in 0..USERS {
@@ -122,6 +139,21 @@ impl Plane {
         }
         self.check(&users)?;
         Ok(users)
+    }
+
+    /// Makes a tenant.
+    pub(super) fn tenant(&self, id: &str) -> Outcome {
+        self.command(&["tenant", "create", id], None).map(drop)
+    }
+
+    /// An access key of a tenant's: its id and its secret.
+    pub(super) fn access_key(&self, tenant: &str) -> Outcome<(String, String)> {
+        let told = self.command(&["access-key", "create", "--tenant", tenant, "--json"], None)?;
+        let member = |name: &str| {
+            let (_, rest) = told.split_once(&format!("\"{name}\":"))?;
+            rest.split('"').nth(1).map(str::to_owned)
+        };
+        member("id").zip(member("secret")).ok_or_else(|| format!("{told} is no access key"))
     }
 
     fn host(&self, tenant: usize) -> String {
@@ -178,7 +210,7 @@ impl Plane {
     /// Runs a command of the binary against this plane and gives what it prints.
     fn command(&self, arguments: &[&str], input: Option<&str>) -> Outcome<String> {
         let failed = |what: String| format!("ringfence {}: {what}", arguments.join(" "));
-        let mut command = Command::new(ringfence());
+        let mut command = Command::new(built("ringfence"));
         command.args(arguments).arg("--dir").arg(&self.dir);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
@@ -191,10 +223,6 @@ impl Plane {
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
-}
-
-fn ringfence() -> String {
-    target().join("dist/ringfence").display().to_string()
 }
 
 /// A password nobody knows.

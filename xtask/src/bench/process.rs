@@ -38,8 +38,13 @@ impl Process {
         Self::spawn(program, arguments, Stdio::null()).map(Self)
     }
 
-    /// Starts a program and waits for a line on its standard output that begins with `prefix`; gives the rest of it.
-    pub(super) fn start_until(program: &str, arguments: &[&str], prefix: &str) -> Outcome<(Self, String)> {
+    /// Starts a program and waits for a line on its standard output that begins with each of `prefixes`, in this order;
+    /// gives the rest of each.
+    pub(super) fn start_until<const N: usize>(
+        program: &str,
+        arguments: &[&str],
+        prefixes: [&str; N],
+    ) -> Outcome<(Self, [String; N])> {
         let mut process = Self(Self::spawn(program, arguments, Stdio::piped())?);
         let output = process.0.stdout.take().ok_or("no standard output")?;
         let (send, lines) = channel();
@@ -48,17 +53,23 @@ impl Process {
                 let _ = send.send(line);
             }
         });
-        loop {
-            match lines.recv_timeout(START) {
-                Ok(line) => {
-                    if let Some(rest) = line.strip_prefix(prefix) {
-                        return Ok((process, rest.trim().to_owned()));
+        let mut told: [String; N] = std::array::from_fn(|_| String::new());
+        for (prefix, told) in prefixes.iter().zip(&mut told) {
+            *told = loop {
+                match lines.recv_timeout(START) {
+                    Ok(line) => {
+                        if let Some(rest) = line.strip_prefix(prefix) {
+                            break rest.trim().to_owned();
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => return Err(format!("{program} did not start in time")),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        return Err(format!("{program} ended at its start"));
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => return Err(format!("{program} did not start in time")),
-                Err(RecvTimeoutError::Disconnected) => return Err(format!("{program} ended at its start")),
-            }
+            };
         }
+        Ok((process, told))
     }
 
     fn spawn(program: &str, arguments: &[&str], output: Stdio) -> Outcome<Child> {

@@ -73,7 +73,7 @@ impl Ready {
     fn of(content: &Content) -> Outcome<Self> {
         let unready = |what: String| AvpError::internal(format!("a store does not compile: {what}"));
         let mut policies = fit::all(content).map_err(|error| unready(error.body().to_string()))?;
-        if content.serving.is_some() {
+        if content.serving.is_some() && guardrail::stands() {
             let guardrail =
                 text::policy(GUARDRAIL_ID, GUARDRAIL).map_err(|error| unready(error.to_string()))?;
             policies.add(guardrail).map_err(|error| unready(error.to_string()))?;

@@ -51,6 +51,7 @@ use tokio::sync::watch;
 use crate::{
     Gate,
     avp::{decide::Deciding, open::Known},
+    bulkhead::Bulkhead,
     gate::Terms,
     page::PageKey,
     stores::Stores,
@@ -81,6 +82,9 @@ pub trait Tiers: Send + Sync {
 /// How many stores are kept in memory.
 const STORES_KEPT: usize = 2_000;
 
+/// How many accounts' large inputs are read and answered at once.
+const LARGE_AT_ONCE: usize = 8;
+
 /// The service.
 pub struct Avp {
     records: Records,
@@ -95,6 +99,7 @@ pub struct Avp {
     known: Cache<(Account, StoreId), Arc<Known>>,
     seen: watch::Receiver<Revision>,
     writing: Turns<Account>,
+    large: Bulkhead,
 }
 
 /// What the service stands on.
@@ -153,6 +158,7 @@ impl Avp {
             seen: records.subscribe(),
             known: Cache::new(STORES_KEPT),
             writing: Turns::new(limits::AVP_WRITES_WAITING),
+            large: Bulkhead::new(LARGE_AT_ONCE),
             records,
             stores,
             gate,
@@ -162,6 +168,11 @@ impl Avp {
             tokens,
             page_key,
         })
+    }
+
+    /// The threads on which large inputs are read and answered: whatever an input says, it takes long where it is large.
+    pub fn large(&self) -> &Bulkhead {
+        &self.large
     }
 
     /// The interface.

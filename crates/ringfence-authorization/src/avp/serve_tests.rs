@@ -140,9 +140,7 @@ async fn what_is_not_safe_is_neither_marked_nor_published_and_says_which_request
             "{error:?}"
         );
         let told = error.to_string();
-        for part in
-            ["allowed a resource of another", "principal  Ledger::", "action     Ledger::Action::"]
-        {
+        for part in ["allowed a resource of another", "principal  Ledger::", "action     Ledger::Action::"] {
             assert!(told.contains(part), "{part}: {told}");
         }
     };

@@ -19,6 +19,7 @@ use hyper_util::{
 use ledger::Ledger;
 use ringfence_authorization::{
     StoreDocument,
+    avp::Avp,
     govern::{Author, Change, ChangeReason},
 };
 use ringfence_context::{
@@ -67,6 +68,7 @@ pub(crate) struct Bench {
     pub(crate) counts: Arc<Counts>,
     pub(crate) workflow: Workflow,
     pub(crate) log: DecisionLog,
+    pub(crate) avp: Arc<Avp>,
     pub(crate) backend: String,
     /// What the backend shows when it tells the plane something.
     pub(crate) reporter: String,
@@ -167,12 +169,12 @@ impl Bench {
             next.run(request)
         });
         tokio::spawn(async move { axum::serve(listener, ledger.router().layer(count)).await });
-        let (workflow, log) = (plane.workflow.clone(), plane.log.clone());
+        let (workflow, log, avp) = (plane.workflow.clone(), plane.log.clone(), Arc::clone(&plane.avp));
         let parts = counted(Parts::serving(&plane), &counts);
         let running = serve(plane, &parts, &backend).unwrap();
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
         let operator = Plane::operator_token(&state).unwrap().reveal().clone();
-        Self { counts, workflow, log, backend, reporter, operator, issuers, client, running }
+        Self { counts, workflow, log, avp, backend, reporter, operator, issuers, client, running }
     }
 
     /// A new tenant.

@@ -6,7 +6,7 @@ use super::tokens::expect;
 use crate::{
     attack::{Family, attack, control},
     attacker::Attacker,
-    http::{Answer, Ask},
+    http::Ask,
     leak::Leak,
     outcome::Outcome,
     scene::{ATTACKER, VICTIM},
@@ -146,7 +146,7 @@ pub(super) const FAMILY: Family = Family {
         }),
         control!("the own policies asked with both own tokens", |a| {
             let own = question(ATTACKER, "Book", ATTACKER);
-            let answer = evaluate(a, ATTACKER, &a.token("admin"), own).await;
+            let answer = a.evaluate_served(ATTACKER, &a.token("admin"), own).await;
             match answer.member("decision") {
                 Some(Value::Bool(true)) => Ok(()),
                 _ => Err(format!("{} {}", answer.status(), answer.text())),
@@ -165,24 +165,9 @@ fn question(tenant: &str, kind: &str, id: &str) -> Value {
     })
 }
 
-async fn evaluate(a: &Attacker, at: &str, access: &str, mut question: Value) -> Answer {
-    let said = crate::forge::claims(access).unwrap_or_default();
-    if let (Some(subject), Some(sub)) = (question.get_mut("subject"), said.get("sub")) {
-        *subject = json!({ "type": "user", "id": sub });
-    }
-    let exchanged = a.exchange_token(at, access).await.text_member("access_token");
-    let txn = exchanged.as_ref().and_then(|token| token.split('~').nth(1));
-    let ask = Ask::new("POST", &format!("/t/{at}/access/v1/evaluation"), a.scene().api_host()).bearer(access);
-    let ask = match txn {
-        Some(txn) => ask.header("Txn-Token", txn).header("Ringfence-Reference", "r-1"),
-        None => ask,
-    };
-    a.api(ask.json(&question)).await
-}
-
 /// A decision about what is not one's own is no leak by itself: no row of the victim's is in it. What leaks is a
 /// decision that depends on one, and a canary among the names of policies.
 async fn decisions(a: &Attacker, at: &str, access: &str) -> Outcome {
     let exists = a.target.payment.to_string();
-    a.compare(&exists, |id| evaluate(a, at, access, question(VICTIM, "Payment", id))).await
+    a.compare(&exists, |id| a.evaluate_served(at, access, question(VICTIM, "Payment", id))).await
 }

@@ -9,6 +9,8 @@ mod signature;
 mod tier;
 mod token;
 
+use std::sync::Arc;
+
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
@@ -22,6 +24,7 @@ use ringfence_context::{
 use ringfence_gateway::{consistency::REVISION, reference};
 use ringfence_store::Scope;
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 pub(crate) use tier::TierQuotas;
 pub use tier::TierRates;
@@ -45,6 +48,10 @@ const TARGET: &str = "VerifiedPermissions.";
 /// Says of the store an operation was about whether it is proved safe, as it is now. Of requests it is not read.
 pub const STANDING: HeaderName = HeaderName::from_static("ringfence-standing");
 
+/// Bodies that are larger, in bytes, are not read on the threads that serve: reading one takes a millisecond, and may take
+/// hundreds. Every policy the service takes is shorter, and so is a question with a few dozen entities.
+const READ_HERE: usize = 32 * 1024;
+
 /// `POST /`.
 pub async fn call(State(api): State<Api>, request: Request) -> Response {
     let now = api.clock.now();
@@ -55,7 +62,14 @@ pub async fn call(State(api): State<Api>, request: Request) -> Response {
     let (verdict, answered) = match admit(&api, &head, body).await {
         Ok((caller, body)) => {
             let verdict = Verdict { tenant: caller.account().tenant().cloned(), ..verdict };
-            match operate(&api, &head, &caller, &body, &mut said).await {
+            let outcome = if body.len() > READ_HERE {
+                let (outcome, told) = operate_apart(api.clone(), head, caller, body).await;
+                said = told;
+                outcome
+            } else {
+                operate(&api, &head, &caller, &body, &mut said).await
+            };
+            match outcome {
                 Ok((operation, Ok(answer))) => (recorded(verdict, &operation, &answer), Ok(answer)),
                 Ok((operation, Err(error))) => {
                     let verdict = Verdict { action: Some(format!("avp:{operation}").into()), ..verdict };
@@ -144,6 +158,24 @@ impl Said {
 
 /// The operation's name, and what it ended in.
 type Operated = (String, Result<Value, AvpError>);
+
+/// Does the same on a thread of lower priority, where the caller's large requests are done one after the other.
+async fn operate_apart(
+    api: Api,
+    head: Parts,
+    caller: Caller,
+    body: Vec<u8>,
+) -> (Result<Operated, WireRefusal>, Said) {
+    let (avp, whose) = (Arc::clone(&api.avp), caller.account().tenant().cloned());
+    let runtime = Handle::current();
+    let work = move || {
+        let mut said = Said::default();
+        let outcome = runtime.block_on(operate(&api, &head, &caller, &body, &mut said));
+        (outcome, said)
+    };
+    let done = avp.large().run(whose.as_ref(), work).await;
+    done.unwrap_or_else(|why| (Err(AvpError::from(why).into()), Said::default()))
+}
 
 async fn operate(
     api: &Api,
