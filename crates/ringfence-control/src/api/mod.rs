@@ -14,6 +14,7 @@ pub mod difference;
 pub mod entity;
 pub mod explain;
 pub mod failure;
+pub mod map_audit;
 pub mod operator;
 pub mod policy;
 pub mod proposal;
@@ -113,6 +114,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/tenants/{tenant}/clients/{client}/disable", post(client::disable))
         .route("/v1/tenants/{tenant}/policies", get(policy::list))
         .route("/v1/tenants/{tenant}/policies/{name}", put(policy::put).delete(policy::delete))
+        .route("/v1/tenants/{tenant}/maps/audit", get(map_audit::list))
         .route("/v1/operators", get(operator::list).post(operator::create))
         .route("/v1/operators/{name}", delete(operator::end))
         .route("/v1/operators/{name}/tokens", post(operator::token))

@@ -15,6 +15,7 @@ mod bench;
 mod counting;
 mod decisions;
 mod govern;
+mod maps;
 mod policies;
 mod settings;
 mod shared;
