@@ -24,6 +24,7 @@ pub mod status;
 pub mod store_move;
 pub mod tenant;
 pub mod truth_table;
+pub mod types;
 pub mod user;
 pub mod version;
 
@@ -137,6 +138,7 @@ fn governing() -> Router<Api> {
         .route("/v1/tenants/{tenant}/versions/{number}", get(version::show))
         .route("/v1/tenants/{tenant}/versions/{number}/rollback", post(version::rollback))
         .route("/v1/tenants/{tenant}/audit", get(version::audit))
+        .route("/v1/tenants/{tenant}/types", get(types::show))
         .route("/v1/tenants/{tenant}/difference", post(difference::compare))
         .route("/v1/tenants/{tenant}/truth-table", post(truth_table::check))
         .route("/v1/tenants/{tenant}/proposals", get(proposal::list).post(proposal::create))

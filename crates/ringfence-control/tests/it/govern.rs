@@ -61,6 +61,7 @@ fn endpoints(tenant: &str) -> Vec<(Method, String, Value, &'static str)> {
         (Method::GET, at("versions/77"), none.clone(), "read"),
         (Method::POST, at("versions/77/rollback"), because.clone(), "author"),
         (Method::GET, at("audit"), none.clone(), "read"),
+        (Method::GET, at("types?language=rust"), none.clone(), "read"),
         (Method::POST, at("difference"), sides, "read"),
         (Method::POST, at("truth-table"), json!({ "rows": [row] }), "read"),
         (Method::GET, at("proposals"), none.clone(), "read"),

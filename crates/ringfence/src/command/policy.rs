@@ -5,6 +5,7 @@ mod history;
 mod review;
 mod text;
 mod truth_table;
+mod types;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -84,6 +85,8 @@ pub(crate) enum PolicyCommand {
     Canary(review::Canary),
     /// Check a truth table: who may do what
     Test(truth_table::Test),
+    /// Write types for a backend from the tenant's schema
+    Types(types::Types),
 }
 
 impl PolicyCommand {
@@ -119,6 +122,7 @@ impl PolicyCommand {
             Self::Unschedule(command) => command.run(&caller).await?,
             Self::Shadow(command) => command.run(&caller).await?,
             Self::Canary(command) => command.run(&caller).await?,
+            Self::Types(command) => command.run(&caller).await?,
             Self::Test(command) => return command.run(&caller).await,
         }
         Ok(ExitCode::SUCCESS)

@@ -1,7 +1,9 @@
-//! Who changed the maps, by command.
+//! Who changed the maps, by command; and types for a backend.
+
+use std::{fs, process::Command};
 
 use crate::{
-    program::{complaint, said},
+    program::{complaint, said, scratch},
     session::Plane,
 };
 
@@ -36,4 +38,43 @@ fn x15_a_change_by_command_is_shown_with_who_and_why() {
         "{table}"
     );
     assert!(complaint(&plane.command(&["audit", "--tenant", "nowhere"])).contains("not known"));
+}
+
+#[test]
+fn hj10_types_for_a_backend_are_written_by_command_and_compile() {
+    let plane = Plane::shared();
+    plane.json(&["tenant", "create", "typed"]);
+    let folder = scratch("types");
+    for (language, file, compiler) in
+        [("rust", "types.rs", "rustc"), ("python", "types_of.py", "python3"), ("typescript", "types.ts", "")]
+    {
+        let out = folder.join(file).display().to_string();
+        said(&plane.command(&[
+            "policy",
+            "types",
+            "--tenant",
+            "typed",
+            "--language",
+            language,
+            "--out",
+            &out,
+        ]));
+        let printed = said(&plane.command(&["policy", "types", "--tenant", "typed", "--language", language]));
+        let text = fs::read_to_string(&out).unwrap();
+        assert_eq!(text.trim_end(), printed.trim_end());
+        assert!(
+            text.contains("From the schema of the tenant \"typed\"") && text.contains("PaymentId"),
+            "{text}"
+        );
+        let metadata = ["--edition", "2024", "--crate-type", "lib", "--emit", "metadata", "--out-dir"];
+        let compiled = match compiler {
+            "rustc" => Command::new(compiler).args(metadata).arg(&folder).arg(&out).status(),
+            "python3" => Command::new(compiler).args(["-m", "py_compile", &out]).status(),
+            _ => continue,
+        };
+        assert!(compiled.unwrap().success(), "{language}");
+    }
+    assert!(
+        !plane.command(&["policy", "types", "--tenant", "typed", "--language", "cobol"]).status.success()
+    );
 }
