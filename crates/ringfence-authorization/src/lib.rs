@@ -32,6 +32,7 @@ pub mod stores;
 mod text;
 pub mod trials;
 mod turns;
+pub mod types;
 mod vocabulary;
 
 pub use bundle::PolicyBundle;

@@ -11,6 +11,7 @@
 //! No I/O, no async, no HTTP, no SQL, no clock: time and keys are parameters.
 
 pub mod access;
+pub mod author;
 #[cfg(feature = "range")]
 pub mod broken;
 pub mod database;
@@ -31,6 +32,7 @@ pub mod verdict;
 pub use access::{
     AccessClaims, AccessVerifier, IssuerKeys, Issuers, TenantContext, VerifiedToken, VerifyAccess,
 };
+pub use author::{Author, By, ChangeReason, ReasonFault};
 pub use database::{DatabaseContext, DatabaseToken, Seal};
 pub use id::{IdError, Reference, TenantId, TokenId};
 pub use operator::{Duty, OperatorContext, OperatorRole};

@@ -37,6 +37,8 @@ pub enum Duty {
     Operate,
     /// Seeing tenants' policies, their history, and what became of requests.
     Read,
+    /// Seeing who changed a tenant's users, clients, keys and the place of its policies.
+    Audit,
     /// Writing policies, and proposing them.
     Author,
     /// Approving and rejecting proposals.
@@ -58,7 +60,7 @@ impl OperatorRole {
             Self::Admin => true,
             Self::PolicyAuthor => matches!(duty, Duty::Read | Duty::Author | Duty::Publish | Duty::Decide),
             Self::PolicyReviewer => matches!(duty, Duty::Read | Duty::Review | Duty::Publish | Duty::Decide),
-            Self::Auditor => matches!(duty, Duty::Read),
+            Self::Auditor => matches!(duty, Duty::Read | Duty::Audit),
             Self::DecisionsOnly => matches!(duty, Duty::Decide),
         }
     }
@@ -189,8 +191,8 @@ mod tests {
 
     #[test]
     fn a_role_has_its_own_duties_and_no_others() {
-        use Duty::{Author, Decide, Operate, Publish, Read, Review};
-        let all = [Operate, Read, Author, Review, Publish, Decide];
+        use Duty::{Audit, Author, Decide, Operate, Publish, Read, Review};
+        let all = [Operate, Read, Audit, Author, Review, Publish, Decide];
         let check = |role: OperatorRole, expected: &[Duty]| {
             let (record, token) = bob(role);
             let context = OperatorContext::authenticate(token.reveal(), &[record]).unwrap();
@@ -203,7 +205,7 @@ mod tests {
         check(OperatorRole::Admin, &all);
         check(OperatorRole::PolicyAuthor, &[Read, Author, Publish, Decide]);
         check(OperatorRole::PolicyReviewer, &[Read, Review, Publish, Decide]);
-        check(OperatorRole::Auditor, &[Read]);
+        check(OperatorRole::Auditor, &[Read, Audit]);
         check(OperatorRole::DecisionsOnly, &[Decide]);
     }
 

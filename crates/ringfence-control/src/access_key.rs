@@ -14,11 +14,11 @@ use std::{
 
 use quick_cache::sync::Cache;
 use ringfence_context::{
-    OperatorRole, Secret, TenantId, UnixTime,
+    By, OperatorRole, Secret, TenantId, UnixTime,
     id::Subject,
     key::{base64url, random},
 };
-use ringfence_store::{Draft, Expect, Kind, Records, Revision, Scope, StoreError};
+use ringfence_store::{Draft, Expect, Kind, MapStep, Records, Revision, Scope, StoreError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -112,7 +112,7 @@ impl AccessKeys {
     pub async fn key_create(
         &self,
         owner: KeyOwner,
-        now: UnixTime,
+        by: &By,
     ) -> Result<(ShownKey, Secret<String>), StoreError> {
         let scope = owner.scope();
         let there = self.records.list::<KeyRecord>(&scope, ACCESS_KEY, None, KEYS).await?;
@@ -122,12 +122,12 @@ impl AccessKeys {
         let no_randomness = |_| StoreError::Invalid("the system's random source failed");
         let id = format!("RFAK{}", letters(&random::<16>().map_err(no_randomness)?));
         let secret = Secret::new(base64url(&random::<30>().map_err(no_randomness)?));
-        let record = KeyRecord { owner, secret: secret.reveal().clone(), created: now.seconds() };
+        let record = KeyRecord { owner, secret: secret.reveal().clone(), created: by.at.seconds() };
         let drafts = vec![
             Draft::put(&Scope::Plane, ACCESS_KEY_OWNER, &id, &record.owner)?.expect(Expect::Absent),
             Draft::put(&scope, ACCESS_KEY, &id, &record)?.expect(Expect::Absent),
         ];
-        self.records.commit(drafts).await?;
+        self.write(&scope, drafts, MapStep::KeyMade { key: id.clone() }, by).await?;
         Ok((ShownKey { id, owner: record.owner, created: record.created }, secret))
     }
 
@@ -150,7 +150,7 @@ impl AccessKeys {
     ///
     /// # Errors
     /// What the state refuses.
-    pub async fn key_delete(&self, tenant: Option<&TenantId>, id: &str) -> Result<bool, StoreError> {
+    pub async fn key_delete(&self, tenant: Option<&TenantId>, id: &str, by: &By) -> Result<bool, StoreError> {
         let scope = tenant.map_or(Scope::Plane, Scope::from);
         let Some(found) = self.records.get::<KeyRecord>(&scope, ACCESS_KEY, id).await? else {
             return Ok(false);
@@ -159,8 +159,22 @@ impl AccessKeys {
             Draft::delete(&scope, ACCESS_KEY, id).expect(Expect::Revision(found.revision)),
             Draft::delete(&Scope::Plane, ACCESS_KEY_OWNER, id),
         ];
-        self.records.commit(drafts).await?;
+        self.write(&scope, drafts, MapStep::KeyEnded { key: id.to_owned() }, by).await?;
         Ok(true)
+    }
+
+    /// A change of a tenant's keys is on record; the operators' have no tenant whose record it could be in.
+    async fn write(
+        &self,
+        scope: &Scope,
+        drafts: Vec<Draft>,
+        step: MapStep,
+        by: &By,
+    ) -> Result<(), StoreError> {
+        match scope {
+            Scope::Plane => self.records.commit(drafts).await.map(drop),
+            Scope::Tenant(tenant) => self.records.map_commit(tenant, drafts, &step, by).await.map(drop),
+        }
     }
 
     /// The rows of the plane that lead to a tenant's keys, to be removed with the tenant.

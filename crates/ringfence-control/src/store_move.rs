@@ -7,7 +7,7 @@ use ringfence_authorization::{
     Mode, SharedStore, StoresError,
     shared::{Compared, MoveState, StoreMove},
 };
-use ringfence_context::{TenantId, id::StoreId};
+use ringfence_context::{By, TenantId, id::StoreId};
 use ringfence_store::StoreError;
 
 use crate::{
@@ -26,6 +26,7 @@ impl Workflow {
         id: &TenantId,
         to: Mode,
         compared: Compared,
+        by: &By,
     ) -> Result<StoreMove, TenantError> {
         let tenant = self.tenants.tenant_get(id).await?.value;
         if !matches!(tenant.status, TenantStatus::Active | TenantStatus::Suspended) {
@@ -35,7 +36,7 @@ impl Workflow {
         let bundle = &self.tier(&tenant.tier)?.bundle;
         let seed = bundle.seed(StoreId::new(&format!("ps-{id}"))?, id.clone())?;
         let base = SharedStore::of(&seed).map_err(StoresError::from)?;
-        let begun = self.stores.move_begin(id, to, &base, compared).await?;
+        let begun = self.stores.move_begin(id, to, &base, compared, by).await?;
         tokio::spawn(self.clone().move_drive(begun.clone()));
         Ok(begun)
     }
@@ -44,8 +45,15 @@ impl Workflow {
     ///
     /// # Errors
     /// [`StoresError::NoMove`].
-    pub async fn move_stop(&self, id: &TenantId) -> Result<StoreMove, TenantError> {
-        Ok(self.stores.move_stop(id, "an operator stopped it").await?)
+    pub async fn move_stop(&self, id: &TenantId, by: &By) -> Result<StoreMove, TenantError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.stores.move_stop(id, "an operator stopped it", by).await {
+                Err(StoresError::Store(StoreError::Conflict { .. })) if tries < TRIES => {}
+                outcome => return Ok(outcome?),
+            }
+        }
     }
 
     /// Takes up the moves an earlier run has begun: they are compared anew.
@@ -96,7 +104,8 @@ impl Workflow {
         loop {
             tries += 1;
             if let Err(error) = self.move_check(&tier, to).await {
-                return Ok(self.stores.move_stop(id, &error.to_string()).await?);
+                let by = By::plane(self.clock.now());
+                return Ok(self.stores.move_stop(id, &error.to_string(), &by).await?);
             }
             let count = self.places.count(&tier).await?.change(&tier, Some(from), Some(to))?;
             match self.stores.move_finish(id, count.into_iter().collect()).await {

@@ -12,12 +12,12 @@ use ringfence_authorization::{
     stores::{store_create, store_delete},
 };
 use ringfence_context::{
-    Clock, TenantId,
+    By, Clock, TenantId,
     id::{ClientId, StoreId},
 };
 use ringfence_gateway::limit::RateLimits;
 use ringfence_identity::{Directory, IdentityError, Pools};
-use ringfence_store::{Expect, Records, StoreError};
+use ringfence_store::{Expect, MapStep, Records, StoreError};
 
 use crate::{
     access_key::AccessKeys,
@@ -69,7 +69,13 @@ impl Workflow {
     ///
     /// # Errors
     /// [`TenantError::Exists`] where the id is or was in use; what a step refuses, after which the same call resumes.
-    pub async fn onboard(&self, id: TenantId, display_name: &str, tier: &str) -> Result<Tenant, TenantError> {
+    pub async fn onboard(
+        &self,
+        id: TenantId,
+        display_name: &str,
+        tier: &str,
+        by: &By,
+    ) -> Result<Tenant, TenantError> {
         let policies = self.tier(tier)?;
         let tenant = self.onboard_begin(id, display_name, tier).await?;
         absent_is_fine(self.records.tenant_add(&tenant.id).await)?;
@@ -77,9 +83,9 @@ impl Workflow {
         let cli = ClientId::new(CLI_CLIENT)?;
         let loopback = vec!["http://127.0.0.1/callback".to_owned()];
         exists_is_fine(
-            self.pools.client_create_public(&tenant.id, &cli, "Ringfence command line", loopback).await,
+            self.pools.client_create_public(&tenant.id, &cli, "Ringfence command line", loopback, by).await,
         )?;
-        self.store_seed(&tenant, policies).await?;
+        self.store_seed(&tenant, policies, by).await?;
         let pool = self.pools.pool_get(&tenant.id).await?;
         self.data.tenant_admit(&tenant.id, &pool.database_key()).await?;
         self.limits.tier_put(tenant.id.clone(), tier);
@@ -135,7 +141,7 @@ impl Workflow {
         Ok(self.tier(&tenant.tier)?.terms)
     }
 
-    async fn store_seed(&self, tenant: &Tenant, policies: &TierPolicies) -> Result<(), TenantError> {
+    async fn store_seed(&self, tenant: &Tenant, policies: &TierPolicies, by: &By) -> Result<(), TenantError> {
         let Tenant { id, tier, .. } = tenant;
         match self.stores.document(id).await {
             Ok(_) => return Ok(()),
@@ -147,7 +153,7 @@ impl Workflow {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.store_put(tier, &publishable).await {
+            match self.store_put(tier, &publishable, by).await {
                 Err(StoresError::Store(StoreError::Conflict { .. })) if tries < TRIES => {}
                 outcome => return Ok(outcome?),
             }
@@ -155,7 +161,7 @@ impl Workflow {
     }
 
     /// Makes a new store where the tier's are kept: in a record of its own, if there may be one more.
-    async fn store_put(&self, tier: &str, publishable: &Publishable) -> Result<(), StoresError> {
+    async fn store_put(&self, tier: &str, publishable: &Publishable, by: &By) -> Result<(), StoresError> {
         let counted = self.places.count(tier).await?;
         let (mode, exhausted) = self.places.place(tier).next(counted.count);
         let mut drafts = match mode {
@@ -164,6 +170,8 @@ impl Workflow {
         };
         drafts.extend(first(publishable, Change::onboarding(), self.clock.now())?);
         drafts.extend(counted.change(tier, None, Some(mode))?);
+        let step = MapStep::StoreSeeded { place: mode.place().to_owned() };
+        drafts.extend(self.records.map_entry(&publishable.document().tenant, &step, by).await?);
         self.records.commit(drafts).await?;
         self.places.tell(tier, exhausted);
         Ok(())

@@ -2,11 +2,11 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use ringfence_context::{
-    Secret, TenantId, UnixTime,
+    By, Secret, TenantId,
     id::{ClientId, Role, Subject},
     key,
 };
-use ringfence_store::{Draft, Expect, Kind, Scope, Stored};
+use ringfence_store::{Draft, Expect, Kind, MapStep, Scope, Stored};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -94,12 +94,13 @@ impl Pools {
         id: &ClientId,
         display_name: &str,
         roles: Vec<Role>,
+        by: &By,
     ) -> Result<Secret<String>, IdentityError> {
         let secret = Secret::new(key::base64url(&key::random::<32>()?));
         let secret_hash = key::base64url(&key::sha256(secret.reveal().as_bytes()));
         let membership = Membership { user: subject(id)?, tenant: tenant.clone(), roles };
         let kind = ClientKind::Machine { secret_hash };
-        self.client_put(tenant, id, display_name, kind, Some(membership.draft()?)).await?;
+        self.client_put(tenant, id, display_name, kind, Some(membership), by).await?;
         Ok(secret)
     }
 
@@ -113,12 +114,13 @@ impl Pools {
         id: &ClientId,
         display_name: &str,
         redirect_uris: Vec<String>,
+        by: &By,
     ) -> Result<(), IdentityError> {
         if redirect_uris.is_empty() || redirect_uris.len() > REDIRECTS {
             return Err(IdentityError::Invalid("a client has 1 to 16 redirect URIs"));
         }
         redirect_uris.iter().try_for_each(|uri| redirect::check(uri))?;
-        self.client_put(tenant, id, display_name, ClientKind::Public { redirect_uris }, None).await
+        self.client_put(tenant, id, display_name, ClientKind::Public { redirect_uris }, None, by).await
     }
 
     /// The client of this id.
@@ -152,16 +154,17 @@ impl Pools {
         &self,
         tenant: &TenantId,
         id: &ClientId,
-        now: UnixTime,
+        by: &By,
     ) -> Result<(), IdentityError> {
         let Stored { mut value, revision } = self.client_stored(tenant, id).await?;
         value.disabled = true;
         let draft = Draft::put(&tenant.into(), CLIENT, id.as_str(), &value)?;
         let drafts = vec![
             draft.expect(Expect::Revision(revision)),
-            revocation::of_subject(tenant, &subject(id)?, now)?,
+            revocation::of_subject(tenant, &subject(id)?, by.at)?,
         ];
-        self.records.commit(drafts).await?;
+        let step = MapStep::ClientDisabled { client: id.clone() };
+        self.records.map_commit(tenant, drafts, &step, by).await?;
         Ok(())
     }
 
@@ -176,7 +179,8 @@ impl Pools {
         id: &ClientId,
         display_name: &str,
         kind: ClientKind,
-        membership: Option<Draft>,
+        membership: Option<Membership>,
+        by: &By,
     ) -> Result<(), IdentityError> {
         check_display_name(display_name)?;
         if id.as_str().starts_with(user::PREFIX) {
@@ -187,8 +191,11 @@ impl Pools {
         let client = Client { id: id.clone(), display_name: display_name.to_owned(), kind, disabled: false };
         let scope = Scope::from(tenant);
         let mut drafts = vec![Draft::put(&scope, CLIENT, id.as_str(), &client)?.expect(Expect::Absent)];
-        drafts.extend(membership);
-        exists("client", self.records.commit(drafts).await)
+        let machine = membership.is_some();
+        drafts.extend(membership.as_ref().map(Membership::draft).transpose()?);
+        let roles = membership.map(|membership| membership.roles).unwrap_or_default();
+        let step = MapStep::ClientMade { client: id.clone(), machine, roles };
+        exists("client", self.records.map_commit(tenant, drafts, &step, by).await)
     }
 }
 

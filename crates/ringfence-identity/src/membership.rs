@@ -4,11 +4,11 @@
 //! and it names user and tenant once more inside, for the hook to compare with the pool that was signed in to.
 
 use ringfence_context::{
-    TenantId,
+    By, TenantId,
     id::{Role, Subject},
     limits,
 };
-use ringfence_store::{Draft, Kind, StoreError};
+use ringfence_store::{Draft, Kind, MapStep, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::{error::IdentityError, pool::Pools, user};
@@ -51,8 +51,10 @@ impl Pools {
     ///
     /// # Errors
     /// [`IdentityError::Invalid`] where there are too many roles.
-    pub async fn membership_put(&self, membership: &Membership) -> Result<(), IdentityError> {
-        self.records.commit(vec![membership.draft()?]).await?;
+    pub async fn membership_put(&self, membership: &Membership, by: &By) -> Result<(), IdentityError> {
+        let Membership { user, tenant, roles } = membership.clone();
+        let step = MapStep::MemberPut { member: user, roles };
+        self.records.map_commit(&tenant, vec![membership.draft()?], &step, by).await?;
         Ok(())
     }
 
@@ -73,8 +75,15 @@ impl Pools {
     ///
     /// # Errors
     /// What the store answers.
-    pub async fn membership_delete(&self, tenant: &TenantId, user: &Subject) -> Result<(), IdentityError> {
-        self.records.commit(vec![Draft::delete(&tenant.into(), MEMBERSHIP, user.as_str())]).await?;
+    pub async fn membership_delete(
+        &self,
+        tenant: &TenantId,
+        user: &Subject,
+        by: &By,
+    ) -> Result<(), IdentityError> {
+        let gone = vec![Draft::delete(&tenant.into(), MEMBERSHIP, user.as_str())];
+        let step = MapStep::MemberEnded { member: user.clone() };
+        self.records.map_commit(tenant, gone, &step, by).await?;
         Ok(())
     }
 }

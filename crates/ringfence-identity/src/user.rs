@@ -4,11 +4,11 @@
 //! is personal.
 
 use ringfence_context::{
-    Secret, TenantId, UnixTime,
+    By, Secret, TenantId,
     id::{Role, Subject},
     key,
 };
-use ringfence_store::{Draft, Expect, Kind, Scope, StoreError, Stored};
+use ringfence_store::{Draft, Expect, Kind, MapStep, Scope, StoreError, Stored};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -72,6 +72,7 @@ impl Pools {
         tenant: &TenantId,
         new: NewUser<'_>,
         passwords: &Passwords,
+        by: &By,
     ) -> Result<Subject, IdentityError> {
         let username = username(new.username).ok_or(IdentityError::Invalid(
             "a user name is 1 to 120 bytes of printable text without spaces at its ends",
@@ -95,7 +96,9 @@ impl Pools {
             by_name.expect(Expect::Absent),
             membership.draft()?,
         ];
-        exists("user", self.records.commit(drafts).await)?;
+        let Membership { roles, .. } = membership;
+        let step = MapStep::UserMade { user: id.clone(), name: user.username, roles };
+        exists("user", self.records.map_commit(tenant, drafts, &step, by).await)?;
         Ok(id)
     }
 
@@ -142,27 +145,20 @@ impl Pools {
     ///
     /// # Errors
     /// As [`Pools::user_get`].
-    pub async fn user_disable(
-        &self,
-        tenant: &TenantId,
-        id: &Subject,
-        now: UnixTime,
-    ) -> Result<(), IdentityError> {
-        self.user_change(tenant, id, Some(revocation::of_subject(tenant, id, now)?), |user| {
-            user.disabled = true;
-        })
-        .await
+    pub async fn user_disable(&self, tenant: &TenantId, id: &Subject, by: &By) -> Result<(), IdentityError> {
+        let step = MapStep::UserDisabled { user: id.clone() };
+        let also = revocation::of_subject(tenant, id, by.at)?;
+        self.user_change(tenant, id, Some(also), (step, by), |user| user.disabled = true).await
     }
 
     /// Lets a user sign in again.
     ///
     /// # Errors
     /// As [`Pools::user_get`].
-    pub async fn user_enable(&self, tenant: &TenantId, id: &Subject) -> Result<(), IdentityError> {
-        self.user_change(tenant, id, Some(revocation::end_of_subject(tenant, id)), |user| {
-            user.disabled = false;
-        })
-        .await
+    pub async fn user_enable(&self, tenant: &TenantId, id: &Subject, by: &By) -> Result<(), IdentityError> {
+        let step = MapStep::UserEnabled { user: id.clone() };
+        let also = revocation::end_of_subject(tenant, id);
+        self.user_change(tenant, id, Some(also), (step, by), |user| user.disabled = false).await
     }
 
     /// Gives a user another password.
@@ -175,9 +171,11 @@ impl Pools {
         id: &Subject,
         password: &Secret<String>,
         passwords: &Passwords,
+        by: &By,
     ) -> Result<(), IdentityError> {
         let hash = passwords.hash(password).await?;
-        self.user_change(tenant, id, None, |user| user.password = hash).await
+        let step = MapStep::PasswordChanged { user: id.clone() };
+        self.user_change(tenant, id, None, (step, by), |user| user.password = hash).await
     }
 
     async fn user_stored(&self, tenant: &TenantId, id: &Subject) -> Result<Stored<User>, IdentityError> {
@@ -190,6 +188,7 @@ impl Pools {
         tenant: &TenantId,
         id: &Subject,
         also: Option<Draft>,
+        (step, by): (MapStep, &By),
         change: impl FnOnce(&mut User) + Send,
     ) -> Result<(), IdentityError> {
         let Stored { mut value, revision } = self.user_stored(tenant, id).await?;
@@ -197,7 +196,7 @@ impl Pools {
         let draft = Draft::put(&tenant.into(), USER, id.as_str(), &value)?;
         let mut drafts = vec![draft.expect(Expect::Revision(revision))];
         drafts.extend(also);
-        self.records.commit(drafts).await?;
+        self.records.map_commit(tenant, drafts, &step, by).await?;
         Ok(())
     }
 }

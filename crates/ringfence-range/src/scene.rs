@@ -7,7 +7,7 @@ use ringfence_authorization::{
     stores::StoreMapRow,
 };
 use ringfence_context::{
-    Secret, TenantId,
+    By, Secret, TenantId,
     id::{ClientId, Role},
     key::base64url,
 };
@@ -87,7 +87,8 @@ fn name(layer: &Layer) -> String {
 async fn tenant(plane: &Plane, id: &str, tier: &str) -> Result<Value, String> {
     let fail = |error: &dyn std::fmt::Display| error.to_string();
     let tenant = TenantId::new(id).map_err(|error| fail(&error))?;
-    plane.workflow.onboard(tenant.clone(), id, tier).await.map_err(|error| fail(&error))?;
+    let by = By::plane(plane.clock.now());
+    plane.workflow.onboard(tenant.clone(), id, tier, &by).await.map_err(|error| fail(&error))?;
     let pools = &plane.workflow.pools;
     let mut users = Vec::new();
     for (username, role) in PEOPLE {
@@ -99,19 +100,21 @@ async fn tenant(plane: &Plane, id: &str, tier: &str) -> Result<Value, String> {
             password: Secret::new(password.clone()),
             roles: vec![Role::new(role).map_err(|error| fail(&error))?],
         };
-        pools.user_create(&tenant, new, &plane.passwords).await.map_err(|error| fail(&error))?;
+        pools.user_create(&tenant, new, &plane.passwords, &by).await.map_err(|error| fail(&error))?;
         users.push(json!({ "username": username, "password": password, "roles": [role] }));
     }
     let machine = ClientId::new(MACHINE).map_err(|error| fail(&error))?;
     let roles = vec![Role::new("service").map_err(|error| fail(&error))?];
-    let secret =
-        pools.client_create_machine(&tenant, &machine, MACHINE, roles).await.map_err(|error| fail(&error))?;
+    let secret = pools
+        .client_create_machine(&tenant, &machine, MACHINE, roles, &by)
+        .await
+        .map_err(|error| fail(&error))?;
     let asks = ClientId::new(DECISION_CLIENT).map_err(|error| fail(&error))?;
     let roles = vec![Role::new(DECISIONS).map_err(|error| fail(&error))?];
-    let asking = pools.client_create_machine(&tenant, &asks, DECISION_CLIENT, roles).await;
+    let asking = pools.client_create_machine(&tenant, &asks, DECISION_CLIENT, roles, &by).await;
     let asking = asking.map_err(|error| fail(&error))?;
     let owner = KeyOwner::Tenant(tenant.clone());
-    let key = plane.workflow.access_keys.key_create(owner, plane.clock.now()).await;
+    let key = plane.workflow.access_keys.key_create(owner, &by).await;
     let (key, signing) = key.map_err(|error| fail(&error))?;
     let store = plane.workflow.stores.document(&tenant).await.map_err(|error| fail(&error))?.0.id;
     let mut told = json!({

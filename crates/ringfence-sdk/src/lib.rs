@@ -11,6 +11,7 @@ pub mod client;
 pub mod database;
 pub mod issuers;
 pub mod layer;
+pub mod migration;
 pub mod replay;
 pub mod report;
 pub mod session;
@@ -19,6 +20,7 @@ pub mod verify;
 
 pub use database::{Database, DatabaseError, TenantDatabase};
 pub use layer::TenantLayer;
+pub use migration::{Migration, Stage};
 pub use report::Report;
 pub use ringfence_context as context;
 pub use session::TenantSession;

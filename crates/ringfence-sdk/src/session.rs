@@ -60,6 +60,11 @@ impl TenantSession {
         &self.proof.reference
     }
 
+    /// The action the gateway permitted.
+    pub fn action(&self) -> &str {
+        self.proof.edge.action()
+    }
+
     /// Both tokens.
     pub fn tokens(&self) -> &DatabaseToken {
         &self.proof.tokens

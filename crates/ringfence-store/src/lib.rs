@@ -7,6 +7,7 @@
 //! It does not guarantee freshness against someone who can put an *older* state of the database back: that is a
 //! restored backup, and looks like one.
 
+pub mod chain;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod conformance;
@@ -16,6 +17,7 @@ pub mod error;
 #[doc(hidden)]
 pub mod faulty;
 pub mod feed;
+pub mod maps;
 pub mod master;
 mod migration;
 pub mod postgres;
@@ -28,6 +30,7 @@ pub mod store;
 
 pub use error::StoreError;
 pub use feed::{Apply, Follower, Follows, News};
+pub use maps::{MapEntry, MapStep};
 pub use master::MasterKey;
 pub use postgres::PostgresStore;
 pub use record::{Change, Expect, Kind, Record, RecordKey, Revision, Scope};

@@ -68,7 +68,7 @@ pub struct Stored<T> {
 }
 
 /// A change that is not sealed yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Draft {
     key: RecordKey,
     expect: Expect,

@@ -1,12 +1,13 @@
 //! The audit: every step of every change, who took it and when. Appended to, and nothing else.
 //!
-//! It guarantees that what is shown is whole: each entry names the one before by what it says, and the history names the
-//! last, so that an entry that was rewritten, left out or cut off at the end is told from one that is not there.
+//! It guarantees that what is shown is whole (`ringfence_store::chain`): each entry names the one before by what it says, and
+//! the history names the last.
 
-use ringfence_context::{TenantId, key::sha256};
+use ringfence_context::TenantId;
+use ringfence_store::{Kind, chain::Link};
 use serde::{Deserialize, Serialize};
 
-use super::{Author, Cause, ChangeReason};
+use super::{Author, Cause, ChangeReason, record::AUDIT};
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,11 +99,12 @@ pub struct AuditEntry {
     pub previous: String,
 }
 
-impl AuditEntry {
-    /// Names it by what it says.
-    pub(super) fn name(&self) -> String {
-        // What was read from JSON can be written as JSON.
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        sha256(&text).iter().map(|byte| format!("{byte:02x}")).collect()
+impl Link for AuditEntry {
+    const KIND: Kind = AUDIT;
+    fn place(&self) -> (&TenantId, u64) {
+        (&self.tenant, self.number)
+    }
+    fn previous(&self) -> &str {
+        &self.previous
     }
 }

@@ -1,13 +1,15 @@
 //! Looking back, and going back: versions, their texts, the audit, and a roll-back to a version.
 
 use ringfence_context::{TenantId, limits};
-use ringfence_store::{Records, StoreError};
+use ringfence_store::{
+    Records, StoreError,
+    chain::{self, End},
+};
 use serde::Deserialize;
 
 use super::{
     AuditEntry, Author, Cause, Change, ChangeReason, GovernError, Governance, Proposal, Published, StoreEdit,
     Version, record,
-    record::{AUDIT, tampered},
 };
 use crate::{Standing, StoreDocument, gate::Terms};
 
@@ -145,31 +147,10 @@ impl Governance {
     pub async fn audit_list(&self, tenant: &TenantId, after: u64) -> Result<Vec<AuditEntry>, GovernError> {
         let records = &self.stores.records;
         self.stores.document(tenant).await?;
-        let entries = record::several::<AuditEntry>(records, tenant, after, limits::POLICY_PAGE).await?;
-        let mut previous = match after {
-            0 => Some(String::new()),
-            after => record::one::<AuditEntry>(records, tenant, after).await?.map(|entry| entry.value.name()),
+        let end = async {
+            let (head, _) = record::head(records, tenant).await?;
+            Ok(End { number: head.entries, name: head.last })
         };
-        let mut number = after;
-        for entry in &entries {
-            number = number.saturating_add(1);
-            if entry.number != number || previous.as_ref() != Some(&entry.previous) {
-                return Err(tampered(AUDIT).into());
-            }
-            previous = Some(entry.name());
-        }
-        // Read after the entries, which are written together with it: what it names was there.
-        let (head, _) = record::head(records, tenant).await?;
-        let whole = entries.len() < usize::try_from(limits::POLICY_PAGE).unwrap_or(usize::MAX);
-        if (whole && number < head.entries)
-            || (number == head.entries && previous.as_ref() != Some(&head.last))
-        {
-            // Unless steps were taken meanwhile, the end was cut off.
-            let more = record::one::<AuditEntry>(records, tenant, number.saturating_add(1)).await?;
-            if number == head.entries || more.is_none() {
-                return Err(tampered(AUDIT).into());
-            }
-        }
-        Ok(entries)
+        Ok(chain::list(records, tenant, after, limits::POLICY_PAGE, end).await?)
     }
 }

@@ -7,7 +7,6 @@
 //! appended to.
 
 mod audit;
-mod author;
 mod edit;
 mod history;
 mod proposal;
@@ -18,12 +17,12 @@ mod trial;
 mod version;
 
 pub use audit::{AuditEntry, Step};
-pub use author::{Author, ChangeReason, ReasonFault};
 pub use edit::StoreEdit;
 pub use history::Side;
 pub use proposal::{Proposal, ProposalState};
 pub use publish::{Published, first};
 pub(crate) use record::is_of_history;
+pub use ringfence_context::{Author, ChangeReason, ReasonFault};
 pub use schedule::{Due, Schedule};
 pub use trial::{How, Trial};
 pub(crate) use trial::{InForce, TRIAL};

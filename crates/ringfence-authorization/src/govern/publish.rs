@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use ringfence_context::{TenantId, UnixTime, limits};
-use ringfence_store::{Draft, Expect, Records, Revision, Scope, StoreError};
+use ringfence_store::{Draft, Expect, Records, Revision, Scope, StoreError, chain::Link};
 use serde::Serialize;
 
 use super::{

@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringfence_context::TenantId;
+pub(super) use ringfence_store::chain::numbered;
 use ringfence_store::{Expect, Kind, Records, Scope, StoreError, Stored};
 use serde::{Deserialize, Serialize};
 
-use super::{AuditEntry, Proposal, Version};
+use super::{Proposal, Version};
 use crate::StoreDocument;
 
 pub(super) const HEAD: Kind = Kind::new("policy_history");
@@ -67,11 +68,6 @@ pub(crate) fn is_of_history(kind: &str) -> bool {
     [HEAD, PROPOSAL].iter().any(|known| known.as_str() == kind)
 }
 
-/// A numbered record's id: ids are listed in the order of their bytes.
-pub(super) fn numbered(number: u64) -> String {
-    format!("{number:020}")
-}
-
 pub(super) fn tampered(kind: Kind) -> StoreError {
     StoreError::Tampered { kind: kind.as_str().to_owned() }
 }
@@ -100,13 +96,6 @@ impl Numbered for Version {
 
 impl Numbered for Proposal {
     const KIND: Kind = PROPOSAL;
-    fn place(&self) -> (&TenantId, u64) {
-        (&self.tenant, self.number)
-    }
-}
-
-impl Numbered for AuditEntry {
-    const KIND: Kind = AUDIT;
     fn place(&self) -> (&TenantId, u64) {
         (&self.tenant, self.number)
     }

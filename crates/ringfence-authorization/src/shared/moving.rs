@@ -9,8 +9,8 @@
 
 use std::sync::Arc;
 
-use ringfence_context::TenantId;
-use ringfence_store::{Draft, Expect, Kind, Revision, Scope, StoreError, Stored};
+use ringfence_context::{By, TenantId};
+use ringfence_store::{Draft, Expect, Kind, MapStep, Revision, Scope, StoreError, Stored};
 use serde::{Deserialize, Serialize};
 
 use super::{Held, Kept, Mode, SharedStore, StoreMapRow, Watch, held::store_map_put};
@@ -78,6 +78,7 @@ impl Stores {
         to: Mode,
         base: &SharedStore,
         compared: Compared,
+        by: &By,
     ) -> Result<StoreMove, StoresError> {
         let Kept { row: Stored { value: mut row, revision }, body, owner } = self.kept(tenant).await?;
         if row.moving.is_some() {
@@ -110,6 +111,8 @@ impl Stores {
             store_map_put(&row)?.expect(Expect::Revision(revision)),
             put(&began)?,
         ]);
+        let step = MapStep::StoreMoveBegun { to: to.place().to_owned() };
+        drafts.extend(self.records.map_entry(tenant, &step, by).await?);
         self.commit_and_enforce(drafts).await?;
         Ok(began)
     }
@@ -132,8 +135,10 @@ impl Stores {
         let kept = self.kept(tenant).await?;
         let to = kept.row.value.moving.clone().ok_or(StoresError::NoMove)?;
         let watch = self.watches.of(tenant, kept.row.revision);
+        let by = By::plane(self.clock.now());
         if let Some(first) = watch.first() {
-            return self.move_end(kept, to, &watch, MoveState::Stopped(first.to_owned()), Vec::new()).await;
+            let state = MoveState::Stopped(first.to_owned());
+            return self.move_end(kept, to, &watch, state, Vec::new(), &by).await;
         }
         let state = match self.unchanged(&kept, &to).await {
             Ok(()) => MoveState::Done,
@@ -144,19 +149,19 @@ impl Stores {
             }
             Err(error) => MoveState::Stopped(error.to_string()),
         };
-        self.move_end(kept, to, &watch, state, also).await
+        self.move_end(kept, to, &watch, state, also, &by).await
     }
 
     /// Stops a move: the tenant's store stays where it is.
     ///
     /// # Errors
     /// [`StoresError::NoMove`]; a conflict where something changes at the same time.
-    pub async fn move_stop(&self, tenant: &TenantId, why: &str) -> Result<StoreMove, StoresError> {
+    pub async fn move_stop(&self, tenant: &TenantId, why: &str, by: &By) -> Result<StoreMove, StoresError> {
         let kept = self.kept(tenant).await?;
         let to = kept.row.value.moving.clone().ok_or(StoresError::NoMove)?;
         let watch = self.watches.of(tenant, kept.row.revision);
         let why = watch.first().unwrap_or(why).to_owned();
-        self.move_end(kept, to, &watch, MoveState::Stopped(why), Vec::new()).await
+        self.move_end(kept, to, &watch, MoveState::Stopped(why), Vec::new(), by).await
     }
 
     /// The tenant's latest move; while it lasts, with what this node has compared.
@@ -193,7 +198,8 @@ impl Stores {
     /// Stops the moves whose copies have answered otherwise on this node, whichever node began them.
     pub(crate) async fn move_stop_different(&self) {
         for tenant in self.watches.different() {
-            match self.move_stop(&tenant, "the copy has answered otherwise").await {
+            let by = By::plane(self.clock.now());
+            match self.move_stop(&tenant, "the copy has answered otherwise", &by).await {
                 Ok(stopped) => {
                     tracing::warn!(%tenant, state = ?stopped.state, "a move of a policy store was stopped")
                 }
@@ -217,6 +223,7 @@ impl Stores {
         watch: &Watch,
         state: MoveState,
         also: Vec<Draft>,
+        by: &By,
     ) -> Result<StoreMove, StoresError> {
         let Kept { row: Stored { value: row, revision }, body, owner } = kept;
         let found = self.move_get(&row.tenant).await?;
@@ -242,6 +249,12 @@ impl Stores {
         let row = StoreMapRow { held, moving: None, ..row };
         let mut drafts = vec![store_map_put(&row)?.expect(Expect::Revision(revision)), gone, put(&ended)?];
         drafts.extend(also);
+        let to = ended.to.place().to_owned();
+        let step = match &ended.state {
+            MoveState::Stopped(why) => MapStep::StoreMoveStopped { to, why: why.clone() },
+            MoveState::Done | MoveState::Comparing => MapStep::StoreMoved { to },
+        };
+        drafts.extend(self.records.map_entry(&row.tenant, &step, by).await?);
         self.commit_and_enforce(drafts).await?;
         self.watches.end(&row.tenant, Revision::MAX);
         Ok(ended)

@@ -22,3 +22,4 @@ mod shared_move;
 mod shared_world;
 mod stores;
 mod trials;
+mod types;

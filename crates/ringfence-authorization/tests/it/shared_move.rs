@@ -11,7 +11,7 @@ use ringfence_authorization::{
     shared::{Compared, MoveState, StoreMove, TenantSlice},
     stores::store_delete,
 };
-use ringfence_context::{Reason, TenantId};
+use ringfence_context::{By, Reason, TenantId, UnixTime};
 use ringfence_store::{Kind, Scope};
 
 use crate::{
@@ -26,8 +26,12 @@ const QUESTIONS: u64 = 40;
 
 const COMPARED: Compared = Compared { questions: QUESTIONS, seconds: 60 };
 
+fn by() -> By {
+    By::plane(UnixTime::from_seconds(1_800_000_000))
+}
+
 async fn begin(world: &World, tenant: &TenantId, to: Mode) -> Result<StoreMove, StoresError> {
-    world.stores.move_begin(tenant, to, &base(), COMPARED).await
+    world.stores.move_begin(tenant, to, &base(), COMPARED, &by()).await
 }
 
 async fn finish(world: &World, tenant: &TenantId) -> StoreMove {
@@ -152,9 +156,9 @@ async fn x10_policies_stay_as_they_are_while_they_are_moved() {
     assert!(matches!(refused, Err(GovernError::Stores(StoresError::Moving))), "{refused:?}");
     assert!(matches!(begin(&world, &acme, Mode::Shared).await, Err(StoresError::Moving)));
     world.ask(&acme).unwrap();
-    stopped(&world.stores.move_stop(&acme, "enough of it").await.unwrap(), "enough of it");
+    stopped(&world.stores.move_stop(&acme, "enough of it", &by()).await.unwrap(), "enough of it");
     only(&world, &acme, Mode::Own).await;
-    assert!(matches!(world.stores.move_stop(&acme, "again").await, Err(StoresError::NoMove)));
+    assert!(matches!(world.stores.move_stop(&acme, "again", &by()).await, Err(StoresError::NoMove)));
     assert!(matches!(world.stores.move_finish(&acme, Vec::new()).await, Err(StoresError::NoMove)));
     world.put(&acme, "freeze", FREEZE).await.unwrap();
     assert_eq!(world.ask(&acme), Err(Reason::Denied));

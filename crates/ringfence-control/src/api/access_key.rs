@@ -8,7 +8,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use ringfence_context::{Duty, OperatorRole, TenantId, id::Subject};
+use ringfence_context::{By, Duty, OperatorRole, TenantId, id::Subject};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         Api,
         caller::{Operator, PolicyAuthor},
         failure::ApiFailure,
+        map_audit::{by, reason},
     },
     operator::{OperatorError, Operators},
     tenant::{TenantError, TenantStatus},
@@ -74,7 +75,8 @@ pub async fn create(
         }
         _ => own.clone(),
     };
-    made(&api, KeyOwner::Operator(owner)).await
+    let by = by(&api, &asking.0, None);
+    made(&api, KeyOwner::Operator(owner), &by).await
 }
 
 /// `DELETE /v1/access-keys/{id}`.
@@ -83,10 +85,11 @@ pub async fn create(
 /// [`ApiFailure`].
 pub async fn delete(
     State(api): State<Api>,
-    _: Operator,
+    operator: Operator,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiFailure> {
-    gone(api.access_keys.key_delete(None, &id).await?)
+    let by = by(&api, &operator.0, None);
+    gone(api.access_keys.key_delete(None, &id, &by).await?)
 }
 
 /// `GET /v1/tenants/{tenant}/access-keys`.
@@ -107,14 +110,16 @@ pub async fn tenant_list(
 /// [`ApiFailure`].
 pub async fn tenant_create(
     State(api): State<Api>,
-    _: Operator,
+    operator: Operator,
     Path(tenant): Path<TenantId>,
+    body: Bytes,
 ) -> Result<(StatusCode, Json<Shown>), ApiFailure> {
     let found = api.workflow.tenants.tenant_get(&tenant).await?.value;
     if found.status != TenantStatus::Active {
         return Err(TenantError::Status(found.status, "active").into());
     }
-    made(&api, KeyOwner::Tenant(tenant)).await
+    let by = by(&api, &operator.0, reason(&body)?);
+    made(&api, KeyOwner::Tenant(tenant), &by).await
 }
 
 /// `DELETE /v1/tenants/{tenant}/access-keys/{id}`.
@@ -123,14 +128,16 @@ pub async fn tenant_create(
 /// [`ApiFailure`].
 pub async fn tenant_delete(
     State(api): State<Api>,
-    _: Operator,
+    operator: Operator,
     Path((tenant, id)): Path<(TenantId, String)>,
+    body: Bytes,
 ) -> Result<StatusCode, ApiFailure> {
-    gone(api.access_keys.key_delete(Some(&tenant), &id).await?)
+    let by = by(&api, &operator.0, reason(&body)?);
+    gone(api.access_keys.key_delete(Some(&tenant), &id, &by).await?)
 }
 
-async fn made(api: &Api, owner: KeyOwner) -> Result<(StatusCode, Json<Shown>), ApiFailure> {
-    let (key, secret) = api.access_keys.key_create(owner, api.clock.now()).await?;
+async fn made(api: &Api, owner: KeyOwner, by: &By) -> Result<(StatusCode, Json<Shown>), ApiFailure> {
+    let (key, secret) = api.access_keys.key_create(owner, by).await?;
     Ok((StatusCode::CREATED, Json(Shown { secret: Some(secret.reveal().clone()), ..shown(key) })))
 }
 

@@ -49,6 +49,8 @@ operators! {
     Operator = Operate;
     /// A proved operator who may see tenants' policies and what became of requests.
     Reader = Read;
+    /// A proved operator who may see who changed what of a tenant's maps.
+    Auditor = Audit;
     /// A proved operator who may write and propose policies.
     PolicyAuthor = Author;
     /// A proved operator who may approve what others propose.

@@ -2,17 +2,23 @@
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{Path, State},
     http::StatusCode,
 };
 use ringfence_context::{
-    TenantId,
+    ChangeReason, TenantId,
     id::{ClientId, Role},
 };
 use ringfence_identity::{Client, ClientKind};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Api, caller::Operator, failure::ApiFailure};
+use crate::api::{
+    Api,
+    caller::Operator,
+    failure::ApiFailure,
+    map_audit::{by, reason},
+};
 
 /// Most clients shown at once.
 const PAGE: u32 = 500;
@@ -27,6 +33,7 @@ pub struct NewClient {
     roles: Vec<Role>,
     #[serde(default)]
     redirect_uris: Vec<String>,
+    reason: Option<ChangeReason>,
 }
 
 /// A client. Its secret is shown once, where it is made.
@@ -59,18 +66,19 @@ pub async fn list(
 /// [`ApiFailure`].
 pub async fn create(
     State(api): State<Api>,
-    _: Operator,
+    operator: Operator,
     Path(tenant): Path<TenantId>,
     Json(new): Json<NewClient>,
 ) -> Result<(StatusCode, Json<Shown>), ApiFailure> {
     let pools = &api.workflow.pools;
     let id = &new.client_id;
     let display_name = new.display_name.unwrap_or_else(|| id.to_string());
+    let by = by(&api, &operator.0, new.reason);
     let client_secret = if new.redirect_uris.is_empty() {
-        let secret = pools.client_create_machine(&tenant, id, &display_name, new.roles).await?;
+        let secret = pools.client_create_machine(&tenant, id, &display_name, new.roles, &by).await?;
         Some(secret.reveal().clone())
     } else {
-        pools.client_create_public(&tenant, id, &display_name, new.redirect_uris).await?;
+        pools.client_create_public(&tenant, id, &display_name, new.redirect_uris, &by).await?;
         None
     };
     let client = pools.client_get(&tenant, id).await?;
@@ -83,10 +91,12 @@ pub async fn create(
 /// [`ApiFailure`].
 pub async fn disable(
     State(api): State<Api>,
-    _: Operator,
+    operator: Operator,
     Path((tenant, client)): Path<(TenantId, ClientId)>,
+    body: Bytes,
 ) -> Result<StatusCode, ApiFailure> {
-    api.workflow.pools.client_disable(&tenant, &client, api.clock.now()).await?;
+    let by = by(&api, &operator.0, reason(&body)?);
+    api.workflow.pools.client_disable(&tenant, &client, &by).await?;
     api.workflow.directory.reach(api.workflow.records.revision().await?).await;
     Ok(StatusCode::NO_CONTENT)
 }

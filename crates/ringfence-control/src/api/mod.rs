@@ -14,6 +14,7 @@ pub mod difference;
 pub mod entity;
 pub mod explain;
 pub mod failure;
+pub mod map_audit;
 pub mod operator;
 pub mod policy;
 pub mod policy_store;
@@ -24,6 +25,7 @@ pub mod status;
 pub mod store_move;
 pub mod tenant;
 pub mod truth_table;
+pub mod types;
 pub mod user;
 pub mod version;
 
@@ -114,6 +116,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/tenants/{tenant}/clients/{client}/disable", post(client::disable))
         .route("/v1/tenants/{tenant}/policies", get(policy::list))
         .route("/v1/tenants/{tenant}/policies/{name}", put(policy::put).delete(policy::delete))
+        .route("/v1/tenants/{tenant}/maps/audit", get(map_audit::list))
         .route("/v1/operators", get(operator::list).post(operator::create))
         .route("/v1/operators/{name}", delete(operator::end))
         .route("/v1/operators/{name}/tokens", post(operator::token))
@@ -139,6 +142,7 @@ fn governing() -> Router<Api> {
         .route("/v1/tenants/{tenant}/versions/{number}", get(version::show))
         .route("/v1/tenants/{tenant}/versions/{number}/rollback", post(version::rollback))
         .route("/v1/tenants/{tenant}/audit", get(version::audit))
+        .route("/v1/tenants/{tenant}/types", get(types::show))
         .route("/v1/tenants/{tenant}/difference", post(difference::compare))
         .route("/v1/tenants/{tenant}/truth-table", post(truth_table::check))
         .route("/v1/tenants/{tenant}/proposals", get(proposal::list).post(proposal::create))

@@ -2,6 +2,7 @@
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{Path, State},
     http::StatusCode,
 };
@@ -9,10 +10,16 @@ use ringfence_authorization::{
     Mode, StoresError,
     shared::{Compared, StoreMove},
 };
-use ringfence_context::{TenantId, limits};
+use ringfence_context::{ChangeReason, TenantId, limits};
 use serde::Deserialize;
 
-use crate::api::{Api, body::Body, caller::Operator, failure::ApiFailure};
+use crate::api::{
+    Api,
+    body::Body,
+    caller::Operator,
+    failure::ApiFailure,
+    map_audit::{by, reason},
+};
 
 /// A move to be begun.
 #[derive(Debug, Deserialize)]
@@ -23,6 +30,7 @@ pub struct NewMove {
     questions: u64,
     #[serde(default = "seconds")]
     seconds: u64,
+    reason: Option<ChangeReason>,
 }
 
 fn questions() -> u64 {
@@ -53,12 +61,14 @@ impl NewMove {
 /// [`ApiFailure`].
 pub async fn begin(
     State(api): State<Api>,
-    _: Operator,
+    operator: Operator,
     Path(tenant): Path<TenantId>,
     Body(new): Body<NewMove>,
 ) -> Result<(StatusCode, Json<StoreMove>), ApiFailure> {
     let compared = new.compared()?;
-    Ok((StatusCode::ACCEPTED, Json(api.workflow.move_begin(&tenant, new.to, compared).await?)))
+    let by = by(&api, &operator.0, new.reason);
+    let begun = api.workflow.move_begin(&tenant, new.to, compared, &by).await?;
+    Ok((StatusCode::ACCEPTED, Json(begun)))
 }
 
 /// `GET /v1/tenants/{tenant}/store-move`: the latest, under way or not.
@@ -80,10 +90,12 @@ pub async fn show(
 /// [`ApiFailure`].
 pub async fn stop(
     State(api): State<Api>,
-    _: Operator,
+    operator: Operator,
     Path(tenant): Path<TenantId>,
+    body: Bytes,
 ) -> Result<Json<StoreMove>, ApiFailure> {
-    Ok(Json(api.workflow.move_stop(&tenant).await?))
+    let by = by(&api, &operator.0, reason(&body)?);
+    Ok(Json(api.workflow.move_stop(&tenant, &by).await?))
 }
 
 #[cfg(test)]
@@ -91,7 +103,7 @@ mod tests {
     use super::*;
 
     fn check(questions: u64, seconds: u64, allowed: bool) {
-        let new = NewMove { to: Mode::Shared, questions, seconds };
+        let new = NewMove { to: Mode::Shared, questions, seconds, reason: None };
         assert_eq!(new.compared().is_ok(), allowed, "{questions} {seconds}");
     }
 

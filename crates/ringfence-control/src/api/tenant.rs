@@ -8,11 +8,11 @@ use axum::{
     http::StatusCode,
 };
 use ringfence_authorization::{Mode, StoresError};
-use ringfence_context::TenantId;
+use ringfence_context::{ChangeReason, TenantId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{Api, caller::Operator, failure::ApiFailure},
+    api::{Api, caller::Operator, failure::ApiFailure, map_audit::by},
     tenant::{Tenant, TenantStatus},
 };
 
@@ -24,6 +24,7 @@ pub struct NewTenant {
     display_name: Option<String>,
     #[serde(default = "standard")]
     tier: String,
+    reason: Option<ChangeReason>,
 }
 
 fn standard() -> String {
@@ -78,12 +79,13 @@ pub async fn list(State(api): State<Api>, _: Operator) -> Result<Json<Vec<Shown>
 /// [`ApiFailure`].
 pub async fn create(
     State(api): State<Api>,
-    _: Operator,
+    operator: Operator,
     Json(new): Json<NewTenant>,
 ) -> Result<(StatusCode, Json<Shown>), ApiFailure> {
     let id = TenantId::new(&new.id).map_err(|error| ApiFailure::invalid(error.to_string()))?;
     let display_name = new.display_name.unwrap_or_else(|| id.to_string());
-    let tenant = api.workflow.onboard(id, &display_name, &new.tier).await?;
+    let by = by(&api, &operator.0, new.reason);
+    let tenant = api.workflow.onboard(id, &display_name, &new.tier, &by).await?;
     let mut made = shown_now(&api, tenant).await?;
     let place = api.workflow.places.place(&new.tier);
     if let (Mode::Own, Some(Mode::Shared), Some(most)) = (place.mode, made.policy_store, place.own_stores) {

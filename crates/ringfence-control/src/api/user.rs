@@ -2,17 +2,23 @@
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{Path, State},
     http::StatusCode,
 };
 use ringfence_context::{
-    Secret, TenantId,
+    ChangeReason, Secret, TenantId,
     id::{Role, Subject},
 };
 use ringfence_identity::NewUser;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Api, caller::Operator, failure::ApiFailure};
+use crate::api::{
+    Api,
+    caller::Operator,
+    failure::ApiFailure,
+    map_audit::{by, reason},
+};
 
 /// Most users shown at once.
 const PAGE: u32 = 500;
@@ -26,6 +32,7 @@ pub struct NewUserBody {
     password: String,
     #[serde(default)]
     roles: Vec<Role>,
+    reason: Option<ChangeReason>,
 }
 
 /// A user, without its password.
@@ -69,7 +76,7 @@ pub async fn list(
 /// [`ApiFailure`].
 pub async fn create(
     State(api): State<Api>,
-    _: Operator,
+    operator: Operator,
     Path(tenant): Path<TenantId>,
     Json(new): Json<NewUserBody>,
 ) -> Result<(StatusCode, Json<Shown>), ApiFailure> {
@@ -80,7 +87,8 @@ pub async fn create(
         password: Secret::new(new.password),
         roles: new.roles.clone(),
     };
-    let id = api.workflow.pools.user_create(&tenant, user, &api.passwords).await?;
+    let by = by(&api, &operator.0, new.reason);
+    let id = api.workflow.pools.user_create(&tenant, user, &api.passwords, &by).await?;
     let shown = Shown { id, username: new.username, display_name, disabled: false, roles: new.roles };
     Ok((StatusCode::CREATED, Json(shown)))
 }
@@ -91,10 +99,12 @@ pub async fn create(
 /// [`ApiFailure`].
 pub async fn disable(
     State(api): State<Api>,
-    _: Operator,
+    operator: Operator,
     Path((tenant, user)): Path<(TenantId, Subject)>,
+    body: Bytes,
 ) -> Result<StatusCode, ApiFailure> {
-    api.workflow.pools.user_disable(&tenant, &user, api.clock.now()).await?;
+    let by = by(&api, &operator.0, reason(&body)?);
+    api.workflow.pools.user_disable(&tenant, &user, &by).await?;
     api.workflow.directory.reach(api.workflow.records.revision().await?).await;
     Ok(StatusCode::NO_CONTENT)
 }

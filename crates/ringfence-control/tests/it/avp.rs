@@ -11,7 +11,7 @@ use ringfence_control::{SystemClock, access_key::KeyOwner};
 use ringfence_gateway::consistency::{AT_LEAST, REVISION};
 use serde_json::{Value, json};
 
-use crate::bench::{Answer, Bench, id, with_bench};
+use crate::bench::{Answer, Bench, by, id, with_bench};
 
 /// An access key.
 pub(crate) struct Key {
@@ -27,9 +27,13 @@ impl Key {
     }
 
     pub(crate) async fn new(bench: &Bench, owner: KeyOwner) -> Self {
-        let (shown, secret) = bench.workflow.access_keys.key_create(owner, SystemClock.now()).await.unwrap();
+        let (shown, secret) = bench.workflow.access_keys.key_create(owner, &by()).await.unwrap();
         assert!(!format!("{secret:?}").contains(secret.reveal()), "never printed");
         Self { id: shown.id, secret }
+    }
+
+    pub(crate) fn secret(&self) -> &Secret<String> {
+        &self.secret
     }
 
     /// Headers of a request signed with this key, as the IAM user guide describes it.

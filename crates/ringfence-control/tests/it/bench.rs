@@ -23,7 +23,7 @@ use ringfence_authorization::{
     govern::{Author, Change, ChangeReason},
 };
 use ringfence_context::{
-    Part, Reference, TenantId, Verdict,
+    By, Clock, Part, Reference, TenantId, Verdict,
     id::{ClientId, Role},
 };
 use ringfence_control::{
@@ -109,6 +109,11 @@ pub(crate) fn id(tenant: &str) -> TenantId {
     TenantId::new(tenant).unwrap()
 }
 
+/// The plane itself, now.
+pub(crate) fn by() -> By {
+    By::plane(SystemClock.now())
+}
+
 /// A folder for one run, after removing those whose run is over.
 pub(crate) fn scratch(name: &str) -> PathBuf {
     let parent = std::env::temp_dir();
@@ -179,20 +184,24 @@ impl Bench {
 
     /// A new tenant.
     pub(crate) async fn tenant(&self, name: &str) {
-        self.workflow.onboard(id(name), name, "standard").await.unwrap();
+        self.workflow.onboard(id(name), name, "standard", &by()).await.unwrap();
     }
 
     /// A new tenant of the tier whose policies are reviewed.
     pub(crate) async fn tenant_reviewed(&self, name: &str) {
-        self.workflow.onboard(id(name), name, "reviewed").await.unwrap();
+        self.workflow.onboard(id(name), name, "reviewed", &by()).await.unwrap();
     }
 
     /// A token of a new machine client of this role.
     pub(crate) async fn token(&self, tenant: &str, role: &str) -> String {
         let client = ClientId::new(&format!("{role}-job")).unwrap();
         let roles = vec![Role::new(role).unwrap()];
-        let secret =
-            self.workflow.pools.client_create_machine(&id(tenant), &client, role, roles).await.unwrap();
+        let secret = self
+            .workflow
+            .pools
+            .client_create_machine(&id(tenant), &client, role, roles, &by())
+            .await
+            .unwrap();
         self.grant(tenant, client.as_str(), secret.reveal()).await.json()["access_token"]
             .as_str()
             .unwrap()

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use crate::{
-    bench::{Bench, id, with_bench},
+    bench::{Bench, by, id, with_bench},
     counting::Call,
 };
 
@@ -67,7 +67,7 @@ fn cv18_a_machines_token_serves_many_requests_and_says_how_long() {
         assert_eq!(bench.counts.of("cv18", Call::Verification), 1);
         let client = ringfence_context::id::ClientId::new("another").unwrap();
         let (pools, tenant) = (&bench.workflow.pools, id("cv18"));
-        let secret = pools.client_create_machine(&tenant, &client, "x", vec![]).await.unwrap();
+        let secret = pools.client_create_machine(&tenant, &client, "x", vec![], &by()).await.unwrap();
         let granted = bench.grant("cv18", "another", secret.reveal()).await;
         assert!(granted.json()["expires_in"].as_u64().unwrap() >= 60, "worth keeping: {granted:?}");
         assert!(

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     avp::Key,
-    bench::{Answer, Bench, bearer, id, with_bench},
+    bench::{Answer, Bench, bearer, by, id, with_bench},
     stores,
 };
 
@@ -62,6 +62,7 @@ fn endpoints(tenant: &str) -> Vec<(Method, String, Value, &'static str)> {
         (Method::GET, at("versions/77"), none.clone(), "read"),
         (Method::POST, at("versions/77/rollback"), because.clone(), "author"),
         (Method::GET, at("audit"), none.clone(), "read"),
+        (Method::GET, at("types?language=rust"), none.clone(), "read"),
         (Method::POST, at("difference"), sides, "read"),
         (Method::POST, at("truth-table"), json!({ "rows": [row] }), "read"),
         (Method::GET, at("proposals"), none.clone(), "read"),
@@ -83,6 +84,7 @@ fn endpoints(tenant: &str) -> Vec<(Method, String, Value, &'static str)> {
         (Method::DELETE, "/v1/operators/nobody".to_owned(), none.clone(), "operate"),
         (Method::POST, "/v1/operators/operator/tokens".to_owned(), none.clone(), "operate"),
         (Method::POST, "/v1/access-keys".to_owned(), json!({ "operator": "nobody" }), "operate"),
+        (Method::GET, at("maps/audit"), none.clone(), "audit"),
         (Method::POST, at("store-move"), json!({ "to": "own" }), "operate"),
         (Method::GET, at("store-move"), none.clone(), "operate"),
         (Method::DELETE, at("store-move"), none.clone(), "operate"),
@@ -99,12 +101,12 @@ fn cv24_each_step_is_for_who_has_the_duty_and_for_nobody_else() {
         for (role, duties) in [
             ("policy-author", vec!["read", "author", "publish"]),
             ("policy-reviewer", vec!["read", "review", "publish"]),
-            ("auditor", vec!["read"]),
+            ("auditor", vec!["read", "audit"]),
             ("decisions-only", vec![]),
         ] {
             callers.push((role, operator(bench, &format!("duties-{role}"), &[role]).await, duties));
         }
-        let all = vec!["read", "author", "review", "publish", "operate"];
+        let all = vec!["read", "audit", "author", "review", "publish", "operate"];
         callers.push(("admin", bench.operator.clone(), all));
         let mut tried = 0;
         for (method, path, body, duty) in [endpoints("duties"), stores::endpoints("duties")].concat() {
@@ -388,7 +390,8 @@ fn a_reason_that_would_break_a_line_is_refused() {
 async fn machine(bench: &Bench, tenant: &str, name: &str) -> String {
     let client = ClientId::new(name).unwrap();
     let roles = vec![Role::new("viewer").unwrap()];
-    let made = bench.workflow.pools.client_create_machine(&id(tenant), &client, name, roles).await.unwrap();
+    let made =
+        bench.workflow.pools.client_create_machine(&id(tenant), &client, name, roles, &by()).await.unwrap();
     bench.grant(tenant, name, made.reveal()).await.json()["access_token"].as_str().unwrap().to_owned()
 }
 

@@ -17,6 +17,7 @@ mod decisions;
 mod foreign;
 mod govern;
 mod issuer_server;
+mod maps;
 mod policies;
 mod settings;
 mod shared;

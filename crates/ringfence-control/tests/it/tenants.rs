@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::{
-    bench::{id, with_bench},
+    bench::{by, id, with_bench},
     counting::Call,
 };
 
@@ -37,7 +37,7 @@ fn cv30_an_off_boarded_tenants_id_is_never_used_again() {
         let token = bench.token("cv30", "viewer").await;
         bench.workflow.offboard(&id("cv30")).await.unwrap();
         assert!(bench.get("cv30", &token, "/payments").await.status.is_client_error());
-        let again = bench.workflow.onboard(id("cv30"), "cv30", "standard").await.unwrap_err();
+        let again = bench.workflow.onboard(id("cv30"), "cv30", "standard", &by()).await.unwrap_err();
         assert!(again.to_string().contains("never used again"), "{again}");
     });
 }

@@ -9,7 +9,7 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use ringfence_context::{
-    AccessVerifier, Clock, Issuers, RawToken, Reason, Record, Secret, TenantContext, TenantId, UnixTime,
+    AccessVerifier, By, Clock, Issuers, RawToken, Reason, Record, Secret, TenantContext, TenantId, UnixTime,
     Verdict, VerifyAccess,
     access::claimed_issuer,
     id::{ClientId, Role, Subject},
@@ -29,6 +29,11 @@ pub(crate) const BASE: &str = "http://gateway.test:8080";
 pub(crate) const CALLBACK: &str = "https://app.example/callback";
 pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+/// The plane itself.
+pub(crate) fn by() -> By {
+    By::plane(UnixTime::from_seconds(1_800_000_000))
+}
 
 /// Starts at the real time, so that a client library agrees, and moves when told to.
 pub(crate) struct TestClock(AtomicU64);
@@ -149,12 +154,15 @@ pub(crate) async fn bench_with(base: &str, hook: impl FnOnce(Pools) -> Arc<dyn P
         let password = Secret::new(PASSWORD.to_owned());
         let roles = vec![Role::new("clerk").unwrap()];
         let new = NewUser { username, display_name: username, password, roles: roles.clone() };
-        alice = Some(pools.user_create(&id, new, &passwords).await.unwrap());
+        alice = Some(pools.user_create(&id, new, &passwords, &by()).await.unwrap());
         let uris = vec![CALLBACK.to_owned(), "http://127.0.0.1/cb".to_owned()];
-        pools.client_create_public(&id, &client("web"), "Ledger", uris.clone()).await.unwrap();
-        pools.client_create_public(&id, &client("other"), "Other", uris).await.unwrap();
+        pools.client_create_public(&id, &client("web"), "Ledger", uris.clone(), &by()).await.unwrap();
+        pools.client_create_public(&id, &client("other"), "Other", uris, &by()).await.unwrap();
         machine_secret = Some(
-            pools.client_create_machine(&id, &client(&format!("{name}-job")), "Job", roles).await.unwrap(),
+            pools
+                .client_create_machine(&id, &client(&format!("{name}-job")), "Job", roles, &by())
+                .await
+                .unwrap(),
         );
     }
     let addresses = Addresses {

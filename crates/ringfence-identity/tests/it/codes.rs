@@ -3,7 +3,7 @@
 use http::StatusCode;
 use ringfence_context::{RawToken, Reason, access::claimed_issuer};
 
-use crate::bench::{bench, form, tenant};
+use crate::bench::{bench, by, form, tenant};
 
 #[tokio::test]
 async fn a_code_presented_twice_ends_the_token_it_gave() {
@@ -80,11 +80,10 @@ async fn a_code_lasts_a_minute() {
 
 #[tokio::test]
 async fn a_user_disabled_after_signing_in_gets_no_token() {
-    use ringfence_context::Clock;
     let bench = bench().await;
     let token = bench.access_token().await;
     let code = bench.code().await;
-    bench.pools.user_disable(&tenant("acme"), &bench.alice, bench.clock.now()).await.unwrap();
+    bench.pools.user_disable(&tenant("acme"), &bench.alice, &by()).await.unwrap();
     assert_eq!(bench.redeem("acme", &code, &[]).await.json()["error"], "invalid_grant");
     bench.settle().await;
     assert_eq!(bench.prove(&token, "acme").unwrap_err(), Reason::TokenRevoked);

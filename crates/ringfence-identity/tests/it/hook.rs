@@ -14,7 +14,7 @@ use ringfence_identity::{
 };
 use ringfence_store::{Change, Draft, Expect, RecordKey, Scope, Store};
 
-use crate::bench::{BASE, Bench, bench, bench_with, tenant};
+use crate::bench::{BASE, Bench, bench, bench_with, by, tenant};
 
 fn scope(name: &str) -> Scope {
     Scope::from(&tenant(name))
@@ -63,12 +63,12 @@ async fn x17_a_membership_row_moved_from_another_tenant_or_user_gives_no_token()
     // Written by globex itself about acme's user, and then copied to acme's place in the database.
     let roles = vec![Role::new("admin").unwrap()];
     let foreign = Membership { user: bench.alice.clone(), tenant: tenant("globex"), roles: roles.clone() };
-    bench.pools.membership_put(&foreign).await.unwrap();
+    bench.pools.membership_put(&foreign, &by()).await.unwrap();
     let row = bench.raw_membership("globex", bench.alice.as_str()).await.unwrap();
     bench.plant("acme", bench.alice.as_str(), row).await;
     bench.assert_no_token("moved from another tenant").await;
     let other = Membership { user: Subject::new("u-other").unwrap(), tenant: tenant("acme"), roles };
-    bench.pools.membership_put(&other).await.unwrap();
+    bench.pools.membership_put(&other, &by()).await.unwrap();
     let row = bench.raw_membership("acme", "u-other").await.unwrap();
     bench.plant("acme", bench.alice.as_str(), row).await;
     bench.assert_no_token("moved from another user").await;
@@ -88,7 +88,7 @@ async fn x17_an_authentic_membership_that_says_another_tenant_or_user_gives_no_t
         bench.records.commit(vec![put(wrong)]).await.unwrap();
         bench.assert_no_token("authentic but wrong").await;
     }
-    bench.pools.membership_delete(&tenant("acme"), &bench.alice).await.unwrap();
+    bench.pools.membership_delete(&tenant("acme"), &bench.alice, &by()).await.unwrap();
     bench.assert_no_token("no membership").await;
 }
 

@@ -3,10 +3,10 @@
 use axum::body::Body;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use http::{Request, StatusCode, header};
-use ringfence_context::{Clock, DatabaseToken, Reason};
+use ringfence_context::{DatabaseToken, Reason};
 use ringfence_identity::exchange;
 
-use crate::bench::{Answer, Bench, bench, client, form, tenant};
+use crate::bench::{Answer, Bench, bench, by, client, form, tenant};
 
 const GRANT: (&str, &str) = ("grant_type", "client_credentials");
 
@@ -62,7 +62,7 @@ async fn x16_a_client_of_acme_is_nobody_at_globex_and_a_wrong_secret_is_as_no_cl
     let both = format!("Basic {}", BASE64.encode(format!("acme-job:{secret}")));
     let body = form(&[GRANT, ("client_id", "acme-job"), ("client_secret", &secret)]);
     assert_eq!(bench.post_as("/t/acme/token", &body, Some(&both)).await.json()["error"], "invalid_request");
-    bench.pools.client_disable(&tenant("acme"), &client("acme-job"), bench.clock.now()).await.unwrap();
+    bench.pools.client_disable(&tenant("acme"), &client("acme-job"), &by()).await.unwrap();
     assert_eq!(bench.post("/t/acme/token", &body).await.json()["error"], "invalid_client");
 }
 
@@ -70,9 +70,11 @@ async fn x16_a_client_of_acme_is_nobody_at_globex_and_a_wrong_secret_is_as_no_cl
 async fn a_client_cannot_be_named_as_a_user_is() {
     let bench = bench().await;
     let id = client(bench.alice.as_str());
-    assert!(bench.pools.client_create_machine(&tenant("acme"), &id, "Impostor", vec![]).await.is_err());
+    assert!(
+        bench.pools.client_create_machine(&tenant("acme"), &id, "Impostor", vec![], &by()).await.is_err()
+    );
     let uris = vec!["https://app.example/cb".to_owned()];
-    assert!(bench.pools.client_create_public(&tenant("acme"), &id, "Impostor", uris).await.is_err());
+    assert!(bench.pools.client_create_public(&tenant("acme"), &id, "Impostor", uris, &by()).await.is_err());
 }
 
 #[tokio::test]
@@ -138,7 +140,7 @@ async fn x16_token_exchange_gives_a_database_token_for_a_live_token_of_this_tena
         let answer = exchange(at, vec![change.clone()]).await;
         assert_eq!(answer.json()["error"], error, "{at} {change:?}");
     }
-    bench.pools.user_disable(&tenant("acme"), &bench.alice, bench.clock.now()).await.unwrap();
+    bench.pools.user_disable(&tenant("acme"), &bench.alice, &by()).await.unwrap();
     bench.settle().await;
     assert_eq!(exchange("acme", vec![]).await.json()["error"], "invalid_grant");
     assert_eq!(bench.prove(&token, "acme").unwrap_err(), Reason::TokenRevoked);

@@ -3,7 +3,7 @@
 use http::{StatusCode, header};
 use ringfence_context::limits;
 
-use crate::bench::{Bench, PASSWORD, bench, form, tenant};
+use crate::bench::{PASSWORD, bench, by, form, tenant};
 
 #[tokio::test]
 async fn a_user_signs_in_to_its_own_pool() {
@@ -39,7 +39,7 @@ async fn wrong_user_wrong_password_and_disabled_look_the_same() {
     let no_password = bench.sign_in("acme", "alice", "").await;
     let odd_name = bench.sign_in("acme", " alice ", PASSWORD).await;
     let too_long = bench.sign_in("acme", "alice", &"x".repeat(limits::PASSWORD_BYTES + 1)).await;
-    bench.pools.user_disable(&tenant("acme"), &bench.alice, clock(&bench)).await.unwrap();
+    bench.pools.user_disable(&tenant("acme"), &bench.alice, &by()).await.unwrap();
     let disabled = bench.sign_in("acme", "alice", PASSWORD).await;
     for other in [&wrong_user, &no_password, &odd_name, &too_long, &disabled] {
         assert_eq!(other.status, StatusCode::UNAUTHORIZED);
@@ -129,9 +129,4 @@ async fn the_page_lets_nothing_in_and_cannot_be_framed_or_stored() {
     let hash =
         base64::engine::general_purpose::STANDARD.encode(ringfence_context::key::sha256(style.as_bytes()));
     assert!(policy.contains(&hash));
-}
-
-fn clock(bench: &Bench) -> ringfence_context::UnixTime {
-    use ringfence_context::Clock;
-    bench.clock.now()
 }

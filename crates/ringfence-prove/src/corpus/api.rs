@@ -74,6 +74,8 @@ pub(super) const FAMILY: Family = Family {
                         ("GET", "/v1/tenants".to_owned()),
                         ("GET", format!("/v1/tenants/{VICTIM}")),
                         ("GET", format!("/v1/tenants/{VICTIM}/users")),
+                        ("GET", format!("/v1/tenants/{VICTIM}/maps/audit")),
+                        ("GET", format!("/v1/tenants/{VICTIM}/types?language=rust")),
                         ("DELETE", format!("/v1/tenants/{VICTIM}")),
                         ("POST", format!("/v1/tenants/{VICTIM}/suspend")),
                         ("PUT", format!("/v1/tenants/{VICTIM}/policies")),

@@ -10,6 +10,7 @@
 mod cluster;
 mod faults;
 mod feed;
+mod maps;
 mod master_key;
 mod postgres;
 mod records;

@@ -24,6 +24,9 @@ pub(crate) enum AccessKeyCommand {
         /// The decisions-only operator it is for, if it is not for yourself
         #[arg(long, conflicts_with = "tenant")]
         operator: Option<String>,
+        /// Why, for the tenant's record
+        #[arg(long, requires = "tenant")]
+        reason: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -42,6 +45,9 @@ pub(crate) enum AccessKeyCommand {
         /// The tenant it is of
         #[arg(long)]
         tenant: Option<String>,
+        /// Why, for the tenant's record
+        #[arg(long, requires = "tenant")]
+        reason: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -51,8 +57,12 @@ impl AccessKeyCommand {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let caller = Caller::new();
         match self {
-            Self::Create { tenant, operator, common } => {
-                let body = operator.map_or_else(|| json!({}), |operator| json!({ "operator": operator }));
+            Self::Create { tenant, operator, reason, common } => {
+                let body = match (operator, reason) {
+                    (Some(operator), _) => json!({ "operator": operator }),
+                    (None, Some(reason)) => json!({ "reason": reason }),
+                    (None, None) => json!({}),
+                };
                 let made = caller.api(&common, Method::POST, &path(tenant.as_deref()), Some(body)).await?;
                 print(common.json, &made, card);
             }
@@ -60,9 +70,10 @@ impl AccessKeyCommand {
                 let listed = caller.api(&common, Method::GET, &path(tenant.as_deref()), None).await?;
                 print(common.json, &listed, |listed| table(listed, &["id", "owner"]));
             }
-            Self::Delete { id, tenant, common } => {
+            Self::Delete { id, tenant, reason, common } => {
                 let path = format!("{}/{id}", path(tenant.as_deref()));
-                let done = caller.api(&common, Method::DELETE, &path, None).await?;
+                let body = reason.map(|reason| json!({ "reason": reason }));
+                let done = caller.api(&common, Method::DELETE, &path, body).await?;
                 print(common.json, &done, |_| "ended; refused from the next request on".to_owned());
             }
         }

@@ -29,6 +29,9 @@ pub(crate) enum ClientCommand {
         /// Where codes may be sent; may be repeated
         #[arg(long = "redirect-uri")]
         redirect_uris: Vec<String>,
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -47,6 +50,9 @@ pub(crate) enum ClientCommand {
         /// Its tenant
         #[arg(long)]
         tenant: String,
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -56,8 +62,8 @@ impl ClientCommand {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let caller = Caller::new();
         match self {
-            Self::Create { id, tenant, roles, redirect_uris, common } => {
-                let body = json!({ "client_id": id, "roles": roles, "redirect_uris": redirect_uris });
+            Self::Create { id, tenant, roles, redirect_uris, reason, common } => {
+                let body = json!({ "client_id": id, "roles": roles, "redirect_uris": redirect_uris, "reason": reason });
                 let path = format!("/v1/tenants/{tenant}/clients");
                 let made = caller.api(&common, Method::POST, &path, Some(body)).await?;
                 print(common.json, &made, card);
@@ -67,9 +73,10 @@ impl ClientCommand {
                 let listed = caller.api(&common, Method::GET, &path, None).await?;
                 print(common.json, &listed, |listed| table(listed, &["client_id", "kind", "disabled"]));
             }
-            Self::Disable { id, tenant, common } => {
+            Self::Disable { id, tenant, reason, common } => {
                 let path = format!("/v1/tenants/{tenant}/clients/{id}/disable");
-                let done = caller.api(&common, Method::POST, &path, None).await?;
+                let body = json!({ "reason": reason });
+                let done = caller.api(&common, Method::POST, &path, Some(body)).await?;
                 print(common.json, &done, |_| "disabled".to_owned());
             }
         }

@@ -1,6 +1,7 @@
 //! Commands, one file each.
 
 mod access_key;
+mod audit;
 mod client;
 mod entity;
 mod explain;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     /// Manage access keys of the policy service
     #[command(subcommand)]
     AccessKey(access_key::AccessKeyCommand),
+    /// Show who changed a tenant's users, clients, access keys and the place of its policies
+    Audit(audit::Audit),
     /// Sign in as a user and print an access or database token
     Token(token::Token),
     /// Show every layer's verdict on one request
@@ -76,6 +79,7 @@ impl Command {
             Self::Entity(command) => command.run().await,
             Self::Operator(command) => command.run().await,
             Self::AccessKey(command) => command.run().await,
+            Self::Audit(command) => command.run().await,
             Self::Token(command) => command.run().await,
             Self::Explain(command) => command.run().await,
             Self::Status(command) => command.run().await,

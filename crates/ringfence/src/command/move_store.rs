@@ -36,6 +36,9 @@ pub(crate) struct MoveStore {
     /// Show the latest move
     #[arg(long, conflicts_with = "to")]
     show: bool,
+    /// Why, for the record
+    #[arg(long, conflicts_with = "show")]
+    reason: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -45,12 +48,16 @@ impl MoveStore {
         let path = format!("/v1/tenants/{}/store-move", self.id);
         let call = async |method, body| caller.api(&self.common, method, &path, body).await;
         if self.stop || self.show {
-            let method = if self.stop { Method::DELETE } else { Method::GET };
-            let found = call(method, None).await?;
+            let found = if self.stop {
+                call(Method::DELETE, Some(json!({ "reason": self.reason }))).await?
+            } else {
+                call(Method::GET, None).await?
+            };
             print(self.common.json, &found, text);
             return Ok(ExitCode::SUCCESS);
         }
-        let body = json!({ "to": self.to, "questions": self.questions, "seconds": self.seconds });
+        let Self { to, questions, seconds, reason, .. } = &self;
+        let body = json!({ "to": to, "questions": questions, "seconds": seconds, "reason": reason });
         let mut found = call(Method::POST, Some(body)).await?;
         while found.get("state").is_some_and(|state| state == "comparing") {
             tokio::time::sleep(LOOK).await;

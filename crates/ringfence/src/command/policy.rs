@@ -6,6 +6,7 @@ mod review;
 mod stores;
 mod text;
 mod truth_table;
+mod types;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -91,6 +92,8 @@ pub(crate) enum PolicyCommand {
     PublishStore(stores::PublishStore),
     /// Check a truth table: who may do what
     Test(truth_table::Test),
+    /// Write types for a backend from the tenant's schema
+    Types(types::Types),
 }
 
 impl PolicyCommand {
@@ -129,6 +132,7 @@ impl PolicyCommand {
             Self::Stores(command) => command.run(&caller).await?,
             Self::ProveStore(command) => command.run(&caller).await?,
             Self::PublishStore(command) => command.run(&caller).await?,
+            Self::Types(command) => command.run(&caller).await?,
             Self::Test(command) => return command.run(&caller).await,
         }
         Ok(ExitCode::SUCCESS)

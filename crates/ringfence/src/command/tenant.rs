@@ -26,6 +26,9 @@ pub(crate) enum TenantCommand {
         /// Its tier in ringfence.toml
         #[arg(long, default_value = "standard")]
         tier: String,
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -62,8 +65,9 @@ impl TenantCommand {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let caller = Caller::new();
         match self {
-            Self::Create { id, name, tier, common } => {
-                let body = json!({ "id": id, "display_name": name.as_deref().unwrap_or(&id), "tier": tier });
+            Self::Create { id, name, tier, reason, common } => {
+                let name = name.as_deref().unwrap_or(&id);
+                let body = json!({ "id": id, "display_name": name, "tier": tier, "reason": reason });
                 let made = caller.api(&common, Method::POST, "/v1/tenants", Some(body)).await?;
                 print(common.json, &made, card);
             }

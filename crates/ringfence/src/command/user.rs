@@ -30,6 +30,9 @@ pub(crate) enum UserCommand {
         /// Read the password from standard input instead of making one
         #[arg(long)]
         password_stdin: bool,
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -48,6 +51,9 @@ pub(crate) enum UserCommand {
         /// Their tenant
         #[arg(long)]
         tenant: String,
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -57,14 +63,15 @@ impl UserCommand {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let caller = Caller::new();
         match self {
-            Self::Create { username, tenant, roles, password_stdin, common } => {
+            Self::Create { username, tenant, roles, password_stdin, reason, common } => {
                 let made =
                     if password_stdin { None } else { Some(base64url(&random::<15>().into_diagnostic()?)) };
                 let password = match &made {
                     Some(password) => password.clone(),
                     None => read_password()?,
                 };
-                let body = json!({ "username": username, "password": password, "roles": roles });
+                let body =
+                    json!({ "username": username, "password": password, "roles": roles, "reason": reason });
                 let path = format!("/v1/tenants/{tenant}/users");
                 let mut shown = caller.api(&common, Method::POST, &path, Some(body)).await?;
                 if let (Some(password), Some(members)) = (made, shown.as_object_mut()) {
@@ -77,9 +84,10 @@ impl UserCommand {
                 let listed = caller.api(&common, Method::GET, &path, None).await?;
                 print(common.json, &listed, |listed| table(listed, &["id", "username", "roles", "disabled"]));
             }
-            Self::Disable { id, tenant, common } => {
+            Self::Disable { id, tenant, reason, common } => {
                 let path = format!("/v1/tenants/{tenant}/users/{id}/disable");
-                let done = caller.api(&common, Method::POST, &path, None).await?;
+                let body = json!({ "reason": reason });
+                let done = caller.api(&common, Method::POST, &path, Some(body)).await?;
                 print(common.json, &done, |_| "disabled".to_owned());
             }
         }

@@ -22,6 +22,7 @@ mod governing;
 mod http;
 mod init;
 mod isolation;
+mod maps;
 mod nodes;
 mod policy_bombs;
 mod process;

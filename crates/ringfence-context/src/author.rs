@@ -1,9 +1,14 @@
-//! Who changed policies, and why, in one line that prints as it was written.
+//! Who changed something of a tenant's, and why, in one line that prints as it was written.
 
 use std::fmt;
 
-use ringfence_context::{TenantId, id::Subject, limits};
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{Subject, TenantId},
+    limits,
+    time::UnixTime,
+};
 
 /// Who changed something. Equal authors are one person, or one program, whatever credential was used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,9 +58,27 @@ impl ChangeReason {
         Ok(Self(text.to_owned()))
     }
 
-    /// One that the plane itself gives.
-    pub(crate) fn of_plane(text: impl Into<String>) -> Self {
+    /// One that the plane itself gives: it is not looked at.
+    pub fn of_plane(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+}
+
+/// Who changes something, why if it was said, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By {
+    /// Who.
+    pub who: Author,
+    /// Why.
+    pub why: Option<ChangeReason>,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl By {
+    /// The plane itself.
+    pub fn plane(at: UnixTime) -> Self {
+        Self { who: Author::Plane, why: None, at }
     }
 }
 
