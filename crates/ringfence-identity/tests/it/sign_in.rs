@@ -48,7 +48,7 @@ async fn wrong_user_wrong_password_and_disabled_look_the_same() {
         assert_eq!(names(other), names(&wrong_password));
         assert_eq!(other.body.len(), wrong_password.body.len());
     }
-    bench.pools.user_enable(&tenant("acme"), &bench.alice).await.unwrap();
+    bench.pools.user_enable(&tenant("acme"), &bench.alice, &by()).await.unwrap();
     assert_eq!(bench.sign_in("acme", "alice", PASSWORD).await.status, StatusCode::SEE_OTHER);
 }
 
