@@ -48,12 +48,14 @@ fn x15_every_change_of_the_maps_is_on_record_with_who_and_why() {
         let key = post("access-keys", json!({ "reason": "ci" })).await.json();
         let (key, secret) = (key["id"].as_str().unwrap(), key["secret"].as_str().unwrap());
         let ended =
-            call(bench, &bench.operator, Method::DELETE, &at(&format!("access-keys/{key}")), Value::Null);
-        assert_eq!(ended.await.status, StatusCode::NO_CONTENT);
+            call(bench, &bench.operator, Method::DELETE, &at(&format!("access-keys/{key}")), Value::Null)
+                .await;
+        assert_eq!(ended.status, StatusCode::NO_CONTENT);
         post("store-move", json!({ "to": "own", "seconds": 60, "reason": "grown" })).await;
         let stopped =
-            call(bench, &bench.operator, Method::DELETE, &at("store-move"), json!({ "reason": "too soon" }));
-        assert_eq!(stopped.await.status, StatusCode::OK);
+            call(bench, &bench.operator, Method::DELETE, &at("store-move"), json!({ "reason": "too soon" }))
+                .await;
+        assert_eq!(stopped.status, StatusCode::OK);
 
         let steps = steps(bench, "mapped").await;
         let did: Vec<(String, Value)> = steps
