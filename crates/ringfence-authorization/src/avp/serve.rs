@@ -84,7 +84,7 @@ pub enum Took {
     /// It decides the tenant's requests from now on.
     Effect(Published),
     /// Another operator has to approve it first.
-    Proposed(Proposal),
+    Proposed(Box<Proposal>),
 }
 
 /// A store as it was read, and what would serve of it.
@@ -176,7 +176,8 @@ impl Avp {
         let reason = ChangeReason::new(&format!("{reason} (policy store {id})"))?;
         if terms.review == Review::Required {
             let governance = Governance::new(Arc::clone(&self.stores), Arc::clone(&self.gate));
-            return Ok(Took::Proposed(governance.propose_text(document, terms, author, reason).await?));
+            let proposal = governance.propose_text(document, terms, author, reason).await?;
+            return Ok(Took::Proposed(Box::new(proposal)));
         }
         if document == self.stores.document(&document.tenant).await?.0 {
             return Err(GovernError::Same.into());

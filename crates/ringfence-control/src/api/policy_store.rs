@@ -94,6 +94,6 @@ pub async fn publish(
         Took::Effect(published) => {
             Ok((told(&api, &tenant, published.revision), Json(published)).into_response())
         }
-        Took::Proposed(proposal) => Ok((StatusCode::ACCEPTED, Json(shown(proposal))).into_response()),
+        Took::Proposed(proposal) => Ok((StatusCode::ACCEPTED, Json(shown(*proposal))).into_response()),
     }
 }

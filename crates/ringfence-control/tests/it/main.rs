@@ -14,6 +14,7 @@ mod backend;
 mod bench;
 mod counting;
 mod decisions;
+mod duties;
 mod foreign;
 mod govern;
 mod issuer_server;
