@@ -234,15 +234,19 @@ async fn decide(a: &Attacker, from: &str, tenant: &str) -> Answer {
     a.avp(&a.hooli().access_key, "IsAuthorized", asked).await
 }
 
-/// Whether the own part permits what is another tenant's, for whomever.
+/// Whether the own part permits the attacker's people what is another tenant's. Of somebody who is described as that other
+/// tenant's own, its answer is the attacker's word about the attacker's word: it is asked, and tells nothing of anybody.
 async fn reached(a: &Attacker) -> Outcome {
     let mut tries = Vec::new();
     for from in [ALLY, BYSTANDER] {
         let answer = decide(a, from, BYSTANDER).await;
         let permitted = answer.text_member("decision").is_some_and(|decision| decision == "ALLOW");
-        let leak =
-            permitted.then(|| Leak::oracle(format!("the own part permits {from} what is another tenant's")));
-        tries.push(Outcome::stopped(ringfence_context::Layer::Authorization, "DENY").leaking(leak));
+        tries.push(match (permitted, from) {
+            (false, _) => Outcome::stopped(ringfence_context::Layer::Authorization, "DENY"),
+            (true, ALLY) => Outcome::answered("ALLOW")
+                .leaking(Some(Leak::oracle(format!("the own part permits {from} what is another tenant's")))),
+            (true, _) => Outcome::answered("ALLOW"),
+        });
     }
     Outcome::furthest(tries)
 }
