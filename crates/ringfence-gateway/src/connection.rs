@@ -1,7 +1,8 @@
 //! Connections to the application, kept alive and driven by the request that uses them.
 //!
 //! A connection has no task of its own: the request that holds it polls it, so that a request crosses no thread and wakes
-//! nobody on its way; and it is used by the runtime it was opened on, which is told when there is something to read. One that is idle is polled by nobody; that the application has closed it meanwhile is found when it
+//! nobody on its way; and it is used by the runtime it was opened on, which is told when there is something to read, and by
+//! which its deadline is kept: one for each connection, put off with each request. One that is idle is polled by nobody; that the application has closed it meanwhile is found when it
 //! is taken, before anything is sent. A connection whose answer was not read to its end is closed, never used again.
 
 use std::{
@@ -25,7 +26,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
     runtime::{self, Handle},
-    time::{Instant, timeout},
+    time::{Instant, Sleep, timeout},
 };
 
 use crate::refuse::{Body, BoxError};
@@ -43,6 +44,8 @@ const KEPT: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Connections {
     authority: Authority,
+    /// How long the application may take to begin an answer.
+    answer: Duration,
     /// Of each runtime. The one used last is at the back, and used next.
     idle: DashMap<runtime::Id, Mutex<VecDeque<(Instant, Connection)>>>,
 }
@@ -53,6 +56,8 @@ struct Connection {
     sender: SendRequest<Body>,
     /// None once it has ended: what was put on it and not sent is given back when it is dropped, and only then.
     wire: Option<Box<http1::Connection<TokioIo<TcpStream>, Body>>>,
+    /// Until when the answer must have begun. Putting it off costs next to nothing; a new one for each request does not.
+    deadline: Pin<Box<Sleep>>,
 }
 
 /// An answer's body together with the connection it arrives on.
@@ -68,20 +73,22 @@ struct Arriving {
 pub(crate) enum Failed {
     /// The application does not accept connections, or broke one off.
     Connection,
+    /// It has not begun to answer in time.
+    TooSlow,
     /// It was not sent, because the application had closed the connection while it was idle.
     Unsent(Box<Request<Body>>),
 }
 
 impl Connections {
-    /// No connection yet.
-    pub(crate) fn new(authority: Authority) -> Self {
-        Self { authority, idle: <_>::default() }
+    /// No connection yet. The application may take as long as `answer` to begin each answer.
+    pub(crate) fn new(authority: Authority, answer: Duration) -> Self {
+        Self { authority, answer, idle: <_>::default() }
     }
 
     /// Sends a request in origin form and gives the answer's head; its body streams.
     ///
     /// # Errors
-    /// [`Failed::Connection`].
+    /// [`Failed::Connection`], [`Failed::TooSlow`].
     pub(crate) async fn send(self: &Arc<Self>, mut request: Request<Body>) -> Result<Response<Body>, Failed> {
         while let Some(connection) = self.take() {
             match self.exchange(connection, request).await {
@@ -99,7 +106,7 @@ impl Connections {
         mut connection: Connection,
         request: Request<Body>,
     ) -> Result<Response<Body>, Failed> {
-        let (response, open) = connection.exchange(request).await?;
+        let (response, open) = connection.exchange(request, self.answer).await?;
         let (head, body) = response.into_parts();
         let body = if open && !connection.sender.is_ready() {
             let arriving = Arriving { body, connection: Some(connection), connections: Arc::clone(self) };
@@ -121,7 +128,8 @@ impl Connections {
             http1::handshake(TokioIo::new(stream)).await.ok()
         };
         let opened = timeout(CONNECT, open).await.ok().flatten().ok_or(Failed::Connection)?;
-        Ok(Connection { sender: opened.0, wire: Some(Box::new(opened.1)) })
+        let deadline = Box::pin(tokio::time::sleep(self.answer));
+        Ok(Connection { sender: opened.0, wire: Some(Box::new(opened.1)), deadline })
     }
 
     fn take(&self) -> Option<Connection> {
@@ -149,21 +157,31 @@ impl Connections {
 }
 
 impl Connection {
-    /// Sends one request and drives the connection until the answer's head is there; says whether it is still open.
-    async fn exchange(&mut self, request: Request<Body>) -> Result<(Response<Incoming>, bool), Failed> {
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let wire = &mut self.wire;
+    /// Sends one request and drives the connection until the answer's head is there, which is `within` so long; says whether
+    /// it is still open.
+    async fn exchange(
+        &mut self,
+        request: Request<Body>,
+        within: Duration,
+    ) -> Result<(Response<Incoming>, bool), Failed> {
+        let Self { sender, wire, deadline } = self;
+        deadline.as_mut().reset(Instant::now() + within);
+        let mut answer = pin!(sender.try_send_request(request));
         let answered = poll_fn(|cx| {
             // The wire first: it finds out whether the application has gone before it writes anything.
             drive(wire, cx);
-            answer.as_mut().poll(cx)
+            if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
+                return Poll::Ready(Some(answered));
+            }
+            deadline.as_mut().poll(cx).map(|()| None)
         });
         match answered.await {
-            Ok(response) => Ok((response, self.wire.is_some())),
-            Err(mut error) => Err(match error.take_message() {
+            Some(Ok(response)) => Ok((response, wire.is_some())),
+            Some(Err(mut error)) => Err(match error.take_message() {
                 Some(request) => Failed::Unsent(Box::new(request)),
                 None => Failed::Connection,
             }),
+            None => Err(Failed::TooSlow),
         }
     }
 }
@@ -222,5 +240,47 @@ impl hyper::body::Body for Arriving {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::refuse::full;
+
+    /// Each request has all of its time, also on a connection that has been used; one that is not answered ends there, and
+    /// so does its connection.
+    #[tokio::test]
+    async fn an_application_that_does_not_answer_is_waited_for_so_long_and_no_longer() {
+        const TIME: Duration = Duration::from_millis(400);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let application = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut read = [0; 1024];
+            // The later of these come when the first one's time is over.
+            for _ in 0..4 {
+                assert!(stream.read(&mut read).await.unwrap() > 0);
+                tokio::time::sleep(TIME / 3).await;
+                stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            }
+            assert!(stream.read(&mut read).await.unwrap() > 0);
+            // Nothing is answered; it is closed by who asked.
+            stream.read(&mut read).await.unwrap()
+        });
+        let connections = Arc::new(Connections::new(address.parse().unwrap(), TIME));
+        let ask = || connections.send(Request::get("/").body(full("")).unwrap());
+        for _ in 0..4 {
+            assert_eq!(ask().await.unwrap().status(), 204);
+        }
+        let began = Instant::now();
+        assert!(matches!(ask().await, Err(Failed::TooSlow)));
+        assert!(began.elapsed() >= TIME);
+        assert_eq!(application.await.unwrap(), 0);
     }
 }

@@ -8,7 +8,11 @@ use http::{
 };
 use ringfence_context::{Layer, Reason, Refusal};
 
-use crate::{connection::Connections, refuse::Body, txn};
+use crate::{
+    connection::{Connections, Failed},
+    refuse::Body,
+    txn,
+};
 
 /// How long the application may take to begin its answer.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -35,7 +39,7 @@ pub struct Upstream(Arc<Connections>);
 impl Upstream {
     /// The application at `authority` (`host:port`).
     pub fn new(authority: Authority) -> Self {
-        Self(Arc::new(Connections::new(authority)))
+        Self(Arc::new(Connections::new(authority, ANSWER)))
     }
 
     /// Sends a request and gives the answer's head; its body streams.
@@ -54,9 +58,12 @@ impl Upstream {
             *request.uri_mut() = origin(request.uri());
         }
         *request.version_mut() = Version::HTTP_11;
-        let sent = tokio::time::timeout(ANSWER, self.0.send(request)).await;
-        let mut response =
-            sent.map_err(|_| unavailable("no answer in time"))?.map_err(|_| unavailable("no connection"))?;
+        let mut response = self.0.send(request).await.map_err(|failed| {
+            unavailable(match failed {
+                Failed::TooSlow => "no answer in time",
+                Failed::Connection | Failed::Unsent(_) => "no connection",
+            })
+        })?;
         pass(response.headers_mut());
         Ok(response)
     }
