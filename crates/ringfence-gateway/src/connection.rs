@@ -253,34 +253,53 @@ mod tests {
     use super::*;
     use crate::refuse::full;
 
-    /// Each request has all of its time, also on a connection that has been used; one that is not answered ends there, and
-    /// so does its connection.
-    #[tokio::test]
-    async fn an_application_that_does_not_answer_is_waited_for_so_long_and_no_longer() {
-        const TIME: Duration = Duration::from_millis(400);
+    /// An application that answers the first `answers` requests with 204, and then reads until the connection is closed.
+    async fn application(answers: usize) -> (Authority, tokio::task::JoinHandle<usize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let application = tokio::spawn(async move {
+        let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let served = async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut read = [0; 1024];
-            // The later of these come when the first one's time is over.
-            for _ in 0..4 {
+            for _ in 0..answers {
                 assert!(stream.read(&mut read).await.unwrap() > 0);
-                tokio::time::sleep(TIME / 3).await;
                 stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
             }
-            assert!(stream.read(&mut read).await.unwrap() > 0);
-            // Nothing is answered; it is closed by who asked.
-            stream.read(&mut read).await.unwrap()
-        });
-        let connections = Arc::new(Connections::new(address.parse().unwrap(), TIME));
-        let ask = || connections.send(Request::get("/").body(full("")).unwrap());
-        for _ in 0..4 {
-            assert_eq!(ask().await.unwrap().status(), 204);
+            while stream.read(&mut read).await.unwrap() > 0 {}
+            answers
+        };
+        (address, tokio::spawn(served))
+    }
+
+    fn asking() -> Request<Body> {
+        Request::get("/").body(full("")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_request_has_all_of_its_time_also_on_a_connection_that_has_been_used() {
+        const TIME: Duration = Duration::from_secs(600);
+        let (address, application) = application(3).await;
+        let connections = Arc::new(Connections::new(address, TIME));
+        for _ in 0..3 {
+            let began = Instant::now();
+            assert_eq!(connections.send(asking()).await.unwrap().status(), 204);
+            let connection = connections.take().unwrap();
+            assert!(connection.deadline.deadline() >= began + TIME);
+            connections.put(connection);
         }
+        drop(connections);
+        assert_eq!(application.await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_application_that_does_not_answer_is_waited_for_so_long_and_its_connection_closed() {
+        const TIME: Duration = Duration::from_millis(50);
+        let (address, application) = application(0).await;
+        let connections = Arc::new(Connections::new(address, TIME));
         let began = Instant::now();
-        assert!(matches!(ask().await, Err(Failed::TooSlow)));
+        assert!(matches!(connections.send(asking()).await, Err(Failed::TooSlow)));
         assert!(began.elapsed() >= TIME);
+        assert!(connections.take().is_none(), "what was not answered is not used again");
+        // Closed, though the connections are still kept: the application has read to the end.
         assert_eq!(application.await.unwrap(), 0);
     }
 }
