@@ -24,6 +24,12 @@ const ENDING: Duration = Duration::from_secs(10);
 /// Most of what a failed range said that is shown, in bytes.
 const TOLD: u64 = 4096;
 
+/// How a range's folder begins.
+const PREFIX: &str = "ringfence-range-";
+
+/// A folder that is in memory, and what must be free there, in bytes: each range has some 50 MB, and few are there at once.
+const IN_MEMORY: (&str, u64) = ("/dev/shm", 1 << 30);
+
 /// A running range. Its state is in a folder of its own, gone with it.
 pub(crate) struct Range {
     child: Child,
@@ -44,8 +50,7 @@ impl Seedling {
     /// # Errors
     /// As [`Seedling::start`].
     pub(crate) async fn grow(program: &Path) -> Result<Self, ProveError> {
-        let dir = TempDir::with_prefix("ringfence-range-")?;
-        let range = Range::start(program, dir, &[]).await?;
+        let range = Range::start(program, folder()?, &[]).await?;
         Ok(Self { program: program.to_owned(), dir: range.end().await })
     }
 
@@ -54,7 +59,7 @@ impl Seedling {
     /// # Errors
     /// [`ProveError::Start`], [`ProveError::NotReady`].
     pub(crate) async fn start(&self, broken: &[Knockout]) -> Result<Range, ProveError> {
-        let dir = TempDir::with_prefix("ringfence-range-")?;
+        let dir = folder()?;
         // Owners are kept: Postgres' files are its own user's.
         let copied =
             Command::new("cp").arg("-a").arg(self.dir.path().join(".")).arg(dir.path()).output().await?;
@@ -64,6 +69,17 @@ impl Seedling {
         }
         Range::start(&self.program, dir, broken).await
     }
+}
+
+/// An empty folder for a range: in memory where there is room, for a range is made to be thrown away.
+fn folder() -> std::io::Result<TempDir> {
+    let (memory, wanted) = IN_MEMORY;
+    let room = rustix::fs::statvfs(memory).map(|at| at.f_bavail.saturating_mul(at.f_frsize));
+    let made = match room {
+        Ok(free) if free >= wanted => TempDir::with_prefix_in(PREFIX, memory),
+        _ => return TempDir::with_prefix(PREFIX),
+    };
+    made.or_else(|_| TempDir::with_prefix(PREFIX))
 }
 
 impl Range {

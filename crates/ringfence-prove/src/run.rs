@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How many ranges run at once: one per core of a small machine.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 
 /// Rows of the attacker's own: few, because every list of his has them all.
 const OWN: usize = 8;

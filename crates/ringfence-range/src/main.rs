@@ -16,6 +16,10 @@ use clap::Parser;
 use layer::Layer;
 use tokio::io::AsyncReadExt;
 
+/// As the serving binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs the chain with parts broken, for attacks.
 #[derive(Debug, Parser)]
 #[command(name = "ringfence-range", version)]
