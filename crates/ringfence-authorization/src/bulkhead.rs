@@ -61,6 +61,11 @@ impl Bulkhead {
         Self { threads: threads.ok(), turns: Turns::new(limits::BULKHEAD_WAITING) }
     }
 
+    /// How often there was no place to wait in.
+    pub(crate) fn crowded(&self) -> u64 {
+        self.turns.crowded()
+    }
+
     /// Does `work` for a tenant, or for the operators, when it is its turn.
     ///
     /// # Errors

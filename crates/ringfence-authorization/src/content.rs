@@ -12,7 +12,7 @@ use std::{
 };
 
 use cedar_policy::{Entities, EntityUid, Policy, PolicySet, Request, Response};
-use ringfence_context::key::sha256;
+use ringfence_context::{key::sha256, tally::Hits};
 
 use crate::{
     compile::{PolicyFault, Source},
@@ -164,6 +164,11 @@ impl Contents {
             vocabularies: Shared::default(),
             policies: Shared::default(),
         }
+    }
+
+    /// How often what a store says was in memory.
+    pub(crate) fn hits(&self) -> Hits {
+        Hits { found: self.whole.hits(), missed: self.whole.misses() }
     }
 
     /// A content that is in memory.

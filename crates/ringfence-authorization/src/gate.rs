@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use ringfence_context::tally::Hits;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -117,6 +118,16 @@ impl Gate {
     /// Why it can't be asked.
     pub fn solver(&self) -> Result<&str, &str> {
         self.prover.solver()
+    }
+
+    /// How often what was to be proved had been.
+    pub fn hits(&self) -> Hits {
+        self.prover.hits()
+    }
+
+    /// How often a tenant was turned away because as much of its own was waiting as may.
+    pub fn crowded(&self) -> u64 {
+        self.bulkhead.crowded().saturating_add(self.prover.crowded())
     }
 
     /// What two stores allow differently.

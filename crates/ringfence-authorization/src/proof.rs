@@ -19,7 +19,7 @@ mod tests;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
-use ringfence_context::{TenantId, key::sha256, limits};
+use ringfence_context::{TenantId, key::sha256, limits, tally::Hits};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
@@ -113,6 +113,16 @@ impl Prover {
     /// Why it can't be asked.
     pub fn solver(&self) -> Result<&str, &str> {
         self.version.as_ref().map(String::as_str).map_err(String::as_str)
+    }
+
+    /// How often what was to be proved had been.
+    pub fn hits(&self) -> Hits {
+        Hits { found: self.remembered.hits(), missed: self.remembered.misses() }
+    }
+
+    /// How often there was no place to wait in.
+    pub(crate) fn crowded(&self) -> u64 {
+        self.turns.crowded()
     }
 
     /// Proves the policies of a store, or remembers having done so.

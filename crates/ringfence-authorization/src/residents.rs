@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ringfence_context::{Refusal, TenantId, id::StoreId};
+use ringfence_context::{Refusal, TenantId, id::StoreId, tally::Hits};
 use ringfence_store::Revision;
 use tokio::sync::OnceCell;
 
@@ -80,6 +80,11 @@ impl Residents {
     /// What is remembered.
     pub(crate) fn get(&self, tenant: &TenantId) -> Option<Resident> {
         self.known.get(tenant)
+    }
+
+    /// How often a tenant's store was known.
+    pub(crate) fn hits(&self) -> Hits {
+        Hits { found: self.known.hits(), missed: self.known.misses() }
     }
 
     /// A change of the tenant's has been told: what was read before it counts no longer.

@@ -11,8 +11,9 @@ use std::{collections::HashSet, pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use cedar_policy::{Entities, Request};
-use ringfence_context::{Clock, Layer, Reason, Refusal, StoreAnswer, TenantId, UnixTime};
+use ringfence_context::{Clock, Layer, Reason, Refusal, StoreAnswer, TenantId, UnixTime, tally::Hits};
 use ringfence_store::{Answer, Draft, Follows, Records, Revision, Scope, StoreError, TENANT_KEY};
+use serde::Serialize;
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::Semaphore,
@@ -170,6 +171,17 @@ pub struct Stores {
     long: Bulkhead,
 }
 
+/// How often what a decision needs was in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StoresHits {
+    /// Which store a tenant has.
+    pub stores: Hits,
+    /// What a store says.
+    pub policies: Hits,
+    /// Stored entities, where a question reaches any.
+    pub entities: Hits,
+}
+
 /// How far what is remembered is known to be true.
 struct Current {
     revision: Revision,
@@ -272,6 +284,18 @@ impl Stores {
     pub fn currency(&self) -> Currency {
         let current = self.current.load();
         self.lag.currency(current.revision, self.clock.now().since(current.confirmed))
+    }
+
+    /// How often what a decision needs was in memory.
+    pub fn hits(&self) -> StoresHits {
+        let (stores, policies, entities) =
+            (self.residents.hits(), self.contents.hits(), self.entities.hits());
+        StoresHits { stores, policies, entities }
+    }
+
+    /// How often a tenant was turned away because as much of its own was waiting as may.
+    pub fn crowded(&self) -> u64 {
+        self.long.crowded()
     }
 
     async fn changed_since(&self, mut after: Revision) -> Result<HashSet<TenantId>, StoreError> {

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +21,7 @@ pub(crate) struct Turns<K> {
     queues: Mutex<HashMap<K, Weak<Queue>>>,
     /// How many may wait or be at it, for one key.
     most: usize,
+    crowded: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -42,19 +46,27 @@ pub(crate) struct Turn {
 
 impl<K: Eq + Hash + Clone> Turns<K> {
     pub(crate) fn new(most: usize) -> Self {
-        Self { queues: Mutex::default(), most }
+        Self { queues: Mutex::default(), most, crowded: AtomicU64::new(0) }
     }
 
     /// Takes a place in the queue of a key.
     pub(crate) fn place(&self, key: &K) -> Result<Place, Crowded> {
         let queue = self.queue(key);
-        let room = Arc::clone(&queue.room).try_acquire_owned().map_err(|_| Crowded)?;
+        let room = Arc::clone(&queue.room).try_acquire_owned().map_err(|_| {
+            self.crowded.fetch_add(1, Ordering::Relaxed);
+            Crowded
+        })?;
         Ok(Place { _room: room, queue })
     }
 
     /// Waits for a turn of a key.
     pub(crate) async fn take(&self, key: &K) -> Result<Turn, Crowded> {
         Ok(self.place(key)?.turn().await)
+    }
+
+    /// How often there was no place, since these turns were made.
+    pub(crate) fn crowded(&self) -> u64 {
+        self.crowded.load(Ordering::Relaxed)
     }
 
     /// How many keys are in use.

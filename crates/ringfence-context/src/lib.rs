@@ -24,6 +24,7 @@ pub mod permit;
 pub mod refusal;
 pub mod secret;
 pub mod strict_json;
+pub mod tally;
 pub mod time;
 pub mod token;
 pub mod txn;

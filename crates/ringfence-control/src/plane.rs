@@ -17,7 +17,7 @@ use ringfence_authorization::{
 use ringfence_context::{
     AccessVerifier, Clock, OperatorRole, Secret, key::Jwks, operator::OperatorRecord, txn::TxnVerifier,
 };
-use ringfence_gateway::{consistency::Consistency, limit::RateLimits};
+use ringfence_gateway::{admission::GatewayHits, consistency::Consistency, limit::RateLimits};
 use ringfence_guard::cluster::Durability;
 use ringfence_identity::{Addresses, Directory, Passwords, Pools};
 use ringfence_store::{Follower, Follows, Records, StoreError};
@@ -71,6 +71,8 @@ pub struct Plane {
     pub canaries: Arc<Canaries>,
     /// What keeps both as they are on record.
     pub trials: Arc<Follower<Trials>>,
+    /// How often the gateway had in memory what it needed.
+    pub gateway_hits: Arc<GatewayHits>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Its listeners, bound and waiting.
@@ -137,8 +139,8 @@ impl Plane {
         let others = other_issuers(listed, &settings, &addresses, &clock);
         let gate = gate(&settings).await;
         let rates = settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.rate));
-        let places = Arc::new(StorePlaces::new(records.clone(), settings.places()));
         let workflow = Workflow {
+            places: Arc::new(StorePlaces::new(records.clone(), settings.places())),
             access_keys: AccessKeys::new(records.clone()),
             tenants: Tenants::new(records.clone()),
             pools: Pools::new(records.clone()),
@@ -149,7 +151,6 @@ impl Plane {
             data: Arc::new(data),
             limits: Arc::new(RateLimits::new(rates)),
             bundles: Arc::new(bundles),
-            places,
             gate,
             clock: Arc::clone(&clock),
         };
@@ -173,6 +174,7 @@ impl Plane {
             shadows,
             canaries,
             trials,
+            gateway_hits: Arc::default(),
             clock,
             listeners,
             addresses,

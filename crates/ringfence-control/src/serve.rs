@@ -156,6 +156,7 @@ fn gateway(
         upstream: Upstream::new(authority),
         clock: Arc::clone(&plane.clock),
         record: record(plane),
+        hits: Arc::clone(&plane.gateway_hits),
     }))
 }
 
@@ -198,6 +199,7 @@ pub fn api_router(plane: &Plane, parts: &Parts) -> Router {
         shadows: Arc::clone(&plane.shadows),
         canaries: Arc::clone(&plane.canaries),
         trials: Arc::clone(&plane.trials),
+        gateway_hits: Arc::clone(&plane.gateway_hits),
         clock: Arc::clone(&plane.clock),
     })
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
 use ringfence_context::{
     Clock, Issuers, Layer, Permit, RawToken, Reason, Reference, Refusal, TenantContext, TenantId, UnixTime,
-    VerifyAccess, access,
+    VerifyAccess, access, tally::Tally,
 };
 
 use crate::txn::Signed;
@@ -24,6 +24,16 @@ pub struct Admission {
     access: Arc<dyn VerifyAccess>,
     clock: Arc<dyn Clock>,
     verified: Cache<TokenKey, Arc<Admitted>>,
+    hits: Arc<GatewayHits>,
+}
+
+/// How often what a request needs was in memory.
+#[derive(Debug, Default)]
+pub struct GatewayHits {
+    /// Verified tokens.
+    pub tokens: Tally,
+    /// Permits: what is not found is asked of the tenant's store.
+    pub permits: Tally,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,8 +78,13 @@ pub struct Granted {
 
 impl Admission {
     /// An admission point with its sources.
-    pub fn new(issuers: Arc<dyn Issuers>, access: Arc<dyn VerifyAccess>, clock: Arc<dyn Clock>) -> Self {
-        Self { issuers, access, clock, verified: Cache::new(REMEMBERED) }
+    pub fn new(
+        issuers: Arc<dyn Issuers>,
+        access: Arc<dyn VerifyAccess>,
+        clock: Arc<dyn Clock>,
+        hits: Arc<GatewayHits>,
+    ) -> Self {
+        Self { issuers, access, clock, verified: Cache::new(REMEMBERED), hits }
     }
 
     /// Proves the tenant of a request presented at `tenant`'s address.
@@ -85,9 +100,11 @@ impl Admission {
         let raw = bearer(headers)?;
         let key =
             TokenKey { tenant: tenant.clone(), token: raw.hash(), revision: self.issuers.revision(tenant) };
-        let admitted = match self.verified.get(&key) {
-            Some(admitted) if admitted.context.expires() > now => admitted,
-            _ => {
+        let known = self.verified.get(&key).filter(|admitted| admitted.context.expires() > now);
+        self.hits.tokens.count(known.is_some());
+        let admitted = match known {
+            Some(admitted) => admitted,
+            None => {
                 let admitted =
                     Arc::new(Admitted { context: self.verify(tenant, &raw, now)?, routes: <_>::default() });
                 self.verified.insert(key, Arc::clone(&admitted));

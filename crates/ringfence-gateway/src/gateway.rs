@@ -14,7 +14,7 @@ use ringfence_context::{
 use ringfence_store::Scope;
 
 use crate::{
-    admission::{Admission, Admitted, Granted},
+    admission::{Admission, Admitted, GatewayHits, Granted},
     consistency::{AT_LEAST, Consistency, REVISION},
     facts,
     forward::Upstream,
@@ -50,6 +50,8 @@ pub struct GatewayParts {
     pub clock: Arc<dyn Clock>,
     /// The decision log.
     pub record: Arc<dyn Record>,
+    /// Where it counts what was in memory.
+    pub hits: Arc<GatewayHits>,
 }
 
 /// The gateway.
@@ -79,8 +81,12 @@ struct Attempt {
 impl Gateway {
     /// A gateway of these parts.
     pub fn new(parts: GatewayParts) -> Self {
-        let admission =
-            Admission::new(Arc::clone(&parts.issuers), Arc::clone(&parts.access), Arc::clone(&parts.clock));
+        let admission = Admission::new(
+            Arc::clone(&parts.issuers),
+            Arc::clone(&parts.access),
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.hits),
+        );
         Self { admission, parts }
     }
 
@@ -189,8 +195,10 @@ impl Gateway {
             && let Some((revision, _)) = held
             && let Some(granted) = admitted.granted(found.route.index, revision)
         {
+            self.parts.hits.permits.count(true);
             return Ok(granted);
         }
+        self.parts.hits.permits.count(false);
         let resource = Resource {
             kind: found.route.resource.as_ref().to_owned(),
             id: found.id.unwrap_or(context.tenant().as_str()).to_owned(),

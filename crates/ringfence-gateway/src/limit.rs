@@ -4,7 +4,10 @@
 use std::{
     collections::HashMap,
     num::NonZeroU32,
-    sync::{PoisonError, RwLock},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use governor::{
@@ -29,6 +32,7 @@ pub struct Rate {
 pub struct RateLimits {
     tiers: HashMap<String, RateLimiter<TenantId, DashMapStateStore<TenantId>, DefaultClock>>,
     tier_of: RwLock<HashMap<TenantId, String>>,
+    refused: AtomicU64,
 }
 
 impl RateLimits {
@@ -37,7 +41,7 @@ impl RateLimits {
         let limiter =
             |rate: Rate| RateLimiter::dashmap(Quota::per_second(rate.per_second).allow_burst(rate.burst));
         let tiers = tiers.into_iter().map(|(name, rate)| (name, limiter(rate))).collect();
-        Self { tiers, tier_of: <_>::default() }
+        Self { tiers, tier_of: <_>::default(), refused: AtomicU64::new(0) }
     }
 
     /// Puts a tenant into a tier.
@@ -50,6 +54,11 @@ impl RateLimits {
         self.tier_of.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
     }
 
+    /// How many requests were over their tenant's rate since the node started.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     /// Counts one request of a tenant.
     ///
     /// # Errors
@@ -60,6 +69,7 @@ impl RateLimits {
         let limiter = tier_of.get(tenant).and_then(|tier| self.tiers.get(tier));
         let limiter = limiter.ok_or((refuse("the tenant has no tier"), 1))?;
         limiter.check_key(tenant).map_err(|denied| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             let wait = denied.wait_time_from(DefaultClock::default().now());
             (refuse("the tenant's rate is used up"), wait.as_secs().saturating_add(1))
         })
@@ -83,5 +93,6 @@ mod tests {
         assert_eq!((refusal.reason, wait), (Reason::RateLimited, 1));
         assert!(limits.take(&tenants[1]).is_ok());
         assert!(limits.take(&tenants[2]).is_err(), "no tier is no allowance");
+        assert_eq!(limits.refused(), 8, "seven of ten and one more: who has no tier is no tenant");
     }
 }

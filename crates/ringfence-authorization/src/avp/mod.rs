@@ -42,7 +42,7 @@ use std::{
 };
 
 use quick_cache::sync::Cache;
-use ringfence_context::{Clock, TenantId, UnixTime, id::StoreId, limits};
+use ringfence_context::{Clock, TenantId, UnixTime, id::StoreId, limits, tally::Hits};
 use ringfence_store::{Records, Revision, StoreError};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -168,6 +168,16 @@ impl Avp {
             tokens,
             page_key,
         })
+    }
+
+    /// How often the store that was asked about was in memory.
+    pub fn hits(&self) -> Hits {
+        Hits { found: self.known.hits(), missed: self.known.misses() }
+    }
+
+    /// How often an account was turned away because as much of its own was waiting as may.
+    pub fn crowded(&self) -> u64 {
+        self.writing.crowded().saturating_add(self.large.crowded())
     }
 
     /// The threads on which large inputs are read and answered: whatever an input says, it takes long where it is large.

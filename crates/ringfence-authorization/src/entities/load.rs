@@ -12,7 +12,7 @@ use std::{
 
 use cedar_policy::{Entity, EntityUid};
 use cedar_policy_core::ast;
-use ringfence_context::{Layer, Reason, Refusal, TenantId, limits};
+use ringfence_context::{Layer, Reason, Refusal, TenantId, limits, tally::Hits};
 use ringfence_store::{Records, Revision, Scope, StoreError};
 
 use crate::{
@@ -153,6 +153,11 @@ impl EntityCache {
     pub(crate) fn new(budget: u64) -> Self {
         let expected = usize::try_from((budget / (4 * ENTRY)).min(4096)).unwrap_or(4096);
         Self(quick_cache::sync::Cache::with_weighter(expected, budget, Weight))
+    }
+
+    /// How often an entity was in memory.
+    pub(crate) fn hits(&self) -> Hits {
+        Hits { found: self.0.hits(), missed: self.0.misses() }
     }
 
     /// What a decision needs of these entities, if all of it is in memory.

@@ -41,7 +41,7 @@ use ringfence_context::{
     Clock, Issuers, Record, VerifyAccess, limits,
     txn::{RequestBinding, VerifyTxn},
 };
-use ringfence_gateway::consistency::Consistency;
+use ringfence_gateway::{admission::GatewayHits, consistency::Consistency};
 use ringfence_identity::Passwords;
 use ringfence_store::Follower;
 
@@ -72,6 +72,8 @@ pub struct Api {
     pub avp: Arc<Avp>,
     /// How much tenants may ask of it.
     pub avp_rates: Arc<TierRates>,
+    /// How often the gateway had in memory what it needed.
+    pub gateway_hits: Arc<GatewayHits>,
     /// What requests to it are signed with.
     pub access_keys: AccessKeys,
     /// What page tokens are made with.

@@ -29,6 +29,7 @@ use ringfence_context::{
 use ringfence_control::{
     DecisionLog, Parts, Plane, Running, Settings, SystemClock, serve, trust::trust, workflow::Workflow,
 };
+use ringfence_gateway::admission::GatewayHits;
 use ringfence_guard::cluster::Durability;
 use serde_json::Value;
 use tokio::{
@@ -69,6 +70,7 @@ pub(crate) struct Bench {
     pub(crate) workflow: Workflow,
     pub(crate) log: DecisionLog,
     pub(crate) avp: Arc<Avp>,
+    pub(crate) gateway_hits: Arc<GatewayHits>,
     pub(crate) backend: String,
     /// What the backend shows when it tells the plane something.
     pub(crate) reporter: String,
@@ -175,11 +177,24 @@ impl Bench {
         });
         tokio::spawn(async move { axum::serve(listener, ledger.router().layer(count)).await });
         let (workflow, log, avp) = (plane.workflow.clone(), plane.log.clone(), Arc::clone(&plane.avp));
+        let gateway_hits = Arc::clone(&plane.gateway_hits);
         let parts = counted(Parts::serving(&plane), &counts);
         let running = serve(plane, &parts, &backend).unwrap();
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
         let operator = Plane::operator_token(&state).unwrap().reveal().clone();
-        Self { counts, workflow, log, avp, backend, reporter, operator, issuers, client, running }
+        Self {
+            counts,
+            workflow,
+            log,
+            avp,
+            gateway_hits,
+            backend,
+            reporter,
+            operator,
+            issuers,
+            client,
+            running,
+        }
     }
 
     /// A new tenant.

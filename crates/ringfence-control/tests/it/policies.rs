@@ -118,6 +118,37 @@ fn cv17_a_change_is_enforced_by_the_first_request_after_it_and_the_delay_is_prin
     });
 }
 
+#[test]
+fn hj07_what_is_found_in_memory_and_who_is_turned_away_is_counted() {
+    with_bench(async |bench| {
+        bench.tenant("hj07").await;
+        let token = bench.token("hj07", "viewer").await;
+        let hits = &bench.gateway_hits;
+        let ask = async || assert_eq!(bench.get("hj07", &token, "/payments").await.status, StatusCode::OK);
+        let before = (hits.tokens.hits(), hits.permits.hits(), bench.workflow.stores.hits());
+        ask().await;
+        let first = (hits.tokens.hits(), hits.permits.hits());
+        assert!(first.0.missed > before.0.missed && first.1.missed > before.1.missed, "{first:?}");
+        for _ in 0..10 {
+            ask().await;
+        }
+        let (tokens, permits) = (hits.tokens.hits(), hits.permits.hits());
+        assert!(tokens.found >= first.0.found + 10 && permits.found >= first.1.found + 10, "{permits:?}");
+        assert!(bench.workflow.stores.hits().stores.found > before.2.stores.found);
+        // A change makes every permit be asked for again.
+        bench
+            .policy_put("hj07", "other", "forbid (principal == Ledger::User::\"nobody\", action, resource);")
+            .await
+            .unwrap();
+        let changed = hits.permits.hits().missed;
+        ask().await;
+        assert!(hits.permits.hits().missed > changed);
+        let refused = bench.workflow.limits.refused();
+        while bench.workflow.limits.take(&id("hj07")).is_ok() {}
+        assert_eq!(bench.workflow.limits.refused(), refused + 1);
+    });
+}
+
 #[expect(clippy::disallowed_methods, reason = "the tests are a program: here time comes in")]
 fn now() -> std::time::Instant {
     std::time::Instant::now()

@@ -216,6 +216,7 @@ impl World {
             upstream: Upstream::new(application.to_string().parse().unwrap()),
             clock,
             record: Arc::new(Unrecorded),
+            hits: <_>::default(),
         };
         Self { gateway: listen(Gateway::new(parts)).await, asked, keys, _state: state }
     }

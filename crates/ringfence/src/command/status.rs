@@ -1,5 +1,5 @@
-//! `ringfence status`: how current the running plane's policies are, how long changes take to be enforced, and where each
-//! tier's policy stores are kept.
+//! `ringfence status`: how current the running plane's policies are, how long changes take to be enforced, how often what a
+//! decision needs was in memory, how often somebody was turned away, and where each tier's policy stores are kept.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ use crate::{
     output::{print, printable},
 };
 
-/// Show how current the policies are and how long changes take to be enforced.
+/// Show how current the policies are, how long changes take to be enforced, and what was found in memory.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     #[command(flatten)]
@@ -27,6 +27,23 @@ impl Status {
         print(self.common.json, &found, text);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What is looked for in memory, and how it is called here.
+const MEMORY: [(&str, &str); 7] = [
+    ("tokens", "verified tokens"),
+    ("permits", "permits"),
+    ("stores", "tenants' stores"),
+    ("policies", "policies"),
+    ("entities", "entities"),
+    ("proofs", "proofs"),
+    ("policy_service", "policy service"),
+];
+
+/// A share with one digit, rounded down: 100 % is all of it.
+fn percent(part: u64, whole: u64) -> String {
+    let tenths = u128::from(part).saturating_mul(1000).checked_div(u128::from(whole)).unwrap_or_default();
+    format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
 fn text(found: &Value) -> String {
@@ -47,6 +64,20 @@ fn text(found: &Value) -> String {
         after("made_here"),
         after("at_most")
     );
+    for (name, what) in MEMORY {
+        let [found, missed] = ["found", "missed"].map(|member| number(&format!("/memory/{name}/{member}")));
+        let share = match found.saturating_add(missed) {
+            0 => "not asked yet".to_owned(),
+            all => format!("{} of {all} in memory ({})", found, percent(found, all)),
+        };
+        text.push_str(&format!("\n{what:<19} {share}"));
+    }
+    let [gateway, decisions, queue] =
+        ["gateway_rate", "decision_rate", "queue"].map(|member| number(&format!("/turned_away/{member}")));
+    text.push_str(&format!(
+        "\nturned away         {gateway} over the rate at the gateway, {decisions} over the rate of decisions, {queue} with \
+         too much of their own waiting"
+    ));
     for (tier, stores) in found.get("stores").and_then(Value::as_object).into_iter().flatten() {
         let count = |name: &str| stores.get(name).and_then(Value::as_u64);
         let most = count("own_stores").map(|most| format!(" of at most {most}")).unwrap_or_default();

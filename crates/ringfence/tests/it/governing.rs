@@ -33,6 +33,13 @@ fn cv17_how_long_changes_take_to_be_enforced_is_told() {
     );
     let shown = said(&plane.command(&["status"]));
     assert!(shown.contains("changes made here   last "), "{shown}");
+    for name in ["tokens", "permits", "stores", "policies", "entities", "proofs", "policy_service"] {
+        let hits = &told["memory"][name];
+        assert!(hits["found"].is_u64() && hits["missed"].is_u64(), "{name}: {told}");
+    }
+    assert!(told["memory"]["proofs"]["missed"].as_u64().unwrap() > 0, "the change was proved: {told}");
+    assert!(told["turned_away"]["queue"].is_u64(), "{told}");
+    assert!(shown.contains(" in memory (") && shown.contains("turned away         "), "{shown}");
 }
 
 #[test]

@@ -51,6 +51,11 @@ pub struct TierRates {
 }
 
 impl TierRates {
+    /// How many requests were over their tenant's rate since the node started.
+    pub fn refused(&self) -> u64 {
+        self.limits.refused()
+    }
+
     /// A rate for each tier.
     pub fn new(tiers: &BTreeMap<String, Quotas>) -> Self {
         let rate = |quotas: &Quotas| {
