@@ -1,5 +1,7 @@
 //! `ringfence entity`.
 
+mod import;
+
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
@@ -26,6 +28,7 @@ pub(crate) enum EntityCommand {
         #[command(flatten)]
         common: Common,
     },
+    Import(import::Import),
     /// List stored entities
     List {
         /// Only of this type, with its namespace
@@ -103,6 +106,7 @@ impl EntityCommand {
                     format!("{count} written; seen by the next decision on")
                 });
             }
+            Self::Import(import) => return import.run().await,
             Self::List { kind, tenant, common } => {
                 let listed = list(&caller, &common, &tenant, kind.as_deref()).await?;
                 print(common.json, &listed, |listed| table(&rows(listed), &["entity", "parents"]));

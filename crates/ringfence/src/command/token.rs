@@ -1,6 +1,9 @@
 //! `ringfence token`: signs in as a user, over the same pages and endpoints as everyone.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, ValueEnum};
 use miette::{Result, miette};
@@ -17,24 +20,31 @@ use crate::{
 /// Sign in as a user and print a token.
 #[derive(Debug, Args)]
 pub(crate) struct Token {
-    /// The user's tenant
-    #[arg(long)]
-    tenant: String,
-    /// The user's name
-    #[arg(long)]
-    user: String,
+    #[command(flatten)]
+    person: Person,
     /// What the token is for
     #[arg(long = "for", value_enum, default_value = "api")]
     purpose: Purpose,
-    /// Read the password from standard input (in a demo it is known)
-    #[arg(long)]
-    password_stdin: bool,
     /// State folder of the plane
     #[arg(long, default_value = "ringfence-data", value_name = "DIR")]
     dir: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Who signs in.
+#[derive(Debug, Args)]
+pub(crate) struct Person {
+    /// The user's tenant
+    #[arg(long)]
+    pub(crate) tenant: String,
+    /// The user's name
+    #[arg(long)]
+    user: String,
+    /// Read the password from standard input (in a demo it is known)
+    #[arg(long)]
+    password_stdin: bool,
 }
 
 /// What a token is for.
@@ -48,26 +58,39 @@ enum Purpose {
 
 impl Token {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let Self { tenant, user, purpose, password_stdin, dir, json } = self;
+        let Self { person, purpose, dir, json } = self;
         let running = Running::load(&dir)?;
-        let password = match demo::password(&dir, &tenant, &user) {
-            Some(password) if !password_stdin => password,
-            _ if password_stdin => read_password()?,
+        let token = match purpose {
+            Purpose::Api => person.access_token(&running, &dir).await?,
+            Purpose::Database => person.database_token(&running, &dir).await?,
+        };
+        print(json, &json!({ "token": token }), |_| token.clone());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Person {
+    /// Signs in, for the gateway.
+    async fn access_token(&self, running: &Running, dir: &Path) -> Result<String> {
+        let password = match demo::password(dir, &self.tenant, &self.user) {
+            Some(password) if !self.password_stdin => password,
+            _ if self.password_stdin => read_password()?,
             _ => {
                 return Err(miette!(
                     help = "pass it with --password-stdin",
-                    "the password of {user} is not known"
+                    "the password of {} is not known",
+                    self.user
                 ));
             }
         };
         let caller = Caller::new();
-        let issuer = Issuer { caller: &caller, running: &running, tenant: &tenant };
-        let access = issuer.sign_in(&user, &password).await?;
-        let token = match purpose {
-            Purpose::Api => access,
-            Purpose::Database => issuer.database_token(&access).await?,
-        };
-        print(json, &json!({ "token": token }), |_| token.clone());
-        Ok(ExitCode::SUCCESS)
+        Issuer { caller: &caller, running, tenant: &self.tenant }.sign_in(&self.user, &password).await
+    }
+
+    /// Signs in, for the guard.
+    pub(crate) async fn database_token(&self, running: &Running, dir: &Path) -> Result<String> {
+        let access = self.access_token(running, dir).await?;
+        let caller = Caller::new();
+        Issuer { caller: &caller, running, tenant: &self.tenant }.database_token(&access).await
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::{
     program::{complaint, said, scratch},
     session::Plane,
@@ -71,6 +73,81 @@ fn hj08_what_is_stored_is_enforced_at_the_gateway_and_again_behind_it_by_the_nex
     assert_eq!(there.replace(id, "u-never"), nowhere);
     let deleted = complaint(&plane.command(&["entity", "delete", &name, "--tenant", "acme"]));
     assert!(deleted.contains("stores no entity"), "{deleted}");
+}
+
+const MAP: &str = "
+    [[entity]]
+    type = \"Ledger::Account\"
+    query = \"SELECT id, created_by, tenant_id FROM accounts;\"
+    id = \"id\"
+    attributes = { created_by = \"created_by\" }
+    [[entity]]
+    type = \"Ledger::User\"
+    query = \"SELECT 'u-' || n AS id, ARRAY['viewer', 'imported'] AS roles FROM generate_series(1, 3) n\"
+    id = \"id\"
+    parents = [{ type = \"Ledger::Role\", id = \"roles\" }]
+";
+
+#[test]
+fn hj09_what_the_application_has_is_brought_in_by_a_map_and_nothing_of_another_tenants() {
+    let plane = Plane::shared();
+    plane.json(&["tenant", "create", "mover"]);
+    let user = plane.json(&["user", "create", "ann", "--tenant", "mover", "--role", "admin"]);
+    let password = user["password"].as_str().unwrap();
+    let sign_in = ["--tenant", "mover", "--user", "ann", "--password-stdin"];
+    let sql = |sql: &str| {
+        let token = [&["token", "--for", "database"], &sign_in[..]].concat();
+        let token = said(&plane.command_with(&token, password));
+        said(&plane.psql("mover", token.trim(), sql)).trim().to_owned()
+    };
+    let id = sql("INSERT INTO accounts (tenant_id, id, name, currency, created_by)
+        SELECT 'mover', gen_random_uuid(), 'main', 'EUR', 'u-1' FROM generate_series(1, 20) RETURNING id");
+    let id = id.lines().next().unwrap().to_owned();
+    let file = scratch("import").join("entities.toml");
+    let path = file.display().to_string();
+    let import = |map: &str, more: &[&str]| {
+        fs::write(&file, map).unwrap();
+        plane.command_with(&[&["entity", "import", &path], &sign_in[..], more].concat(), password)
+    };
+    let list = || plane.json(&["entity", "list", "--tenant", "mover"]).as_array().unwrap().clone();
+    let planned: Vec<Value> = serde_json::from_str(&said(&import(MAP, &["--dry-run", "--json"]))).unwrap();
+    assert_eq!(planned.len(), 23);
+    assert!(list().is_empty(), "nothing is written by a dry run");
+    for _ in 0..2 {
+        let told = said(&import(MAP, &[]));
+        assert!(told.starts_with("23 written"), "{told}");
+        assert_eq!(list().len(), 23);
+    }
+    let name = format!("Ledger::Account::\"{id}\"");
+    let shown = plane.json(&["entity", "show", &name, "--tenant", "mover"]);
+    assert_eq!(shown["attrs"]["created_by"], "u-1", "{shown}");
+    let user = plane.json(&["entity", "show", "Ledger::User::\"u-2\"", "--tenant", "mover"]);
+    assert_eq!(user["ancestors"].as_array().unwrap().len(), 2, "{user}");
+
+    // A query that asks for everybody's gets the tenant's own.
+    let others =
+        said(&plane.psql("globex", &plane.database_token("globex", "grace"), "SELECT id FROM accounts"));
+    let theirs = others.lines().next().unwrap();
+    let asking = MAP.replace("FROM accounts", "FROM accounts WHERE tenant_id = 'globex' OR true");
+    let planned = said(&import(&asking, &["--dry-run", "--json"]));
+    assert!(planned.contains(&id) && !planned.contains(theirs), "{planned}");
+
+    for (map, told) in [
+        // A few only, for sign-ins are counted; what a map or a row can have wrong has tests of its own.
+        (MAP.replace("FROM accounts", "FROM nowhere"), "relation \"nowhere\" does not exist"),
+        (MAP.replace("FROM accounts;", "FROM accounts; SELECT 1"), "syntax error"),
+        (
+            MAP.replace(
+                "SELECT id, created_by, tenant_id FROM accounts;",
+                "DELETE FROM accounts RETURNING id",
+            ),
+            "syntax error",
+        ),
+        (MAP.replace("Ledger::Account", "Ledger::Nothing"), "Ledger::Nothing"),
+    ] {
+        let said = complaint(&import(&map, &[]));
+        assert!(said.contains(told), "{told}: {said}");
+    }
 }
 
 #[test]
