@@ -10,7 +10,7 @@ use crate::{
     setup::setup,
 };
 
-const TARGETS: &[&str] = &["avp", "authzen", "entity", "policy"];
+const TARGETS: &[&str] = &["avp", "authzen", "entity", "foreign", "policy"];
 
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 -Cllvm-args=-sanitizer-coverage-level=4 \
                         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
@@ -47,7 +47,8 @@ pub(crate) fn fuzz(arguments: &[String]) -> Outcome {
         }
         let mut command = Command::new(env!("CARGO"));
         // With a target named, the flags are for it alone, and not for what runs while building.
-        command.args(["run", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", host]);
+        command.args(["run", "--profile", "fuzz", "--package", "ringfence-fuzz", "--features", "libfuzzer"]);
+        command.args(["--target", host]);
         command
             .arg("--target-dir")
             .arg(&built)
@@ -65,7 +66,7 @@ pub(crate) fn fuzz(arguments: &[String]) -> Outcome {
                 return Err(format!(
                     "{name}: a fault was found; its input is in fuzz/artifacts. To see it again, give the file to the \
                      program in {}",
-                    built.join(host).join("release").display()
+                    built.join(host).join("fuzz").display()
                 ));
             }
             Err(error) => return Err(format!("can't run cargo: {error}")),

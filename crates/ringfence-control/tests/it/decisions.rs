@@ -33,6 +33,68 @@ fn cv14_what_is_denied_at_the_gateway_never_reaches_the_application() {
 }
 
 #[test]
+fn a_large_question_waits_for_its_tenants_own_and_who_was_shut_out_meanwhile_is_not_answered() {
+    with_bench(async |bench| {
+        let mut tokens = Vec::new();
+        for tenant in ["azen-large", "azen-small"] {
+            bench.tenant(tenant).await;
+            tokens.push(bench.token(tenant, "decisions").await);
+        }
+        let question = json!({
+            "subject": { "type": "user", "id": "u-1" },
+            "action": { "name": "ListPayments" },
+            "resource": { "type": "Book", "id": "b" },
+        });
+        let small = question.to_string();
+        let large = format!("{small}{}", " ".repeat(200_000));
+        let ask = async |tenant: &str, token: &str, body: &str| {
+            let headers = [
+                ("authorization", format!("Bearer {token}")),
+                ("content-type", "application/json".to_owned()),
+            ];
+            let headers =
+                headers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            bench
+                .api(Method::POST, &format!("/t/{tenant}/access/v1/evaluation"), headers.collect(), body)
+                .await
+        };
+        for last in [false, true] {
+            let (go, wait) = std::sync::mpsc::channel::<()>();
+            let (begun, began) = tokio::sync::oneshot::channel();
+            let held = tokio::spawn(async {
+                let work = move || {
+                    begun.send(()).unwrap();
+                    wait.recv().unwrap();
+                };
+                bench.avp.large().run(Some(&id("azen-large")), work).await
+            });
+            began.await.unwrap();
+            let mut waiting = Box::pin(ask("azen-large", &tokens[0], &large));
+            tokio::select! {
+                biased;
+                answer = &mut waiting => panic!("its own is not done yet: {answer:?}"),
+                answer = ask("azen-large", &tokens[0], &small) => assert_eq!(answer.json()["decision"], false),
+            }
+            // Nobody waits in another tenant's line: neither its own people, nor who only names it.
+            let other = ask("azen-small", &tokens[1], &large).await;
+            assert_eq!(other.status, StatusCode::OK, "{other:?}");
+            let foreign = ask("azen-large", &tokens[1], &large).await;
+            assert_eq!(foreign.refusal().0, "token", "{foreign:?}");
+            if last {
+                bench.workflow.suspend(&id("azen-large")).await.unwrap();
+            }
+            go.send(()).unwrap();
+            held.await.unwrap().unwrap();
+            let answer = waiting.await;
+            match last {
+                false => assert_eq!(answer.json()["decision"], false, "{answer:?}"),
+                true => assert_eq!(answer.refusal().1, "tenant_inactive", "{answer:?}"),
+            }
+        }
+    });
+}
+
+#[test]
 fn cv15_a_remembered_decision_asks_no_hook_no_engine_and_no_issuer() {
     with_bench(async |bench| {
         bench.tenant("cv15").await;

@@ -9,10 +9,13 @@ use axum::http::{HeaderMap, HeaderName};
 use ringfence_context::{Layer, Permit, RawToken, Reason, Refusal, TenantContext, TenantId};
 use ringfence_identity::membership::DECISIONS;
 
-use super::Call;
+use super::{Admitted, Call};
 use crate::api::{Api, caller};
 
 const TXN_TOKEN: HeaderName = HeaderName::from_static("txn-token");
+
+/// A decision client, proved, where nobody else may ask.
+pub(super) struct DecisionClient(TenantContext);
 
 /// Who asks, proved.
 pub(super) enum Asker {
@@ -22,12 +25,34 @@ pub(super) enum Asker {
     DecisionClient(TenantContext),
 }
 
+impl Admitted for Asker {
+    async fn admit(call: &Call, tenant: &TenantId, headers: &HeaderMap) -> Result<Self, Refusal> {
+        asker(call, tenant, headers).await
+    }
+
+    fn context(&self) -> &TenantContext {
+        match self {
+            Self::Backend(context) | Self::DecisionClient(context) => context,
+        }
+    }
+}
+
+impl Admitted for DecisionClient {
+    async fn admit(call: &Call, tenant: &TenantId, headers: &HeaderMap) -> Result<Self, Refusal> {
+        decision_client(call, tenant, headers).await.map(Self)
+    }
+
+    fn context(&self) -> &TenantContext {
+        &self.0
+    }
+}
+
 /// Admits a backend or a decision client of this tenant, and has the tenant's store read for what it will ask.
 ///
 /// # Errors
 /// A refusal of the layer that refuses.
-pub(super) async fn asker(call: &Call<'_>, tenant: &TenantId, headers: &HeaderMap) -> Result<Asker, Refusal> {
-    let api = call.api;
+async fn asker(call: &Call, tenant: &TenantId, headers: &HeaderMap) -> Result<Asker, Refusal> {
+    let api = &call.api;
     let context = caller::tenant(api, headers, tenant)?;
     call.at_least(&context, headers).await?;
     api.decide.warm(tenant).await?;
@@ -46,12 +71,12 @@ pub(super) async fn asker(call: &Call<'_>, tenant: &TenantId, headers: &HeaderMa
 ///
 /// # Errors
 /// As [`asker`]; [`Reason::Denied`] for anybody else of the tenant.
-pub(super) async fn decision_client(
-    call: &Call<'_>,
+async fn decision_client(
+    call: &Call,
     tenant: &TenantId,
     headers: &HeaderMap,
 ) -> Result<TenantContext, Refusal> {
-    let api = call.api;
+    let api = &call.api;
     let context = caller::tenant(api, headers, tenant)?;
     if decides(&context) && !headers.contains_key(TXN_TOKEN) {
         call.at_least(&context, headers).await?;

@@ -117,7 +117,7 @@ impl Decided {
     }
 
     /// Puts it on record.
-    pub(super) fn record(&self, call: &Call<'_>, context: &TenantContext, asked: &Evaluation) {
+    pub(super) fn record(&self, call: &Call, context: &TenantContext, asked: &Evaluation) {
         let Evaluation { subject, action, resource, .. } = asked;
         let mut verdict = call.verdict.clone().of(context);
         verdict.principal = Some(named(subject));

@@ -6,6 +6,7 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
+use futures_util::FutureExt;
 use ringfence_authorization::{Question, Resource};
 use ringfence_context::{
     Asked, Layer, Permit, Reason, Refusal, StoreAnswer, TenantContext, TenantId, Verdict,
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     Call, Failure,
-    admission::{Asker, asker, count},
+    admission::{Asker, count},
     body::{Entity, Evaluation, Members, members},
     decision::{decide, determined, named},
 };
@@ -27,29 +28,25 @@ pub(super) async fn evaluate(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let call = Call::begin(&api, &headers);
-    let outcome = answer(&call, &tenant, &headers, &body).await;
-    call.end(outcome)
+    Call::begin(api, &headers)
+        .answer(tenant, headers, body, |call, asker, headers, body| {
+            answer(call, asker, headers, body).boxed()
+        })
+        .await
 }
 
-async fn answer(
-    call: &Call<'_>,
-    tenant: &TenantId,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Value, Failure> {
-    let asker = asker(call, tenant, headers).await?;
+async fn answer(call: &Call, asker: &Asker, headers: &HeaderMap, body: &[u8]) -> Result<Value, Failure> {
     let asked = Evaluation::read(&members(headers, body)?, &Members::new())?;
-    one(call, &asker, &asked).await
+    one(call, asker, &asked).await
 }
 
 /// One question of either kind of asker.
-pub(super) async fn one(call: &Call<'_>, asker: &Asker, asked: &Evaluation) -> Result<Value, Failure> {
+pub(super) async fn one(call: &Call, asker: &Asker, asked: &Evaluation) -> Result<Value, Failure> {
     match asker {
         Asker::Backend(context) => Ok(backend(call, context, asked)?),
         Asker::DecisionClient(context) => {
-            count(call.api, context.tenant(), 1).await?;
-            let decided = decide(call.api, context, asked).await?;
+            count(&call.api, context.tenant(), 1).await?;
+            let decided = decide(&call.api, context, asked).await?;
             if let Some(disagreement) = decided.disagreement() {
                 return Err(disagreement.into());
             }
@@ -61,11 +58,7 @@ pub(super) async fn one(call: &Call<'_>, asker: &Asker, asked: &Evaluation) -> R
 
 /// A backend's question about the subject it serves. It believes the answer or not by itself, so it is told what the
 /// store said.
-pub(super) fn backend(
-    call: &Call<'_>,
-    context: &TenantContext,
-    asked: &Evaluation,
-) -> Result<Value, Refusal> {
+pub(super) fn backend(call: &Call, context: &TenantContext, asked: &Evaluation) -> Result<Value, Refusal> {
     let Evaluation { subject, action, resource, facts } = asked;
     let subject_kind = if context.is_machine() { "client" } else { "user" };
     if subject.id != context.subject().as_str() || subject.kind != subject_kind {
@@ -97,7 +90,7 @@ fn owned(resource: &Entity) -> Result<Resource, Refusal> {
 }
 
 fn recorded(
-    call: &Call<'_>,
+    call: &Call,
     context: &TenantContext,
     asked: &Evaluation,
     answer: &StoreAnswer,

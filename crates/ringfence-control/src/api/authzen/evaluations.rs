@@ -6,12 +6,13 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
+use futures_util::FutureExt;
 use ringfence_context::{TenantContext, TenantId, limits};
 use serde_json::{Value, json};
 
 use super::{
     Call, Failure,
-    admission::{Asker, asker, count},
+    admission::{Asker, count},
     body::{Evaluation, Members, malformed, members},
     decision::decide,
     evaluation::{backend, one},
@@ -57,18 +58,14 @@ pub(super) async fn evaluate(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let call = Call::begin(&api, &headers);
-    let outcome = answer(&call, &tenant, &headers, &body).await;
-    call.end(outcome)
+    Call::begin(api, &headers)
+        .answer(tenant, headers, body, |call, asker, headers, body| {
+            answer(call, asker, headers, body).boxed()
+        })
+        .await
 }
 
-async fn answer(
-    call: &Call<'_>,
-    tenant: &TenantId,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Value, Failure> {
-    let asker = asker(call, tenant, headers).await?;
+async fn answer(call: &Call, asker: &Asker, headers: &HeaderMap, body: &[u8]) -> Result<Value, Failure> {
     let members = members(headers, body)?;
     let items = match members.get("evaluations") {
         None => &[],
@@ -77,7 +74,7 @@ async fn answer(
     };
     if items.is_empty() {
         // As a single evaluation (section 7.1).
-        return one(call, &asker, &Evaluation::read(&members, &Members::new())?).await;
+        return one(call, asker, &Evaluation::read(&members, &Members::new())?).await;
     }
     if items.len() > limits::AUTHZEN_EVALUATIONS {
         return Err(malformed("`evaluations` has more than 100 items"));
@@ -85,7 +82,7 @@ async fn answer(
     let semantic = Semantic::read(&members)?;
     let mut decisions = Vec::with_capacity(items.len());
     for item in items {
-        let decision = item_decision(call, &asker, item, &members).await?;
+        let decision = item_decision(call, asker, item, &members).await?;
         let permitted = decision.get("decision") == Some(&Value::Bool(true));
         decisions.push(decision);
         if semantic.ends_with(permitted) {
@@ -97,7 +94,7 @@ async fn answer(
 
 /// One item's decision. An item that is no question is denied, and the others go on.
 async fn item_decision(
-    call: &Call<'_>,
+    call: &Call,
     asker: &Asker,
     item: &Value,
     defaults: &Members,
@@ -116,9 +113,9 @@ async fn item_decision(
     }
 }
 
-async fn decided(call: &Call<'_>, context: &TenantContext, asked: &Evaluation) -> Result<Value, Failure> {
-    count(call.api, context.tenant(), 1).await?;
-    let decided = decide(call.api, context, asked).await?;
+async fn decided(call: &Call, context: &TenantContext, asked: &Evaluation) -> Result<Value, Failure> {
+    count(&call.api, context.tenant(), 1).await?;
+    let decided = decide(&call.api, context, asked).await?;
     decided.record(call, context, asked);
     Ok(decided.shown())
 }

@@ -17,21 +17,24 @@ mod search;
 pub(crate) use decision::pool_roles;
 pub use ringfence_identity::membership::DECISIONS;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::{DefaultBodyLimit, Request},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{AppendHeaders, IntoResponse, Response},
     routing::{get, post},
 };
-use ringfence_context::{Layer, Part, Reason, Reference, Refusal, TenantContext, Verdict, limits};
+use futures_util::future::BoxFuture;
+use ringfence_authorization::bulkhead::NotDone;
+use ringfence_context::{Layer, Part, Reason, Reference, Refusal, TenantContext, TenantId, Verdict, limits};
 use ringfence_gateway::{consistency::REVISION, reference};
 use ringfence_store::Scope;
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 use crate::api::{Api, failure::ApiFailure};
 
@@ -64,6 +67,29 @@ async fn identify(request: Request, next: Next) -> Response<Body> {
     response
 }
 
+/// The largest body that is read on a thread that serves, in bytes.
+const READ_HERE: usize = 32 * 1024;
+
+/// Who asks, once that is proved.
+trait Admitted: Sized + Send + Sync + 'static {
+    /// Admits who shows these headers.
+    ///
+    /// # Errors
+    /// A refusal of the layer that refuses.
+    fn admit(
+        call: &Call,
+        tenant: &TenantId,
+        headers: &HeaderMap,
+    ) -> impl Future<Output = Result<Self, Refusal>> + Send;
+
+    /// The proof.
+    fn context(&self) -> &TenantContext;
+}
+
+/// What answers once it is known who asks.
+type Operation<A> =
+    for<'a> fn(&'a Call, &'a A, &'a HeaderMap, &'a [u8]) -> BoxFuture<'a, Result<Value, Failure>>;
+
 /// Why a request is not answered.
 #[derive(Debug)]
 enum Failure {
@@ -80,20 +106,56 @@ impl From<Refusal> for Failure {
 }
 
 /// One call, from its coming in to its answer.
-struct Call<'a> {
-    api: &'a Api,
+struct Call {
+    api: Api,
     verdict: Verdict,
     /// At which revision it is answered, as the caller is told it.
     made_at: OnceLock<HeaderValue>,
 }
 
-impl<'a> Call<'a> {
-    fn begin(api: &'a Api, headers: &HeaderMap) -> Self {
+impl Call {
+    fn begin(api: Api, headers: &HeaderMap) -> Self {
         let now = api.clock.now();
         let reference = headers.get(REFERENCE).and_then(|value| Reference::new(value.to_str().ok()?).ok());
         let reference = reference.unwrap_or_else(|| reference::reference(now));
         let verdict = Verdict::passed(reference, now, Part::Api, &[]);
         Self { api, verdict, made_at: OnceLock::new() }
+    }
+
+    /// Admits the asker, reads the body and answers. A large body is read on a thread of lower priority, where each
+    /// tenant's wait for each other; by then the asker may have been shut out, and is looked at again.
+    async fn answer<A: Admitted>(
+        self,
+        tenant: TenantId,
+        headers: HeaderMap,
+        body: Bytes,
+        operation: Operation<A>,
+    ) -> Response {
+        let asker = match A::admit(&self, &tenant, &headers).await {
+            Ok(asker) => asker,
+            Err(refusal) => return self.end(Err(refusal.into())),
+        };
+        if body.len() <= READ_HERE {
+            let outcome = operation(&self, &asker, &headers, &body).await;
+            return self.end(outcome);
+        }
+        let (avp, runtime) = (Arc::clone(&self.api.avp), Handle::current());
+        let (busy, refused) = (self.verdict.clone(), self.api.clone());
+        let work = move || {
+            runtime.block_on(async {
+                let outcome = match self.api.issuers.check_live(asker.context()) {
+                    Ok(()) => operation(&self, &asker, &headers, &body).await,
+                    Err(refusal) => Err(refusal.into()),
+                };
+                self.end(outcome)
+            })
+        };
+        let done = avp.large().run(Some(&tenant), work).await;
+        done.unwrap_or_else(|why| {
+            let reason = if why == NotDone::Busy { Reason::RateLimited } else { Reason::Internal };
+            let refusal = Refusal::new(Layer::Routing, reason, "large requests of the tenant's wait already");
+            Self { api: refused, verdict: busy, made_at: OnceLock::new() }.end(Err(refusal.into()))
+        })
     }
 
     /// Catches up with the revision the caller asks for, and notes at which revision the call is answered, at least.

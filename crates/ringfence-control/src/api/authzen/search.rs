@@ -9,6 +9,7 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
+use futures_util::FutureExt;
 use ringfence_authorization::{
     EntityFault, Facts,
     entities::{Uid, Words},
@@ -17,8 +18,8 @@ use ringfence_context::{Layer, Reason, Refusal, TenantContext, TenantId, id::Sub
 use serde_json::{Value, json};
 
 use super::{
-    Call, Failure,
-    admission::{count, decision_client},
+    Admitted, Call, Failure,
+    admission::{DecisionClient, count},
     body::{Entity, Evaluation, Members, action, context_of, members},
     decision::{decide, named},
     page::Page,
@@ -35,18 +36,25 @@ pub(super) async fn subject(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let call = Call::begin(&api, &headers);
-    let outcome = async {
-        let context = decision_client(&call, &tenant, &headers).await?;
-        let members = members(&headers, &body)?;
-        let (action, facts) = action(members.get("action"), members.get("context"))?;
-        let subject = Entity::sought(members.get("subject"), "subject")?;
-        let resource = Entity::read(members.get("resource"), "resource")?;
-        let asked = Evaluation { subject, action, resource, facts };
-        Search::begin(&call, &context, "subject", &members).await?.entities(asked, Sought::Subject).await
-    };
-    let outcome = outcome.await;
-    call.end(outcome)
+    Call::begin(api, &headers)
+        .answer(tenant, headers, body, |call, asker, headers, body| {
+            subjects(call, asker, headers, body).boxed()
+        })
+        .await
+}
+
+async fn subjects(
+    call: &Call,
+    asker: &DecisionClient,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Value, Failure> {
+    let members = members(headers, body)?;
+    let (action, facts) = action(members.get("action"), members.get("context"))?;
+    let subject = Entity::sought(members.get("subject"), "subject")?;
+    let resource = Entity::read(members.get("resource"), "resource")?;
+    let asked = Evaluation { subject, action, resource, facts };
+    Search::begin(call, asker.context(), "subject", &members).await?.entities(asked, Sought::Subject).await
 }
 
 /// `POST /t/{tenant}/access/v1/search/resource`.
@@ -56,18 +64,25 @@ pub(super) async fn resource(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let call = Call::begin(&api, &headers);
-    let outcome = async {
-        let context = decision_client(&call, &tenant, &headers).await?;
-        let members = members(&headers, &body)?;
-        let (action, facts) = action(members.get("action"), members.get("context"))?;
-        let subject = Entity::read(members.get("subject"), "subject")?;
-        let resource = Entity::sought(members.get("resource"), "resource")?;
-        let asked = Evaluation { subject, action, resource, facts };
-        Search::begin(&call, &context, "resource", &members).await?.entities(asked, Sought::Resource).await
-    };
-    let outcome = outcome.await;
-    call.end(outcome)
+    Call::begin(api, &headers)
+        .answer(tenant, headers, body, |call, asker, headers, body| {
+            resources(call, asker, headers, body).boxed()
+        })
+        .await
+}
+
+async fn resources(
+    call: &Call,
+    asker: &DecisionClient,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Value, Failure> {
+    let members = members(headers, body)?;
+    let (action, facts) = action(members.get("action"), members.get("context"))?;
+    let subject = Entity::read(members.get("subject"), "subject")?;
+    let resource = Entity::sought(members.get("resource"), "resource")?;
+    let asked = Evaluation { subject, action, resource, facts };
+    Search::begin(call, asker.context(), "resource", &members).await?.entities(asked, Sought::Resource).await
 }
 
 /// `POST /t/{tenant}/access/v1/search/action`.
@@ -77,18 +92,25 @@ pub(super) async fn action_of(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let call = Call::begin(&api, &headers);
-    let outcome = async {
-        let context = decision_client(&call, &tenant, &headers).await?;
-        let members = members(&headers, &body)?;
-        let facts = context_of(members.get("context"))?;
-        let subject = Entity::read(members.get("subject"), "subject")?;
-        let resource = Entity::read(members.get("resource"), "resource")?;
-        let asked = Evaluation { subject, action: String::new(), resource, facts };
-        Search::begin(&call, &context, "action", &members).await?.actions(asked).await
-    };
-    let outcome = outcome.await;
-    call.end(outcome)
+    Call::begin(api, &headers)
+        .answer(tenant, headers, body, |call, asker, headers, body| {
+            actions(call, asker, headers, body).boxed()
+        })
+        .await
+}
+
+async fn actions(
+    call: &Call,
+    asker: &DecisionClient,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Value, Failure> {
+    let members = members(headers, body)?;
+    let facts = context_of(members.get("context"))?;
+    let subject = Entity::read(members.get("subject"), "subject")?;
+    let resource = Entity::read(members.get("resource"), "resource")?;
+    let asked = Evaluation { subject, action: String::new(), resource, facts };
+    Search::begin(call, asker.context(), "action", &members).await?.actions(asked).await
 }
 
 /// Which of the two is searched for.
@@ -106,7 +128,7 @@ struct Candidate {
 
 /// One search.
 struct Search<'a> {
-    call: &'a Call<'a>,
+    call: &'a Call,
     context: &'a TenantContext,
     words: Words,
     page: Page,
@@ -116,7 +138,7 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     async fn begin(
-        call: &'a Call<'a>,
+        call: &'a Call,
         context: &'a TenantContext,
         operation: &'static str,
         members: &Members,
@@ -192,8 +214,8 @@ impl<'a> Search<'a> {
 
     async fn permits(&mut self, asked: &Evaluation) -> Result<bool, Failure> {
         self.looked_at += 1;
-        count(self.call.api, self.context.tenant(), 1).await?;
-        let decided = decide(self.call.api, self.context, asked).await?;
+        count(&self.call.api, self.context.tenant(), 1).await?;
+        let decided = decide(&self.call.api, self.context, asked).await?;
         // What contradicts what is stored is no reason to find nothing else; another tenant named is.
         match decided.disagreement() {
             Some(refusal) if names_tenant(asked) => Err(refusal.into()),

@@ -170,7 +170,12 @@ async fn operate_apart(
     let runtime = Handle::current();
     let work = move || {
         let mut said = Said::default();
-        let outcome = runtime.block_on(operate(&api, &head, &caller, &body, &mut said));
+        // While it waited its tenant may have been suspended.
+        let active = caller.account().tenant().map(|tenant| api.workflow.directory.pool(tenant)).transpose();
+        let outcome = match active {
+            Ok(_) => runtime.block_on(operate(&api, &head, &caller, &body, &mut said)),
+            Err(_) => Err(WireRefusal::Inactive),
+        };
         (outcome, said)
     };
     let done = avp.large().run(whose.as_ref(), work).await;
