@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use ringfence_authorization::{
-    Mode, SharedStore, StoresError,
+    Mode, Review, SharedStore, StoresError,
+    govern::GovernError,
     shared::{Compared, MoveState, StoreMove},
 };
 use ringfence_context::{By, TenantId, id::StoreId};
-use ringfence_store::StoreError;
+use ringfence_store::{Revision, StoreError};
 
 use crate::{
-    tenant::{TenantError, TenantStatus},
+    tenant::{Tenant, TenantError, TenantStatus},
     workflow::{TRIES, Workflow},
 };
 
@@ -33,10 +34,39 @@ impl Workflow {
             return Err(TenantError::Status(tenant.status, "active"));
         }
         self.move_check(&tenant.tier, to).await?;
+        if self.tier(&tenant.tier)?.terms.review == Review::Required {
+            return Ok(self.stores.move_propose(id, to, compared, by).await?);
+        }
+        self.move_commit(&tenant, to, compared, by, None).await
+    }
+
+    /// Begins the move that another has proposed.
+    ///
+    /// # Errors
+    /// [`GovernError::OwnProposal`], [`StoresError::NoMove`]; as [`Self::move_begin`].
+    pub async fn move_approve(&self, id: &TenantId, by: &By) -> Result<StoreMove, TenantError> {
+        let tenant = self.tenants.tenant_get(id).await?.value;
+        let (StoreMove { to, compared, .. }, who, revision) = self.stores.move_proposed(id).await?;
+        if who == by.who {
+            return Err(GovernError::OwnProposal.into());
+        }
+        self.move_check(&tenant.tier, to).await?;
+        self.move_commit(&tenant, to, compared, by, Some(revision)).await
+    }
+
+    async fn move_commit(
+        &self,
+        tenant: &Tenant,
+        to: Mode,
+        compared: Compared,
+        by: &By,
+        proposed: Option<Revision>,
+    ) -> Result<StoreMove, TenantError> {
+        let id = &tenant.id;
         let bundle = &self.tier(&tenant.tier)?.bundle;
         let seed = bundle.seed(StoreId::new(&format!("ps-{id}"))?, id.clone())?;
         let base = SharedStore::of(&seed).map_err(StoresError::from)?;
-        let begun = self.stores.move_begin(id, to, &base, compared, by).await?;
+        let begun = self.stores.move_begin(id, to, &base, compared, by, proposed).await?;
         tokio::spawn(self.clone().move_drive(begun.clone()));
         Ok(begun)
     }
@@ -51,6 +81,9 @@ impl Workflow {
             tries += 1;
             match self.stores.move_stop(id, "an operator stopped it", by).await {
                 Err(StoresError::Store(StoreError::Conflict { .. })) if tries < TRIES => {}
+                Err(StoresError::NoMove) => {
+                    return Ok(self.stores.move_withdraw(id, "an operator withdrew it", by).await?);
+                }
                 outcome => return Ok(outcome?),
             }
         }

@@ -102,6 +102,11 @@ pub enum MapStep {
         /// Where it is.
         place: String,
     },
+    /// A move of the policy store was proposed.
+    StoreMoveProposed {
+        /// Whereto.
+        to: String,
+    },
     /// A move of the policy store began.
     StoreMoveBegun {
         /// Whereto.
@@ -254,6 +259,7 @@ impl fmt::Display for MapStep {
             Self::KeyMade { key } => write!(f, "made access key {key}"),
             Self::KeyEnded { key } => write!(f, "ended access key {key}"),
             Self::StoreSeeded { place } => write!(f, "made the policy store, in {place}"),
+            Self::StoreMoveProposed { to } => write!(f, "proposed to move the policy store to {to}"),
             Self::StoreMoveBegun { to } => write!(f, "began to move the policy store to {to}"),
             Self::StoreMoved { to } => write!(f, "moved the policy store to {to}"),
             Self::StoreMoveStopped { to, why } => {

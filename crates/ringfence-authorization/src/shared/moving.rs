@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use ringfence_context::{By, TenantId};
+use ringfence_context::{Author, By, TenantId};
 use ringfence_store::{Draft, Expect, Kind, MapStep, Revision, Scope, StoreError, Stored};
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,8 @@ pub struct StoreMove {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MoveState {
+    /// Who is named wants it, and somebody else has to approve it.
+    Proposed(Author),
     /// Both are asked.
     Comparing,
     /// The tenant's store is where it was to be.
@@ -68,7 +70,75 @@ pub enum MoveState {
 }
 
 impl Stores {
-    /// Begins a move: `base` is what the tenant's tier has in common, where it is moved to a shared store.
+    /// Puts down that somebody wants a move: nothing else is done. It takes the place of what was proposed before.
+    ///
+    /// # Errors
+    /// [`StoresError::HeldSo`], [`StoresError::Moving`]; a conflict where something changes at the same time.
+    pub async fn move_propose(
+        &self,
+        tenant: &TenantId,
+        to: Mode,
+        compared: Compared,
+        by: &By,
+    ) -> Result<StoreMove, StoresError> {
+        let latest = self.records.get::<StoreMove>(&Scope::Plane, STORE_MOVE, tenant.as_str()).await?;
+        let row = self.map_row(tenant).await?.ok_or(StoresError::Missing)?.value;
+        if row.moving.is_some() {
+            return Err(StoresError::Moving);
+        }
+        if row.held.mode() == to {
+            return Err(StoresError::HeldSo(to));
+        }
+        let state = MoveState::Proposed(by.who.clone());
+        let began = self.clock.now().micros();
+        let proposed =
+            StoreMove { tenant: tenant.clone(), to, compared, began, asked: 0, different: 0, state };
+        // A move that began meanwhile has changed it.
+        let expected = latest.map_or(Expect::Absent, |latest| Expect::Revision(latest.revision));
+        let step = MapStep::StoreMoveProposed { to: to.place().to_owned() };
+        let mut drafts = vec![put(&proposed)?.expect(expected)];
+        drafts.extend(self.records.map_entry(tenant, &step, by).await?);
+        self.records.commit(drafts).await?;
+        Ok(proposed)
+    }
+
+    /// The move that is proposed, who proposed it, and at which revision.
+    ///
+    /// # Errors
+    /// [`StoresError::NoMove`].
+    pub async fn move_proposed(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<(StoreMove, Author, Revision), StoresError> {
+        let latest = self.records.get::<StoreMove>(&Scope::Plane, STORE_MOVE, tenant.as_str()).await?;
+        let latest = latest.filter(|latest| latest.value.tenant == *tenant).ok_or(StoresError::NoMove)?;
+        match latest.value.state.clone() {
+            MoveState::Proposed(who) => Ok((latest.value, who, latest.revision)),
+            _ => Err(StoresError::NoMove),
+        }
+    }
+
+    /// Takes back what is proposed.
+    ///
+    /// # Errors
+    /// [`StoresError::NoMove`]; a conflict where something changes at the same time.
+    pub async fn move_withdraw(
+        &self,
+        tenant: &TenantId,
+        why: &str,
+        by: &By,
+    ) -> Result<StoreMove, StoresError> {
+        let (proposed, _, revision) = self.move_proposed(tenant).await?;
+        let ended = StoreMove { state: MoveState::Stopped(why.to_owned()), ..proposed };
+        let step = MapStep::StoreMoveStopped { to: ended.to.place().to_owned(), why: why.to_owned() };
+        let mut drafts = vec![put(&ended)?.expect(Expect::Revision(revision))];
+        drafts.extend(self.records.map_entry(tenant, &step, by).await?);
+        self.records.commit(drafts).await?;
+        Ok(ended)
+    }
+
+    /// Begins a move: `base` is what the tenant's tier has in common, where it is moved to a shared store; `proposed` the
+    /// revision of what was proposed and approved, which has to be the latest still.
     ///
     /// # Errors
     /// [`StoresError::HeldSo`], [`StoresError::Moving`]; [`StoresError::Confined`] where its policies do not fit there.
@@ -79,6 +149,7 @@ impl Stores {
         base: &SharedStore,
         compared: Compared,
         by: &By,
+        proposed: Option<Revision>,
     ) -> Result<StoreMove, StoresError> {
         let Kept { row: Stored { value: mut row, revision }, body, owner } = self.kept(tenant).await?;
         if row.moving.is_some() {
@@ -109,7 +180,10 @@ impl Stores {
         drafts.extend([
             copy.put(tenant)?,
             store_map_put(&row)?.expect(Expect::Revision(revision)),
-            put(&began)?,
+            match proposed {
+                Some(revision) => put(&began)?.expect(Expect::Revision(revision)),
+                None => put(&began)?,
+            },
         ]);
         let step = MapStep::StoreMoveBegun { to: to.place().to_owned() };
         drafts.extend(self.records.map_entry(tenant, &step, by).await?);
@@ -242,7 +316,7 @@ impl Stores {
                 let gone = Draft::delete(&scope, row.held.kind(), store.as_str());
                 (to, gone.expect(Expect::Revision(body.revision)))
             }
-            MoveState::Comparing | MoveState::Stopped(_) => {
+            MoveState::Proposed(_) | MoveState::Comparing | MoveState::Stopped(_) => {
                 (row.held.clone(), Draft::delete(&scope, to.kind(), store.as_str()))
             }
         };
@@ -252,7 +326,7 @@ impl Stores {
         let to = ended.to.place().to_owned();
         let step = match &ended.state {
             MoveState::Stopped(why) => MapStep::StoreMoveStopped { to, why: why.clone() },
-            MoveState::Done | MoveState::Comparing => MapStep::StoreMoved { to },
+            MoveState::Done | MoveState::Proposed(_) | MoveState::Comparing => MapStep::StoreMoved { to },
         };
         drafts.extend(self.records.map_entry(&row.tenant, &step, by).await?);
         self.commit_and_enforce(drafts).await?;

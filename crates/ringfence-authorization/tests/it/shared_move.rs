@@ -31,7 +31,7 @@ fn by() -> By {
 }
 
 async fn begin(world: &World, tenant: &TenantId, to: Mode) -> Result<StoreMove, StoresError> {
-    world.stores.move_begin(tenant, to, &base(), COMPARED, &by()).await
+    world.stores.move_begin(tenant, to, &base(), COMPARED, &by(), None).await
 }
 
 async fn finish(world: &World, tenant: &TenantId) -> StoreMove {

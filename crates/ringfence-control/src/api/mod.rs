@@ -112,6 +112,7 @@ pub fn router(api: Api) -> Router {
             "/v1/tenants/{tenant}/store-move",
             get(store_move::show).post(store_move::begin).delete(store_move::stop),
         )
+        .route("/v1/tenants/{tenant}/store-move/approve", post(store_move::approve))
         .route("/v1/tenants/{tenant}/users", get(user::list).post(user::create))
         .route("/v1/tenants/{tenant}/users/{user}/disable", post(user::disable))
         .route("/v1/tenants/{tenant}/clients", get(client::list).post(client::create))

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::api::{
     Api,
     body::Body,
-    caller::Operator,
+    caller::{Operator, PolicyReviewer},
     failure::ApiFailure,
     map_audit::{by, reason},
 };
@@ -55,7 +55,8 @@ impl NewMove {
     }
 }
 
-/// `POST /v1/tenants/{tenant}/store-move`: begins one, which ends by itself.
+/// `POST /v1/tenants/{tenant}/store-move`: begins one, which ends by itself; in a tier whose policies are reviewed it is
+/// proposed, and begins when another operator approves it.
 ///
 /// # Errors
 /// [`ApiFailure`].
@@ -71,6 +72,20 @@ pub async fn begin(
     Ok((StatusCode::ACCEPTED, Json(begun)))
 }
 
+/// `POST /v1/tenants/{tenant}/store-move/approve`: begins the one that another operator has proposed.
+///
+/// # Errors
+/// [`ApiFailure`].
+pub async fn approve(
+    State(api): State<Api>,
+    operator: PolicyReviewer,
+    Path(tenant): Path<TenantId>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<StoreMove>), ApiFailure> {
+    let by = by(&api, &operator.0, reason(&body)?);
+    Ok((StatusCode::ACCEPTED, Json(api.workflow.move_approve(&tenant, &by).await?)))
+}
+
 /// `GET /v1/tenants/{tenant}/store-move`: the latest, under way or not.
 ///
 /// # Errors
@@ -84,7 +99,7 @@ pub async fn show(
     found.map(Json).ok_or_else(|| StoresError::NoMove.into())
 }
 
-/// `DELETE /v1/tenants/{tenant}/store-move`: stops it.
+/// `DELETE /v1/tenants/{tenant}/store-move`: stops it, or takes back that it is proposed.
 ///
 /// # Errors
 /// [`ApiFailure`].

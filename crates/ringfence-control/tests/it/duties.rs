@@ -51,6 +51,7 @@ fn endpoints(tenant: &str) -> Vec<(Method, String, Value, &'static str)> {
         (Method::POST, at("store-move"), json!({ "to": "own" }), "operate"),
         (Method::GET, at("store-move"), none.clone(), "operate"),
         (Method::DELETE, at("store-move"), none.clone(), "operate"),
+        (Method::POST, at("store-move/approve"), none.clone(), "review"),
         (Method::POST, format!("/v1/tenants/{tenant}/suspend"), none, "operate-not-tried"),
     ]
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     avp::Key,
     bench::{Answer, Bench, bearer, id, with_bench},
+    govern::operator,
 };
 
 async fn call(bench: &Bench, token: &str, method: Method, path: &str, body: Value) -> Answer {
@@ -81,6 +82,56 @@ fn x15_every_change_of_the_maps_is_on_record_with_who_and_why() {
         assert!(steps.iter().all(|step| step["who"] == "operator operator"), "{steps:?}");
         let text = json!(steps).to_string();
         assert!(!text.contains("correct horse") && !text.contains(secret), "no secret is on record");
+    });
+}
+
+#[test]
+fn x15_where_policies_are_reviewed_one_proposes_to_move_them_and_another_approves() {
+    with_bench(async |bench| {
+        bench.tenant_reviewed("mapped-two").await;
+        let other = operator(bench, "mapped-two-reviewer", &["policy-reviewer"]).await;
+        let path = "/v1/tenants/mapped-two/store-move";
+        let approve = async |who: &str| {
+            let path = format!("{path}/approve");
+            call(bench, who, Method::POST, &path, json!({ "reason": "seen" })).await
+        };
+        let propose = async || {
+            let new =
+                json!({ "to": "shared", "questions": 1_000_000, "seconds": 86_400, "reason": "cheaper" });
+            call(bench, &bench.operator, Method::POST, path, new).await
+        };
+        let held = async || bench.workflow.stores.held(&id("mapped-two")).await.unwrap();
+        assert_eq!(approve(&other).await.status, StatusCode::NOT_FOUND, "nothing is proposed");
+        let proposed = propose().await;
+        assert_eq!(proposed.json()["state"], json!({ "proposed": { "operator": "operator" } }));
+        assert_eq!(held().await.1, None, "nothing is moved by it");
+        assert_eq!(approve(&bench.operator).await.status, StatusCode::FORBIDDEN, "one's own");
+        let withdrawn = call(bench, &bench.operator, Method::DELETE, path, json!({})).await;
+        assert!(withdrawn.json()["state"]["stopped"].is_string(), "{withdrawn:?}");
+        assert_eq!(approve(&other).await.status, StatusCode::NOT_FOUND, "it was taken back");
+        assert_eq!(propose().await.status, StatusCode::ACCEPTED);
+        let begun = approve(&other).await;
+        assert_eq!((begun.status, &begun.json()["state"]), (StatusCode::ACCEPTED, &json!("comparing")));
+        assert!(held().await.1.is_some());
+        assert_eq!(propose().await.status, StatusCode::CONFLICT, "it is under way");
+        assert_eq!(approve(&other).await.status, StatusCode::NOT_FOUND);
+        let stopped = call(bench, &bench.operator, Method::DELETE, path, json!({})).await;
+        assert_eq!(stopped.status, StatusCode::OK);
+        let steps = steps(bench, "mapped-two").await;
+        let did: Vec<_> = steps
+            .iter()
+            .skip(2)
+            .map(|step| (step["did"].as_str().unwrap(), step["who"].as_str().unwrap()))
+            .collect();
+        let (one, two) = ("operator operator", "operator mapped-two-reviewer");
+        let expected = [
+            ("proposed to move the policy store to a shared store", one),
+            ("stopped moving the policy store to a shared store: an operator withdrew it", one),
+            ("proposed to move the policy store to a shared store", one),
+            ("began to move the policy store to a shared store", two),
+            ("stopped moving the policy store to a shared store: an operator stopped it", one),
+        ];
+        assert_eq!(did, expected);
     });
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct MoveStore {
     /// The tenant's id
     id: String,
     /// Where its policies are kept from then on
-    #[arg(long, value_parser = ["shared", "own"], required_unless_present_any = ["stop", "show"])]
+    #[arg(long, value_parser = ["shared", "own"], required_unless_present_any = ["stop", "show", "approve"])]
     to: Option<String>,
     /// How many questions are asked of both before the new store serves
     #[arg(long, default_value_t = 1_000)]
@@ -30,7 +30,10 @@ pub(crate) struct MoveStore {
     /// How long at most both are asked, in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Stop the move: the tenant's policies stay where they are
+    /// Approve the move another operator has proposed, where the tier's policies are reviewed: it begins
+    #[arg(long, conflicts_with_all = ["to", "show", "stop"])]
+    approve: bool,
+    /// Stop the move, or take it back where it is proposed: the tenant's policies stay where they are
     #[arg(long, conflicts_with_all = ["to", "show"])]
     stop: bool,
     /// Show the latest move
@@ -57,8 +60,13 @@ impl MoveStore {
             return Ok(ExitCode::SUCCESS);
         }
         let Self { to, questions, seconds, reason, .. } = &self;
-        let body = json!({ "to": to, "questions": questions, "seconds": seconds, "reason": reason });
-        let mut found = call(Method::POST, Some(body)).await?;
+        let mut found = if self.approve {
+            let path = format!("{path}/approve");
+            caller.api(&self.common, Method::POST, &path, Some(json!({ "reason": reason }))).await?
+        } else {
+            let body = json!({ "to": to, "questions": questions, "seconds": seconds, "reason": reason });
+            call(Method::POST, Some(body)).await?
+        };
         while found.get("state").is_some_and(|state| state == "comparing") {
             tokio::time::sleep(LOOK).await;
             found = call(Method::GET, None).await?;
@@ -75,6 +83,13 @@ fn text(found: &Value) -> String {
     let number = |name: &str| found.get(name).and_then(Value::as_u64).unwrap_or_default();
     let to =
         if found.get("to").is_some_and(|to| to == "own") { "a store of its own" } else { "the shared store" };
+    if let Some(who) = found.pointer("/state/proposed") {
+        let who = who.get("operator").and_then(Value::as_str).unwrap_or("the plane");
+        return format!(
+            "to {to}: proposed by {}; it begins when another operator approves it, with --approve",
+            printable(who)
+        );
+    }
     let state = match found.pointer("/state/stopped").and_then(Value::as_str) {
         Some(why) => format!("stopped, and served as before: {}", printable(why)),
         None if found.get("state").is_some_and(|state| state == "done") => "done".to_owned(),
