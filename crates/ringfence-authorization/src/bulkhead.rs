@@ -9,6 +9,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::turns::{Crowded, Turns};
 
+/// What takes more steps, of 0.1 µs each, is not worked out on the threads that serve.
+pub(crate) const LONG: u64 = 2_500;
+
 /// How much lower the priority of these threads is: a tenth of a serving thread's weight (`setpriority(2)`, `sched(7)`).
 const NICE: i32 = 10;
 
@@ -17,6 +20,25 @@ const STACK: usize = 256 * 1024 * 1024;
 
 /// How long a thread stays that has nothing to do.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Lets whoever serves go first, every [`LONG`] steps of long work. A kernel that preempts nothing lets what runs finish its
+/// turn of some milliseconds before who has woken up is served, whatever the priorities are; who gives up its turn is not
+/// waited for (`sched_yield(2)`, EEVDF).
+#[derive(Debug, Default)]
+pub(crate) struct Breath {
+    steps: u64,
+}
+
+impl Breath {
+    /// So many steps more are done.
+    pub(crate) fn after(&mut self, steps: u64) {
+        self.steps = self.steps.saturating_add(steps);
+        if self.steps > LONG {
+            self.steps = 0;
+            std::thread::yield_now();
+        }
+    }
+}
 
 /// Why work was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -14,7 +14,7 @@ use cedar_policy_core::{
     extensions::Extensions,
 };
 
-use crate::scope::ScopeIndex;
+use crate::{bulkhead::Breath, scope::ScopeIndex};
 
 /// A set of policies that answers in time that depends on the policies whose scope matches, not on how many there are.
 #[derive(Debug)]
@@ -66,9 +66,11 @@ impl SlicedPolicies {
         let inside: &ast::Request = request.as_ref();
         let evaluator = Evaluator::new(inside.clone(), entities.as_ref(), Extensions::all_available());
         let [mut permits, mut forbids] = <[Vec<&PolicyID>; 2]>::default();
-        let mut errors = Vec::new();
+        let (mut errors, mut breath) = (Vec::new(), Breath::default());
         let slices = sets.iter().flat_map(|(set, slice)| slice.places.iter().map(move |place| (set, place)));
-        for policy in slices.filter_map(|(set, place)| set.at(*place)) {
+        for (policy, size) in slices.filter_map(|(set, place)| set.at(*place)) {
+            // What is short takes none.
+            breath.after(size.into());
             let policy: &ast::Policy = policy.as_ref();
             match (evaluator.evaluate(policy), policy.effect()) {
                 (Ok(false), _) => {}
@@ -107,12 +109,13 @@ impl SlicedPolicies {
     /// The policies that are evaluated for a request: those whose scope matches.
     pub fn candidates(&self, request: &Request, entities: &Entities) -> impl Iterator<Item = &Policy> {
         let places = self.scopes.candidates(request, entities).into_iter();
-        places.filter_map(|place| self.at(place))
+        places.filter_map(|place| self.at(place)).map(|(policy, _)| policy)
     }
 
-    /// Every place is one of the policies the index was made from.
-    fn at(&self, place: u32) -> Option<&Policy> {
-        self.policies.get(usize::try_from(place).ok()?).map(AsRef::as_ref)
+    /// A policy, and how many expressions it has. Every place is one of those the index was made from.
+    fn at(&self, place: u32) -> Option<(&Policy, u32)> {
+        let place = usize::try_from(place).ok()?;
+        Some((self.policies.get(place)?.as_ref(), *self.sizes.get(place)?))
     }
 }
 

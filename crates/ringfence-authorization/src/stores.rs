@@ -24,7 +24,7 @@ pub use crate::shared::{
     StoreMapRow, shared_create_unchecked, store_create, store_create_unchecked, store_delete, store_map_put,
 };
 use crate::{
-    bulkhead::{Bulkhead, NotDone},
+    bulkhead::{Bulkhead, LONG, NotDone},
     compile::{CompiledStore, PolicyFault},
     content::{Content, Contents, Digest},
     entities::{EntityCache, HEAD, HEAD_ID, Head, ROUNDS},
@@ -47,9 +47,6 @@ const PAGE: u32 = 500;
 
 /// How many askers may wait for stores to be read, each on a thread of its own; those beyond are refused.
 const WAITING: usize = 128;
-
-/// Answers that take more steps are not worked out on the threads that serve: some 0.3 ms.
-pub(crate) const LONG: u64 = 2_500;
 
 /// How many tenants' long answers are worked out at once.
 const LONG_AT_ONCE: usize = 8;

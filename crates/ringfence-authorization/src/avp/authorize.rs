@@ -17,9 +17,8 @@ use crate::{
         error::{AvpError, Outcome},
         record::EntityIdentifier,
     },
-    bulkhead::Bulkhead,
+    bulkhead::{Bulkhead, LONG},
     slice::Slice,
-    stores::LONG,
 };
 
 /// Entities, and policies that have to be parsed first, above which deciding begins off the threads that serve.

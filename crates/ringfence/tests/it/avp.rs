@@ -5,7 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use crate::{
@@ -47,8 +47,12 @@ fn ask(plane: &Plane, key: &serde_json::Value) -> String {
         .to_owned()
 }
 
+/// Each scenario looks at all stores and aliases there are of the same tenants.
+static SCENARIOS: Mutex<()> = Mutex::new(());
+
 #[test]
 fn boto3_calls_every_operation() {
+    let _alone = SCENARIOS.lock().unwrap_or_else(PoisonError::into_inner);
     let plane = Plane::shared();
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ringfence-authorization/src/avp/model.json");
     let mut scenario = Command::new(python());
@@ -60,6 +64,7 @@ fn boto3_calls_every_operation() {
 
 #[test]
 fn the_aws_sdk_for_rust_calls_every_operation() {
+    let _alone = SCENARIOS.lock().unwrap_or_else(PoisonError::into_inner);
     let plane = Plane::shared();
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("avp-sdk");
     let mut build = Command::new(env!("CARGO"));

@@ -357,7 +357,7 @@ mod tests {
             (row(r#""id":null"#), "one id, and never NULL"),
             (row(r#""id":["a","b"]"#), "one id, and never NULL"),
             (row(r#""id":1.5"#), "not an id: 1.5"),
-            (row(r#""id":"a","id":"b""#), "duplicate"),
+            (row(r#""id":"a","id":"b""#), "names a key twice"),
             (row(r#""id":"a""#).replace("\"level\":1", "\"level\":1.5"), "the value 1.5"),
             (row(r#""id":"a""#).replace("\"level\":1", "\"level\":{}"), "cast it in the query"),
         ] {
