@@ -29,11 +29,7 @@ impl Workflow {
         compared: Compared,
         by: &By,
     ) -> Result<StoreMove, TenantError> {
-        let tenant = self.tenants.tenant_get(id).await?.value;
-        if !matches!(tenant.status, TenantStatus::Active | TenantStatus::Suspended) {
-            return Err(TenantError::Status(tenant.status, "active"));
-        }
-        self.move_check(&tenant.tier, to).await?;
+        let tenant = self.move_whose(id, to).await?;
         if self.tier(&tenant.tier)?.terms.review == Review::Required {
             return Ok(self.stores.move_propose(id, to, compared, by).await?);
         }
@@ -45,13 +41,22 @@ impl Workflow {
     /// # Errors
     /// [`GovernError::OwnProposal`], [`StoresError::NoMove`]; as [`Self::move_begin`].
     pub async fn move_approve(&self, id: &TenantId, by: &By) -> Result<StoreMove, TenantError> {
-        let tenant = self.tenants.tenant_get(id).await?.value;
         let (StoreMove { to, compared, .. }, who, revision) = self.stores.move_proposed(id).await?;
         if who == by.who {
             return Err(GovernError::OwnProposal.into());
         }
-        self.move_check(&tenant.tier, to).await?;
+        let tenant = self.move_whose(id, to).await?;
         self.move_commit(&tenant, to, compared, by, Some(revision)).await
+    }
+
+    /// The tenant, whose store may be moved there now.
+    async fn move_whose(&self, id: &TenantId, to: Mode) -> Result<Tenant, TenantError> {
+        let tenant = self.tenants.tenant_get(id).await?.value;
+        if !matches!(tenant.status, TenantStatus::Active | TenantStatus::Suspended) {
+            return Err(TenantError::Status(tenant.status, "active"));
+        }
+        self.move_check(&tenant.tier, to).await?;
+        Ok(tenant)
     }
 
     async fn move_commit(

@@ -2,8 +2,9 @@
 //!
 //! A connection has no task of its own: the request that holds it polls it, so that a request crosses no thread and wakes
 //! nobody on its way; and it is used by the runtime it was opened on, which is told when there is something to read, and by
-//! which its deadline is kept: one for each connection, put off with each request. One that is idle is polled by nobody; that the application has closed it meanwhile is found when it
-//! is taken, before anything is sent. A connection whose answer was not read to its end is closed, never used again.
+//! which its deadline is kept: one for each connection, put off with each request. One that is idle is polled by nobody;
+//! that the application has closed it meanwhile is found when it is taken, before anything is sent. A connection whose
+//! answer was not read to its end is closed, never used again.
 
 use std::{
     collections::VecDeque,

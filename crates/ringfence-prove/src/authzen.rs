@@ -16,6 +16,9 @@ use crate::{
 pub(crate) const ENDPOINTS: [&str; 5] =
     ["evaluation", "evaluations", "search/subject", "search/resource", "search/action"];
 
+/// More than is read on threads that serve, in bytes.
+const LARGE: usize = 40_000;
+
 /// A question about a payment, that every endpoint takes.
 pub(crate) fn question(subject: &str, payment: &str) -> Value {
     json!({
@@ -61,6 +64,13 @@ impl Attacker {
             });
             tries.push(asked.await);
         }
+        // A large one goes another way to the same decision.
+        let large = self.compare(exists, |id| {
+            let body = format!("{}{}", ask(id), " ".repeat(LARGE));
+            let asked = self.asking(at, "evaluation", token).body("application/json", body);
+            async move { self.api(asked).await }
+        });
+        tries.push(large.await);
         Outcome::furthest(tries)
     }
 

@@ -83,16 +83,8 @@ impl Stores {
     ) -> Result<StoreMove, StoresError> {
         let latest = self.records.get::<StoreMove>(&Scope::Plane, STORE_MOVE, tenant.as_str()).await?;
         let row = self.map_row(tenant).await?.ok_or(StoresError::Missing)?.value;
-        if row.moving.is_some() {
-            return Err(StoresError::Moving);
-        }
-        if row.held.mode() == to {
-            return Err(StoresError::HeldSo(to));
-        }
-        let state = MoveState::Proposed(by.who.clone());
-        let began = self.clock.now().micros();
-        let proposed =
-            StoreMove { tenant: tenant.clone(), to, compared, began, asked: 0, different: 0, state };
+        can_move(&row, to)?;
+        let proposed = self.new_move(tenant, to, compared, MoveState::Proposed(by.who.clone()));
         // A move that began meanwhile has changed it.
         let expected = latest.map_or(Expect::Absent, |latest| Expect::Revision(latest.revision));
         let step = MapStep::StoreMoveProposed { to: to.place().to_owned() };
@@ -152,12 +144,7 @@ impl Stores {
         proposed: Option<Revision>,
     ) -> Result<StoreMove, StoresError> {
         let Kept { row: Stored { value: mut row, revision }, body, owner } = self.kept(tenant).await?;
-        if row.moving.is_some() {
-            return Err(StoresError::Moving);
-        }
-        if row.held.mode() == to {
-            return Err(StoresError::HeldSo(to));
-        }
+        can_move(&row, to)?;
         let document = own(tenant, &owner, self.whole(body.value).await?)?;
         let mut drafts = Vec::new();
         let (held, copy) = match to {
@@ -167,28 +154,23 @@ impl Stores {
                 (Held::Shared(base.id()), self.cut(&document, base).await?)
             }
         };
-        let began = StoreMove {
-            tenant: tenant.clone(),
-            to,
-            compared,
-            began: self.clock.now().micros(),
-            asked: 0,
-            different: 0,
-            state: MoveState::Comparing,
-        };
+        let began = self.new_move(tenant, to, compared, MoveState::Comparing);
+        let expected = proposed.map_or(Expect::Any, Expect::Revision);
         row.moving = Some(held);
         drafts.extend([
             copy.put(tenant)?,
             store_map_put(&row)?.expect(Expect::Revision(revision)),
-            match proposed {
-                Some(revision) => put(&began)?.expect(Expect::Revision(revision)),
-                None => put(&began)?,
-            },
+            put(&began)?.expect(expected),
         ]);
         let step = MapStep::StoreMoveBegun { to: to.place().to_owned() };
         drafts.extend(self.records.map_entry(tenant, &step, by).await?);
         self.commit_and_enforce(drafts).await?;
         Ok(began)
+    }
+
+    fn new_move(&self, tenant: &TenantId, to: Mode, compared: Compared, state: MoveState) -> StoreMove {
+        let (tenant, began) = (tenant.clone(), self.clock.now().micros());
+        StoreMove { tenant, to, compared, began, asked: 0, different: 0, state }
     }
 
     /// What is being compared of the tenant's move, on this node.
@@ -211,19 +193,18 @@ impl Stores {
         let watch = self.watches.of(tenant, kept.row.revision);
         let by = By::plane(self.clock.now());
         if let Some(first) = watch.first() {
-            let state = MoveState::Stopped(first.to_owned());
-            return self.move_end(kept, to, &watch, state, Vec::new(), &by).await;
+            return self.move_end(kept, to, &watch, Some(first.to_owned()), Vec::new(), &by).await;
         }
-        let state = match self.unchanged(&kept, &to).await {
-            Ok(()) => MoveState::Done,
+        let stopped = match self.unchanged(&kept, &to).await {
+            Ok(()) => None,
             Err(StoresError::Store(
                 error @ (StoreError::Unavailable { .. } | StoreError::Conflict { .. }),
             )) => {
                 return Err(error.into());
             }
-            Err(error) => MoveState::Stopped(error.to_string()),
+            Err(error) => Some(error.to_string()),
         };
-        self.move_end(kept, to, &watch, state, also, &by).await
+        self.move_end(kept, to, &watch, stopped, also, &by).await
     }
 
     /// Stops a move: the tenant's store stays where it is.
@@ -235,7 +216,7 @@ impl Stores {
         let to = kept.row.value.moving.clone().ok_or(StoresError::NoMove)?;
         let watch = self.watches.of(tenant, kept.row.revision);
         let why = watch.first().unwrap_or(why).to_owned();
-        self.move_end(kept, to, &watch, MoveState::Stopped(why), Vec::new(), by).await
+        self.move_end(kept, to, &watch, Some(why), Vec::new(), by).await
     }
 
     /// The tenant's latest move; while it lasts, with what this node has compared.
@@ -290,12 +271,13 @@ impl Stores {
         if serving == copy { Ok(()) } else { Err(StoresError::Changed) }
     }
 
+    /// Puts the copy in its place, or deletes it where the move was `stopped`, and why.
     async fn move_end(
         &self,
         kept: Kept,
         to: Held,
         watch: &Watch,
-        state: MoveState,
+        stopped: Option<String>,
         also: Vec<Draft>,
         by: &By,
     ) -> Result<StoreMove, StoresError> {
@@ -308,31 +290,37 @@ impl Stores {
             began: found.map_or(0, |found| found.began),
             asked: watch.asked(),
             different: watch.different(),
-            state,
+            state: stopped.clone().map_or(MoveState::Done, MoveState::Stopped),
         };
         let (scope, store) = (Scope::from(&owner), row.store.clone());
-        let (held, gone) = match ended.state {
-            MoveState::Done => {
+        let (held, gone) = match &stopped {
+            None => {
                 let gone = Draft::delete(&scope, row.held.kind(), store.as_str());
                 (to, gone.expect(Expect::Revision(body.revision)))
             }
-            MoveState::Proposed(_) | MoveState::Comparing | MoveState::Stopped(_) => {
-                (row.held.clone(), Draft::delete(&scope, to.kind(), store.as_str()))
-            }
+            Some(_) => (row.held.clone(), Draft::delete(&scope, to.kind(), store.as_str())),
         };
         let row = StoreMapRow { held, moving: None, ..row };
         let mut drafts = vec![store_map_put(&row)?.expect(Expect::Revision(revision)), gone, put(&ended)?];
         drafts.extend(also);
         let to = ended.to.place().to_owned();
-        let step = match &ended.state {
-            MoveState::Stopped(why) => MapStep::StoreMoveStopped { to, why: why.clone() },
-            MoveState::Done | MoveState::Proposed(_) | MoveState::Comparing => MapStep::StoreMoved { to },
+        let step = match stopped {
+            Some(why) => MapStep::StoreMoveStopped { to, why },
+            None => MapStep::StoreMoved { to },
         };
         drafts.extend(self.records.map_entry(&row.tenant, &step, by).await?);
         self.commit_and_enforce(drafts).await?;
         self.watches.end(&row.tenant, Revision::MAX);
         Ok(ended)
     }
+}
+
+/// Whether a store that is where `row` says may be moved.
+fn can_move(row: &StoreMapRow, to: Mode) -> Result<(), StoresError> {
+    if row.moving.is_some() {
+        return Err(StoresError::Moving);
+    }
+    if row.held.mode() == to { Err(StoresError::HeldSo(to)) } else { Ok(()) }
 }
 
 /// A store that is moved is the tenant's.

@@ -47,6 +47,10 @@ use ringfence_store::Follower;
 
 use crate::{access_key::AccessKeys, api::avp::TierRates, decision_log::DecisionLog, workflow::Workflow};
 
+/// Bodies that are larger, in bytes, are not read on the threads that serve: reading one takes a millisecond, and may take
+/// hundreds. Every policy the policy service takes is shorter, and so is a question with a few dozen entities.
+const READ_HERE: usize = 32 * 1024;
+
 /// What the API stands on.
 #[derive(Clone)]
 pub struct Api {

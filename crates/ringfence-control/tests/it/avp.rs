@@ -146,16 +146,7 @@ fn a_large_request_waits_for_its_tenants_own_and_holds_up_no_thread_that_serves(
         let (key, other) = (Key::of(bench, "avp-large").await, Key::of(bench, "avp-small").await);
         // Large by what is ignored: whatever it says, it is read apart.
         let large = format!("{{}}{}", " ".repeat(200_000));
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        let (begun, began) = tokio::sync::oneshot::channel();
-        let held = tokio::spawn(async {
-            let work = move || {
-                begun.send(()).unwrap();
-                wait.recv().unwrap();
-            };
-            bench.avp.large().run(Some(&id("avp-large")), work).await
-        });
-        began.await.unwrap();
+        let release = bench.hold_large("avp-large").await;
         let mut waiting = Box::pin(key.ask(bench, "ListPolicyStores", &large));
         tokio::select! {
             biased;
@@ -164,8 +155,7 @@ fn a_large_request_waits_for_its_tenants_own_and_holds_up_no_thread_that_serves(
         }
         let others = other.ask(bench, "ListPolicyStores", &large).await;
         assert_eq!(others.status, StatusCode::OK, "another tenant's turn is its own");
-        go.send(()).unwrap();
-        held.await.unwrap().unwrap();
+        release().await;
         let answer = waiting.await;
         assert_eq!((answer.status, answer.json()), {
             let small = key.ask(bench, "ListPolicyStores", "{}").await;

@@ -197,6 +197,24 @@ impl Bench {
         }
     }
 
+    /// Takes a tenant's turn at its large requests, and gives it back when what is returned is called.
+    pub(crate) async fn hold_large(&'static self, tenant: &'static str) -> impl AsyncFnOnce() {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (begun, began) = tokio::sync::oneshot::channel();
+        let held = tokio::spawn(async move {
+            let work = move || {
+                begun.send(()).unwrap();
+                wait.recv().unwrap();
+            };
+            self.avp.large().run(Some(&id(tenant)), work).await
+        });
+        began.await.unwrap();
+        async move || {
+            go.send(()).unwrap();
+            held.await.unwrap().unwrap();
+        }
+    }
+
     /// A new tenant.
     pub(crate) async fn tenant(&self, name: &str) {
         self.workflow.onboard(id(name), name, "standard", &by()).await.unwrap();

@@ -59,16 +59,7 @@ fn a_large_question_waits_for_its_tenants_own_and_who_was_shut_out_meanwhile_is_
                 .await
         };
         for last in [false, true] {
-            let (go, wait) = std::sync::mpsc::channel::<()>();
-            let (begun, began) = tokio::sync::oneshot::channel();
-            let held = tokio::spawn(async {
-                let work = move || {
-                    begun.send(()).unwrap();
-                    wait.recv().unwrap();
-                };
-                bench.avp.large().run(Some(&id("azen-large")), work).await
-            });
-            began.await.unwrap();
+            let release = bench.hold_large("azen-large").await;
             let mut waiting = Box::pin(ask("azen-large", &tokens[0], &large));
             tokio::select! {
                 biased;
@@ -83,8 +74,7 @@ fn a_large_question_waits_for_its_tenants_own_and_who_was_shut_out_meanwhile_is_
             if last {
                 bench.workflow.suspend(&id("azen-large")).await.unwrap();
             }
-            go.send(()).unwrap();
-            held.await.unwrap().unwrap();
+            release().await;
             let answer = waiting.await;
             match last {
                 false => assert_eq!(answer.json()["decision"], false, "{answer:?}"),

@@ -79,6 +79,7 @@ pub(super) const FAMILY: Family = Family {
                         ("DELETE", format!("/v1/tenants/{VICTIM}")),
                         ("POST", format!("/v1/tenants/{VICTIM}/suspend")),
                         ("PUT", format!("/v1/tenants/{VICTIM}/policies")),
+                        ("POST", format!("/v1/tenants/{VICTIM}/store-move/approve")),
                     ] {
                         let answer =
                             a.api(Ask::new(method, &path, a.scene().api_host()).bearer(&token)).await;

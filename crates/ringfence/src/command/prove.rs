@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, ValueEnum};
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Result, bail, miette};
 use ringfence_context::{Clock, key};
 use ringfence_control::SystemClock;
 use ringfence_prove::{Only, Options, prove};
@@ -53,9 +53,12 @@ impl Prove {
             None => beside()?,
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let report = prove(Options { range_binary, only, seed, progress: !self.json, clock })
-            .await
-            .into_diagnostic()?;
+        let proving = prove(Options { range_binary, only, seed, progress: !self.json, clock });
+        // Dropped, its ranges are ended and their folders, which may be in memory, are gone.
+        let report = tokio::select! {
+            report = proving => report.into_diagnostic()?,
+            _ = tokio::signal::ctrl_c() => bail!("stopped"),
+        };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report.json()).into_diagnostic()?);
         } else {

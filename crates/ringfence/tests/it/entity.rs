@@ -83,7 +83,7 @@ const MAP: &str = "
     attributes = { created_by = \"created_by\" }
     [[entity]]
     type = \"Ledger::User\"
-    query = \"SELECT 'u-' || n AS id, ARRAY['viewer', 'imported'] AS roles FROM generate_series(1, 3) n\"
+    query = \"SELECT 'u-' || n AS id, ARRAY['viewer', 'imported'] AS roles, n AS r FROM generate_series(1, 3) n -- three\"
     id = \"id\"
     parents = [{ type = \"Ledger::Role\", id = \"roles\" }]
 ";

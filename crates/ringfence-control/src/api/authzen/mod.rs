@@ -36,7 +36,7 @@ use ringfence_store::Scope;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use crate::api::{Api, failure::ApiFailure};
+use crate::api::{Api, READ_HERE, failure::ApiFailure};
 
 const REFERENCE: HeaderName = HeaderName::from_static("ringfence-reference");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -66,9 +66,6 @@ async fn identify(request: Request, next: Next) -> Response<Body> {
     }
     response
 }
-
-/// The largest body that is read on a thread that serves, in bytes.
-const READ_HERE: usize = 32 * 1024;
 
 /// Who asks, once that is proved.
 trait Admitted: Sized + Send + Sync + 'static {
@@ -152,8 +149,11 @@ impl Call {
         };
         let done = avp.large().run(Some(&tenant), work).await;
         done.unwrap_or_else(|why| {
-            let reason = if why == NotDone::Busy { Reason::RateLimited } else { Reason::Internal };
-            let refusal = Refusal::new(Layer::Routing, reason, "large requests of the tenant's wait already");
+            let (reason, detail) = match why {
+                NotDone::Busy => (Reason::RateLimited, "as many large requests of the tenant's wait as may"),
+                NotDone::EndedEarly => (Reason::Internal, "a large request was not answered"),
+            };
+            let refusal = Refusal::new(Layer::Routing, reason, detail);
             Self { api: refused, verdict: busy, made_at: OnceLock::new() }.end(Err(refusal.into()))
         })
     }

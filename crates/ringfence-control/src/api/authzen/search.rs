@@ -38,23 +38,9 @@ pub(super) async fn subject(
 ) -> Response {
     Call::begin(api, &headers)
         .answer(tenant, headers, body, |call, asker, headers, body| {
-            subjects(call, asker, headers, body).boxed()
+            entities(call, asker, headers, body, Sought::Subject).boxed()
         })
         .await
-}
-
-async fn subjects(
-    call: &Call,
-    asker: &DecisionClient,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Value, Failure> {
-    let members = members(headers, body)?;
-    let (action, facts) = action(members.get("action"), members.get("context"))?;
-    let subject = Entity::sought(members.get("subject"), "subject")?;
-    let resource = Entity::read(members.get("resource"), "resource")?;
-    let asked = Evaluation { subject, action, resource, facts };
-    Search::begin(call, asker.context(), "subject", &members).await?.entities(asked, Sought::Subject).await
 }
 
 /// `POST /t/{tenant}/access/v1/search/resource`.
@@ -66,23 +52,29 @@ pub(super) async fn resource(
 ) -> Response {
     Call::begin(api, &headers)
         .answer(tenant, headers, body, |call, asker, headers, body| {
-            resources(call, asker, headers, body).boxed()
+            entities(call, asker, headers, body, Sought::Resource).boxed()
         })
         .await
 }
 
-async fn resources(
+/// Who may, or on which.
+async fn entities(
     call: &Call,
     asker: &DecisionClient,
     headers: &HeaderMap,
     body: &[u8],
+    sought: Sought,
 ) -> Result<Value, Failure> {
     let members = members(headers, body)?;
     let (action, facts) = action(members.get("action"), members.get("context"))?;
-    let subject = Entity::read(members.get("subject"), "subject")?;
-    let resource = Entity::sought(members.get("resource"), "resource")?;
+    let entity = |name, side| match side == sought {
+        true => Entity::sought(members.get(name), name),
+        false => Entity::read(members.get(name), name),
+    };
+    let (subject, resource) = (entity("subject", Sought::Subject)?, entity("resource", Sought::Resource)?);
     let asked = Evaluation { subject, action, resource, facts };
-    Search::begin(call, asker.context(), "resource", &members).await?.entities(asked, Sought::Resource).await
+    let operation = if sought == Sought::Subject { "subject" } else { "resource" };
+    Search::begin(call, asker.context(), operation, &members).await?.entities(asked, sought).await
 }
 
 /// `POST /t/{tenant}/access/v1/search/action`.

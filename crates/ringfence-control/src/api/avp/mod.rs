@@ -33,7 +33,7 @@ pub(crate) use token::OwnIssuers;
 use crate::{
     access_key::KeyOwner,
     api::{
-        Api,
+        Api, READ_HERE,
         avp::{
             refusal::WireRefusal,
             signature::{Claimed, SignatureFault},
@@ -47,10 +47,6 @@ const TARGET: &str = "VerifiedPermissions.";
 
 /// Says of the store an operation was about whether it is proved safe, as it is now. Of requests it is not read.
 pub const STANDING: HeaderName = HeaderName::from_static("ringfence-standing");
-
-/// Bodies that are larger, in bytes, are not read on the threads that serve: reading one takes a millisecond, and may take
-/// hundreds. Every policy the service takes is shorter, and so is a question with a few dozen entities.
-const READ_HERE: usize = 32 * 1024;
 
 /// `POST /`.
 pub async fn call(State(api): State<Api>, request: Request) -> Response {

@@ -100,7 +100,9 @@ impl Import {
         let reading = reading.start().await.map_err(told)?;
         for source in &map.entity {
             let query = source.query.trim().trim_end_matches(';');
-            let rows = reading.query(&format!("SELECT to_json(r)::text FROM ({query}) r"), &[]).await;
+            let rows = reading
+                .query(&format!("SELECT to_json(imported_row)::text FROM ({query}\n) imported_row"), &[])
+                .await;
             for row in rows.map_err(told).wrap_err_with(|| format!("the query of {}", source.kind))? {
                 let text: &str = row.try_get(0).into_diagnostic()?;
                 source.add(text, &mut entities).wrap_err_with(|| format!("a row of {}", source.kind))?;
