@@ -48,7 +48,7 @@ rate = { per_second = 1000000, burst = 1000000 }
 namespace = "Docs"
 schema = "documents.cedarschema"
 policies = "documents.cedar"
-avp = { requests_per_second = 1000000 }
+avp = { requests_per_second = 1000000, changes_per_second = 1000000 }
 "#;
 
 /// The plane, and what its callers show.

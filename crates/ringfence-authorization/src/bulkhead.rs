@@ -2,12 +2,26 @@
 //!
 //! It is done on threads of its own, whose priority is lower than that of the threads that serve (a bulkhead: Nygard,
 //! "Release It!", 2007). It guarantees that a tenant has one such thread at a time, however much it asks for: so what one
-//! tenant's text costs is paid by that tenant's next request, and the system shares the processor out between tenants.
+//! tenant's text costs is paid by that tenant's next request, and the system shares the processor out between tenants. Of
+//! who has had more than a share ([`Credit`]) it is done when nobody else wants the processor.
+
+use std::{sync::Arc, time::Duration};
 
 use ringfence_context::{TenantId, limits};
-use tokio::runtime::{Builder, Runtime};
+use rustix::time::ClockId;
+use thread_priority::{
+    NormalThreadSchedulePolicy::Idle, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::Instant,
+};
 
-use crate::turns::{Crowded, Turns};
+use crate::{
+    credit::Credit,
+    turns::{Crowded, Turns},
+};
 
 /// What takes more steps, of 0.1 µs each, is not worked out on the threads that serve.
 pub(crate) const LONG: u64 = 2_500;
@@ -19,7 +33,7 @@ const NICE: i32 = 10;
 const STACK: usize = 256 * 1024 * 1024;
 
 /// How long a thread stays that has nothing to do.
-const IDLE: std::time::Duration = std::time::Duration::from_secs(10);
+const KEPT: Duration = Duration::from_secs(10);
 
 /// Lets whoever serves go first, every [`LONG`] steps of long work. A kernel that preempts nothing lets what runs finish its
 /// turn of some milliseconds before who has woken up is served, whatever the priorities are; who gives up its turn is not
@@ -54,7 +68,10 @@ pub enum NotDone {
 /// The threads, and whose turn it is: a tenant's, or the operators'.
 pub struct Bulkhead {
     threads: Option<Runtime>,
+    /// Those that work when nobody else wants the processor.
+    patient: Option<Runtime>,
     turns: Turns<Option<TenantId>>,
+    credit: Arc<Credit<TenantId>>,
 }
 
 impl From<Crowded> for NotDone {
@@ -64,23 +81,18 @@ impl From<Crowded> for NotDone {
 }
 
 impl Bulkhead {
-    /// No thread yet; at most `threads` at once, so for as many tenants.
+    /// No thread yet; at most `threads` at once, so for as many tenants, and as many for those who owe.
     pub fn new(threads: usize) -> Self {
-        // Only its threads that may block are used; each is begun when it is needed.
-        let threads = Builder::new_current_thread()
-            .max_blocking_threads(threads)
-            .thread_keep_alive(IDLE)
-            .thread_stack_size(STACK)
-            .thread_name("policies")
-            .on_thread_start(|| {
-                // For this thread alone. Where the system refuses it, work is as important as serving, and still one at a time.
-                if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-                    tracing::warn!(%error, "threads for long work keep the priority of those that serve");
-                }
-            })
-            .build()
-            .inspect_err(|error| tracing::error!(%error, "no threads for long work: it is refused"));
-        Self { threads: threads.ok(), turns: Turns::new(limits::BULKHEAD_WAITING) }
+        Self {
+            threads: begin(threads, "policies", lower),
+            patient: begin(threads, "policies-idle", || {
+                // Its priority is 0 then, and may be lowered, not raised.
+                last();
+                lower();
+            }),
+            turns: Turns::new(limits::BULKHEAD_WAITING),
+            credit: Arc::default(),
+        }
     }
 
     /// How often there was no place to wait in.
@@ -98,17 +110,51 @@ impl Bulkhead {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NotDone> {
         let turn = self.turns.take(&whose.cloned()).await?;
-        let threads = self.threads.as_ref().ok_or(NotDone::EndedEarly)?;
+        let at_once = whose.is_none_or(|tenant| self.credit.left(tenant, Instant::now()));
+        let threads = if at_once { &self.threads } else { &self.patient };
         // The turn is over when the work is, also where nobody waits for it any more.
-        let done = threads.spawn_blocking(move || (work(), turn));
+        let (credit, whose) = (Arc::clone(&self.credit), whose.cloned());
+        let work = move || {
+            let _paid = whose.map(|tenant| credit.meter(tenant, ClockId::ThreadCPUTime));
+            (work(), turn)
+        };
+        let done = threads.as_ref().ok_or(NotDone::EndedEarly)?.spawn_blocking(work);
         done.await.map(|(made, _turn)| made).map_err(|_| NotDone::EndedEarly)
+    }
+}
+
+fn begin(threads: usize, name: &str, start: impl Fn() + Send + Sync + 'static) -> Option<Runtime> {
+    // Only its threads that may block are used; each is begun when it is needed.
+    let threads = Builder::new_current_thread()
+        .max_blocking_threads(threads)
+        .thread_keep_alive(KEPT)
+        .thread_stack_size(STACK)
+        .thread_name(name)
+        .on_thread_start(start)
+        .build();
+    threads.inspect_err(|error| tracing::error!(%error, "no threads for long work: it is refused")).ok()
+}
+
+/// Lowers this thread's priority, and no other's. Where the system refuses it, work is as important as serving, and still one
+/// at a time.
+fn lower() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::warn!(%error, "threads for long work keep the priority of those that serve");
+    }
+}
+
+/// Puts this thread behind every other (`SCHED_IDLE`).
+fn last() {
+    let idle = ThreadSchedulePolicy::Normal(Idle);
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
+        tracing::warn!(?error, "work of those who have had their share is done at a low priority");
     }
 }
 
 impl Drop for Bulkhead {
     fn drop(&mut self) {
         // What is being worked on is nobody's any more; it is not waited for.
-        if let Some(threads) = self.threads.take() {
+        for threads in [self.threads.take(), self.patient.take()].into_iter().flatten() {
             threads.shutdown_background();
         }
     }
@@ -122,7 +168,7 @@ impl std::fmt::Debug for Bulkhead {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, mpsc};
+    use std::sync::mpsc;
 
     use super::*;
 
@@ -188,6 +234,31 @@ mod tests {
         let bulkhead = Bulkhead::new(1);
         assert_eq!(bulkhead.run(None, priority).await, Ok(NICE.max(before)));
         assert_eq!(priority(), before);
+    }
+
+    #[tokio::test]
+    async fn who_has_had_a_share_works_when_nobody_else_wants_the_processor() {
+        let bulkhead = Bulkhead::new(1);
+        let [acme, globex] = tenants();
+        let idle = || {
+            let idle = ThreadSchedulePolicy::Normal(Idle);
+            let low = rustix::process::getpriority_process(None).unwrap() >= NICE;
+            low && thread_priority::thread_schedule_policy().unwrap() == idle
+        };
+        assert_eq!(bulkhead.run(Some(&acme), idle).await, Ok(false));
+        let asleep = || std::thread::sleep(Duration::from_millis(1_200));
+        let busy = || {
+            let worked = || crate::credit::shown(ClockId::ThreadCPUTime);
+            let began = worked();
+            while worked() - began < Duration::from_millis(1_200) {}
+        };
+        bulkhead.run(Some(&acme), asleep).await.unwrap();
+        assert_eq!(bulkhead.run(Some(&acme), idle).await, Ok(false), "who waits takes nothing");
+        bulkhead.run(Some(&acme), busy).await.unwrap();
+        assert_eq!(bulkhead.run(Some(&acme), idle).await, Ok(true));
+        assert_eq!(bulkhead.run(Some(&globex), idle).await, Ok(false), "another tenant's is its own");
+        assert_eq!(bulkhead.run(None, idle).await, Ok(false), "and so is the operators'");
+        assert!(!idle(), "threads that serve stay as they are");
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ pub mod canary;
 pub mod case;
 pub mod compile;
 mod content;
+mod credit;
 pub mod document;
 pub mod entities;
 pub mod gate;

@@ -20,8 +20,9 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 use ringfence_context::{TenantId, key::sha256, limits, tally::Hits};
+use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use self::apart::{Done, Task};
 pub use self::{
@@ -33,6 +34,7 @@ pub use self::{
 use crate::{
     PolicyFault, StoreDocument,
     bulkhead::{Bulkhead, NotDone},
+    credit::Credit,
     turns::Turns,
 };
 
@@ -90,6 +92,7 @@ pub struct Prover {
     remembered: Cache<[u8; 32], Proof>,
     bulkhead: Arc<Bulkhead>,
     turns: Turns<TenantId>,
+    credit: Arc<Credit<TenantId>>,
     places: Semaphore,
 }
 
@@ -103,6 +106,7 @@ impl Prover {
             remembered: Cache::new(REMEMBERED),
             bulkhead,
             turns: Turns::new(limits::BULKHEAD_WAITING),
+            credit: Arc::default(),
             places: Semaphore::new(AT_ONCE),
         }
     }
@@ -155,7 +159,10 @@ impl Prover {
         if let Some(program) = &self.settings.prover {
             let _turn = self.turns.take(whose).await.map_err(|crowded| failed(crowded.into()))?;
             let _place = self.places.acquire().await.map_err(|_| failed(NotDone::EndedEarly))?;
-            return task.work_apart(&self.settings, program).await;
+            let at_once = self.credit.left(whose, Instant::now());
+            // What its process has of a processor is not known here: at most all of the time.
+            let _paid = self.credit.meter(whose.clone(), ClockId::Monotonic);
+            return task.work_apart(&self.settings, program, at_once).await;
         }
         let (settings, runtime) = (self.settings.clone(), tokio::runtime::Handle::current());
         let work = move || runtime.block_on(task.work(&settings));

@@ -135,9 +135,24 @@ impl Records {
     /// # Errors
     /// [`StoreError::TenantExists`] where the id is or ever was in use.
     pub async fn tenant_add(&self, tenant: &TenantId) -> Result<Revision, StoreError> {
-        let key = tenant_key(tenant);
-        let value = self.wrapping()?.seal(&key, record_key()?.reveal())?;
-        match self.apply(vec![Change { key, expect: Expect::Absent, value: Some(value) }]).await {
+        self.tenants_add([tenant]).await
+    }
+
+    /// Gives each of some tenants a record key of its own, in one commit: all of them or none.
+    ///
+    /// # Errors
+    /// As [`Records::tenant_add`], where one of them is or ever was in use.
+    pub async fn tenants_add(
+        &self,
+        tenants: impl IntoIterator<Item = &TenantId>,
+    ) -> Result<Revision, StoreError> {
+        let add = |tenant| {
+            let key = tenant_key(tenant);
+            let value = self.wrapping()?.seal(&key, record_key()?.reveal())?;
+            Ok(Change { key, expect: Expect::Absent, value: Some(value) })
+        };
+        let changes = tenants.into_iter().map(add).collect::<Result<_, StoreError>>()?;
+        match self.apply(changes).await {
             Err(StoreError::Conflict { .. }) => Err(StoreError::TenantExists),
             outcome => outcome,
         }

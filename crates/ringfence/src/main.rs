@@ -10,10 +10,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use command::Command;
+use rustix::{fs::Mode, process::umask};
 
 /// Requests are many small allocations, of threads that seldom share them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What is written is its owner's alone (`umask(2)`). A folder may be passed through and not listed: Postgres, which is
+/// another user where this one is root, has its own below the state folder.
+const OTHERS_MAY_NOT: u32 = 0o066;
 
 /// The tenant-isolation plane of a multi-tenant application.
 #[derive(Debug, Parser)]
@@ -24,6 +29,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    umask(Mode::from_raw_mode(OTHERS_MAY_NOT));
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(tracing::Level::WARN)

@@ -10,6 +10,7 @@ import hmac
 import http.client
 import json
 import sys
+import time
 
 KIND = "application/x-amz-json-1.0"
 SCOPE = "local/verifiedpermissions/aws4_request"
@@ -122,6 +123,9 @@ def call(connection, key, operation, question):
     connection.request("POST", "/", body, key.headers(operation, body))
     answer = connection.getresponse()
     told = json.loads(answer.read() or b"{}")
+    if told.get("__type") == "ThrottlingException":
+        time.sleep(0.1)
+        return call(connection, key, operation, question)
     if answer.status != 200:
         raise SystemExit(f"{operation}: {answer.status} {told}")
     return told

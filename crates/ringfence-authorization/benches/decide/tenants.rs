@@ -138,12 +138,11 @@ impl Drop for Scratch {
 
 async fn register(records: &Records, template: &StoreDocument, from: usize, to: usize) {
     for start in (from..to).step_by(BATCH) {
-        let mut drafts = Vec::new();
-        for number in start..(start + BATCH).min(to) {
-            records.tenant_add(&name(number)).await.unwrap();
-            drafts.extend(store_create_unchecked(&own(template, number)).unwrap());
-        }
-        records.commit(drafts).await.unwrap();
+        let numbers = start..(start + BATCH).min(to);
+        let names: Vec<_> = numbers.clone().map(name).collect();
+        records.tenants_add(&names).await.unwrap();
+        let stores = numbers.flat_map(|number| store_create_unchecked(&own(template, number)).unwrap());
+        records.commit(stores.collect()).await.unwrap();
     }
 }
 

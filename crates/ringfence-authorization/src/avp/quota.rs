@@ -30,6 +30,9 @@ pub struct Quotas {
     pub tags_per_store: usize,
     /// Requests each second.
     pub requests_per_second: u32,
+    /// Of these, changes: of stores, policies, templates, schemas and what belongs to them. A change is validated, proved and
+    /// stored, or refused, and either costs more than a decision.
+    pub changes_per_second: u32,
 }
 
 impl Default for Quotas {
@@ -46,6 +49,7 @@ impl Default for Quotas {
             policy_bytes_per_resource: 200_000,
             tags_per_store: 50,
             requests_per_second: 20_000,
+            changes_per_second: 100,
         }
     }
 }

@@ -79,19 +79,23 @@ impl Task {
         most.saturating_add(Duration::from_secs(2))
     }
 
-    /// Has it done by a process of `program`.
+    /// Has it done by a process of `program`, of a low priority; where not `at_once`, when nobody else wants the processor.
     pub(super) async fn work_apart(
         self,
         settings: &SolverSettings,
         program: &Path,
+        at_once: bool,
     ) -> Result<Done, Unproved> {
         let failed = |error: std::io::Error| Unproved::Failed(format!("{}: {error}", program.display()));
         let time = self.time(settings);
         let memory = u64::from(settings.memory).saturating_add(OWN).saturating_mul(1024);
         // The limits and the priority are the shell's to set: this program forks no code of its own.
-        let script = "ulimit -v \"$1\"; ulimit -t \"$2\"; exec nice -n 10 \"$3\" prover";
+        let limits = "ulimit -v \"$1\"; ulimit -t \"$2\"";
+        // Where the system refuses it, the priority is low all the same.
+        let last = if at_once { "" } else { "; chrt --idle --pid 0 $$ 2>/dev/null" };
+        let script = format!("{limits}{last}; exec nice -n 10 \"$3\" prover");
         let mut process = Command::new("/bin/sh")
-            .args(["-c", script, "sh"])
+            .args(["-c", &script, "sh"])
             .args([memory.to_string(), time.as_secs().saturating_add(1).to_string()])
             .arg(program)
             .env_clear()

@@ -63,6 +63,7 @@ pub(crate) const QUOTAS: Quotas = Quotas {
     policy_bytes_per_resource: 200_000,
     tags_per_store: 50,
     requests_per_second: 100,
+    changes_per_second: 100,
 };
 
 pub(crate) struct World {

@@ -141,6 +141,28 @@ fn reject_avp_request_bytes() {
 }
 
 #[test]
+fn a_tenants_changes_have_a_rate_of_their_own_and_are_nobody_elses() {
+    with_bench(async |bench| {
+        let mut keys = Vec::new();
+        for tenant in ["avp-still", "avp-as-still"] {
+            bench.workflow.onboard(id(tenant), tenant, "still", &by()).await.unwrap();
+            keys.push(Key::new(bench, KeyOwner::Tenant(id(tenant))).await);
+        }
+        let [key, other] = &keys[..] else { unreachable!() };
+        // One a second: of so many asked one after the other some are too many, whether they would be done or refused.
+        let mut changes = Vec::new();
+        for _ in 0..20 {
+            changes.push(key.ask(bench, "CreatePolicy", "{}").await);
+        }
+        let throttled = |answer: &Answer| answer.json()["__type"] == "ThrottlingException";
+        assert!(!throttled(&changes[0]), "{}", changes[0].json());
+        assert!(changes.iter().any(throttled));
+        assert_eq!(key.ask(bench, "ListPolicyStores", "{}").await.status, StatusCode::OK);
+        assert!(!throttled(&other.ask(bench, "CreatePolicy", "{}").await), "another tenant's are its own");
+    });
+}
+
+#[test]
 fn a_large_request_waits_for_its_tenants_own_and_holds_up_no_thread_that_serves() {
     with_bench(async |bench| {
         let (key, other) = (Key::of(bench, "avp-large").await, Key::of(bench, "avp-small").await);

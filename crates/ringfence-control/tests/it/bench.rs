@@ -142,9 +142,10 @@ impl Bench {
         // And a tier whose policies are reviewed, which is otherwise the same.
         let (_, standard) = FILES[0].1.split_once("[tiers.standard]").unwrap();
         let reviewed = format!("{}\n[tiers.reviewed]\nreview = \"required\"{standard}", FILES[0].1);
-        // One whose tenants share a policy store, and one with one store of its own.
+        // One whose tenants share a policy store, one with one store of its own, and one whose tenants change little.
         let pooled = format!("\n[tiers.pooled]\npolicy_store = \"shared\"{standard}");
         let few = format!("\n[tiers.few]\nown_stores = 1{standard}");
+        let still = format!("\n[tiers.still]\navp = {{ changes_per_second = 1 }}{standard}");
         // And other issuers, all of them on loopback, which the operator says.
         let issuers = IssuerServer::start().await;
         fs::write(dir.join("issuers.pem"), &issuers.authority).unwrap();
@@ -158,7 +159,7 @@ impl Bench {
             ]\n",
             at.port()
         );
-        fs::write(dir.join("ringfence.toml"), format!("{reviewed}{pooled}{few}{others}")).unwrap();
+        fs::write(dir.join("ringfence.toml"), format!("{reviewed}{pooled}{few}{still}{others}")).unwrap();
         let mut settings = Settings::load(&dir.join("ringfence.toml")).unwrap();
         // Where the tests beside this one leave it little of the processor, a proof takes long.
         settings.solver.seconds = 120;

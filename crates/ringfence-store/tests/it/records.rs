@@ -148,6 +148,13 @@ async fn a_shredded_tenant_is_unreadable_everywhere_and_its_id_is_not_used_again
     }
     assert_eq!(bench.records.tenant_add(&tenant("acme")).await, Err(StoreError::TenantExists));
     assert_eq!(bench.records.tenant_add(&tenant("globex")).await, Err(StoreError::TenantExists));
+    let together = [tenant("initech"), tenant("acme")];
+    assert_eq!(bench.records.tenants_add(&together).await, Err(StoreError::TenantExists));
+    assert_eq!(
+        bench.get(&scope("initech"), "a").await,
+        Err(StoreError::TenantUnknown),
+        "none of them was added"
+    );
     assert_eq!(bench.records.tenant_shred(&tenant("never")).await, Err(StoreError::TenantUnknown));
     assert_eq!(bench.get(&scope("globex"), "a").await.unwrap().as_deref(), Some("of globex"));
 }

@@ -1,6 +1,6 @@
 //! What the demo writes and prints, how soon, and that it stops and resumes.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use serde_json::Value;
 
@@ -42,9 +42,21 @@ fn demo_json_has_everything_a_script_needs_and_is_for_its_owner_alone() {
         assert!(!text(tenant, "/decision_client/client_id").is_empty());
         assert!(!text(tenant, "/decision_client/client_secret").is_empty());
     }
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     for secret in ["demo.json", "running.json", "operator.token", "trust.json", "keys/master.key"] {
-        let mode = fs::metadata(plane.dir.join(secret)).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, 0o600, "{secret}");
+        assert_eq!(mode(&plane.dir.join(secret)), 0o600, "{secret}");
+    }
+    // No other user reads or lists any of its state. Postgres' is Postgres'; the folder itself is this test's.
+    let mut folders = vec![plane.dir.clone()];
+    while let Some(folder) = folders.pop() {
+        assert!(folder == plane.dir || mode(&folder) & 0o066 == 0, "{}", folder.display());
+        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match path.is_dir() {
+                true if path.ends_with("postgres") => assert_eq!(mode(&path), 0o700),
+                true => folders.push(path),
+                false => assert_eq!(mode(&path) & 0o077, 0, "{}", path.display()),
+            }
+        }
     }
 }
 

@@ -107,7 +107,7 @@ fn config(folder: &Path, socket: &str) -> PathBuf {
     let text = fs::read_to_string(&config).unwrap();
     let text = text.replace(
         "rate = { per_second = 500, burst = 1000 }",
-        "rate = { per_second = 100000, burst = 100000 }\navp = { requests_per_second = 100000 }",
+        "rate = { per_second = 100000, burst = 100000 }\navp = { requests_per_second = 100000, changes_per_second = 100000 }",
     );
     let shared = format!(
         "\n[state]\nurl_file = \"state.url\"\n[postgres.server]\nhost = \"{socket}\"\nport = 5432\n\

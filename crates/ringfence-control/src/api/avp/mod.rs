@@ -98,9 +98,9 @@ async fn admit(api: &Api, head: &Parts, body: Body) -> Result<(Caller, Vec<u8>),
     let found =
         found.map_err(|error| WireRefusal::Internal(error.to_string()))?.ok_or(WireRefusal::UnknownKey)?;
     claimed.check(&found.secret, (&head.method, &head.uri, &head.headers), &body)?;
+    let duty = duty(only(&head.headers, "x-amz-target").unwrap_or_default());
     let caller = match found.owner {
         KeyOwner::Operator(operator) => {
-            let duty = duty(only(&head.headers, "x-amz-target").unwrap_or_default());
             if !found.roles.iter().any(|role| role.may(duty)) {
                 let told = "This access key's operator has no role that includes this operation.".to_owned();
                 return Err(AvpError::AccessDenied(told).into());
@@ -109,7 +109,7 @@ async fn admit(api: &Api, head: &Parts, body: Body) -> Result<(Caller, Vec<u8>),
         }
         KeyOwner::Tenant(tenant) => {
             api.workflow.directory.pool(&tenant).map_err(|_| WireRefusal::Inactive)?;
-            count(api, &tenant).await?;
+            count(api, &tenant, duty).await?;
             Caller::Tenant(tenant)
         }
     };
@@ -128,12 +128,16 @@ fn duty(target: &str) -> Duty {
     }
 }
 
-async fn count(api: &Api, tenant: &TenantId) -> Result<(), WireRefusal> {
+async fn count(api: &Api, tenant: &TenantId, duty: Duty) -> Result<(), WireRefusal> {
     if !api.avp_rates.knows(tenant) {
         let found = api.workflow.tenants.tenant_get(tenant).await.map_err(|_| WireRefusal::Inactive)?;
         api.avp_rates.tier_put(tenant.clone(), &found.value.tier);
     }
-    api.avp_rates.take(tenant).map_err(|_| WireRefusal::Throttled)
+    let taken = match duty {
+        Duty::Author => api.avp_rates.take_change(tenant),
+        _ => api.avp_rates.take(tenant),
+    };
+    taken.map_err(|_| WireRefusal::Throttled)
 }
 
 /// What an answer says beside its body.

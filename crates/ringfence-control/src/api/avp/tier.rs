@@ -47,23 +47,29 @@ impl Tiers for TierQuotas {
 #[derive(Debug)]
 pub struct TierRates {
     limits: RateLimits,
+    changes: RateLimits,
     known: RwLock<HashSet<TenantId>>,
 }
 
 impl TierRates {
     /// How many requests were over their tenant's rate since the node started.
     pub fn refused(&self) -> u64 {
-        self.limits.refused()
+        self.limits.refused().saturating_add(self.changes.refused())
     }
 
     /// A rate for each tier.
     pub fn new(tiers: &BTreeMap<String, Quotas>) -> Self {
-        let rate = |quotas: &Quotas| {
-            let per_second = NonZeroU32::new(quotas.requests_per_second).unwrap_or(NonZeroU32::MIN);
-            Rate { per_second, burst: per_second }
+        let limits = |of: fn(&Quotas) -> u32| {
+            RateLimits::new(tiers.iter().map(|(name, quotas)| {
+                let per_second = NonZeroU32::new(of(quotas)).unwrap_or(NonZeroU32::MIN);
+                (name.clone(), Rate { per_second, burst: per_second })
+            }))
         };
-        let limits = RateLimits::new(tiers.iter().map(|(name, quotas)| (name.clone(), rate(quotas))));
-        Self { limits, known: RwLock::default() }
+        Self {
+            limits: limits(|quotas| quotas.requests_per_second),
+            changes: limits(|quotas| quotas.changes_per_second),
+            known: RwLock::default(),
+        }
     }
 
     pub(crate) fn knows(&self, tenant: &TenantId) -> bool {
@@ -72,10 +78,17 @@ impl TierRates {
 
     pub(crate) fn tier_put(&self, tenant: TenantId, tier: &str) {
         self.limits.tier_put(tenant.clone(), tier);
+        self.changes.tier_put(tenant.clone(), tier);
         self.known.write().unwrap_or_else(PoisonError::into_inner).insert(tenant);
     }
 
     pub(crate) fn take(&self, tenant: &TenantId) -> Result<(), Refusal> {
         self.limits.take(tenant).map_err(|(refusal, _)| refusal)
+    }
+
+    /// Takes one of the tenant's changes, which is one of its requests, too.
+    pub(crate) fn take_change(&self, tenant: &TenantId) -> Result<(), Refusal> {
+        self.take(tenant)?;
+        self.changes.take(tenant).map_err(|(refusal, _)| refusal)
     }
 }
