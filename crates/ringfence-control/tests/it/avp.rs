@@ -143,12 +143,11 @@ fn reject_avp_request_bytes() {
 #[test]
 fn a_tenants_changes_have_a_rate_of_their_own_and_are_nobody_elses() {
     with_bench(async |bench| {
-        let mut keys = Vec::new();
-        for tenant in ["avp-still", "avp-as-still"] {
+        let key_of = async |tenant: &str| {
             bench.workflow.onboard(id(tenant), tenant, "still", &by()).await.unwrap();
-            keys.push(Key::new(bench, KeyOwner::Tenant(id(tenant))).await);
-        }
-        let [key, other] = &keys[..] else { unreachable!() };
+            Key::new(bench, KeyOwner::Tenant(id(tenant))).await
+        };
+        let (key, other) = (key_of("avp-still").await, key_of("avp-as-still").await);
         // One a second: of so many asked one after the other some are too many, whether they would be done or refused.
         let mut changes = Vec::new();
         for _ in 0..20 {
