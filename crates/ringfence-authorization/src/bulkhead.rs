@@ -246,11 +246,11 @@ mod tests {
             low && thread_priority::thread_schedule_policy().unwrap() == idle
         };
         assert_eq!(bulkhead.run(Some(&acme), idle).await, Ok(false));
-        let asleep = || std::thread::sleep(Duration::from_millis(1_200));
+        let asleep = || std::thread::sleep(Duration::from_secs(2));
         let busy = || {
             let worked = || crate::credit::shown(ClockId::ThreadCPUTime);
             let began = worked();
-            while worked() - began < Duration::from_millis(1_200) {}
+            while worked() - began < Duration::from_secs(2) {}
         };
         bulkhead.run(Some(&acme), asleep).await.unwrap();
         assert_eq!(bulkhead.run(Some(&acme), idle).await, Ok(false), "who waits takes nothing");
