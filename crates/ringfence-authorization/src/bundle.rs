@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use cedar_policy::PolicySet;
-use ringfence_context::{TenantId, id::StoreId};
+use ringfence_context::{
+    TenantId,
+    id::{IdError, StoreId},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -24,6 +27,20 @@ pub struct PolicyBundle {
 }
 
 impl PolicyBundle {
+    /// Whether a tenant's store can begin with it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), PolicyFault> {
+        self.of_any_tenant().map(drop)
+    }
+
+    pub(crate) fn of_any_tenant(&self) -> Result<StoreDocument, PolicyFault> {
+        let fault = |error: IdError| PolicyFault::told(error.to_string());
+        let store = StoreId::new("ps-any-tenant").map_err(fault)?;
+        self.seed(store, TenantId::new("any-tenant").map_err(fault)?)
+    }
+
     /// The store a new tenant starts with; it has been compiled once, so it is valid.
     ///
     /// # Errors

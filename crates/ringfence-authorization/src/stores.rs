@@ -7,7 +7,12 @@
 //! A tenant nobody asks about takes no memory. One that is asked about takes an entry (`residents.rs`), and what its
 //! store says is kept once for all tenants whose stores say the same (`content.rs`); both within a budget.
 
-use std::{collections::HashSet, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use cedar_policy::{Entities, Request};
@@ -25,6 +30,7 @@ pub use crate::shared::{
 };
 use crate::{
     bulkhead::{Bulkhead, LONG, NotDone},
+    bundle::PolicyBundle,
     compile::{CompiledStore, PolicyFault},
     content::{Content, Contents, Digest},
     entities::{EntityCache, HEAD, HEAD_ID, Head, ROUNDS},
@@ -160,6 +166,8 @@ pub struct Stores {
     refreshing: tokio::sync::Mutex<()>,
     pub(crate) residents: Residents,
     contents: Arc<Contents>,
+    /// What stays in memory though nobody asks.
+    of_tiers: Mutex<Vec<Arc<Content>>>,
     pub(crate) entities: EntityCache,
     pub(crate) watches: Watches,
     lag: Lag,
@@ -212,6 +220,7 @@ impl Stores {
             refreshing: <_>::default(),
             residents: Residents::new(memory.tenants),
             contents: Arc::new(Contents::new(memory.contents)),
+            of_tiers: <_>::default(),
             entities: EntityCache::new(memory.entities),
             watches: Watches::default(),
             lag: Lag::default(),
@@ -219,6 +228,16 @@ impl Stores {
             waiting: Semaphore::new(WAITING),
             long: Bulkhead::new(LONG_AT_ONCE),
         }))
+    }
+
+    /// Parses what a tier's stores begin with and keeps it in memory, so that no tenant's first question waits for it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn keep(&self, tier: &PolicyBundle) -> Result<(), PolicyFault> {
+        let (_, content) = self.contents.compile(tier.of_any_tenant()?.text())?;
+        self.of_tiers.lock().unwrap_or_else(PoisonError::into_inner).push(content);
+        Ok(())
     }
 
     /// Follows the state until the records are dropped.

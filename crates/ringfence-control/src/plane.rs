@@ -34,7 +34,7 @@ use crate::{
     keys::PlaneKeys,
     operator::{Operators, first_operator},
     schedule,
-    settings::Settings,
+    settings::{Settings, TierPolicies},
     store_place::StorePlaces,
     tenant::Tenants,
     workflow::Workflow,
@@ -134,6 +134,10 @@ impl Plane {
         let addresses = addresses(&settings, &listeners)?;
         let directory = Directory::open(records.clone(), addresses.clone(), Arc::clone(&clock)).await?;
         let stores = Stores::load(records.clone(), Arc::clone(&clock)).await?;
+        for TierPolicies { bundle, .. } in bundles.values() {
+            // The settings were read with the same check.
+            stores.keep(bundle).map_err(|_| PlaneError::Inside("a tier's policies can't be kept"))?;
+        }
         tokio::spawn(Arc::clone(&stores).follow());
         let data = Data::open(&settings, dir, &keys.guard, durability).await?;
         let others = other_issuers(listed, &settings, &addresses, &clock);

@@ -9,7 +9,7 @@ use std::{
 
 use http::uri::Authority;
 use ringfence_authorization::{Mode, PolicyBundle, Review, SolverSettings, Terms, WhenUnproved, avp::Quotas};
-use ringfence_context::{Secret, TenantId, id::StoreId};
+use ringfence_context::Secret;
 use ringfence_gateway::{RouteTable, limit::Rate};
 use serde::Deserialize;
 
@@ -301,7 +301,7 @@ impl Settings {
             let schema = read(&self.folder.join(&tier.schema))?;
             let path = self.folder.join(&tier.policies);
             let bundle = PolicyBundle { namespace: tier.namespace.clone(), schema, policies: read(&path)? };
-            bundle_check(&bundle).map_err(|what| {
+            bundle.check().map_err(|what| {
                 let what = format!("with {} in [tiers.{name}]: {what}", tier.schema.display());
                 SettingsError::Form { path, what }
             })?;
@@ -356,12 +356,6 @@ pub(crate) fn upstream_authority(address: &str) -> Result<Authority, PlaneError>
     authority
         .filter(|authority| authority.port_u16().is_some())
         .ok_or_else(|| PlaneError::Upstream(address.to_owned()))
-}
-
-fn bundle_check(bundle: &PolicyBundle) -> Result<(), String> {
-    let any = TenantId::new("any-tenant").map_err(|error| error.to_string())?;
-    let store = StoreId::new("ps-any-tenant").map_err(|error| error.to_string())?;
-    bundle.seed(store, any).map(drop).map_err(|fault| fault.to_string())
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, SettingsError> {

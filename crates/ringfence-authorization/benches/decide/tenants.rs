@@ -12,14 +12,14 @@ use std::{
 };
 
 use ringfence_authorization::{
-    CompiledStore, Decide, Facts, Question, StoreDocument, Stores, stores::store_create_unchecked,
+    CompiledStore, Decide, Facts, Question, Resource, StoreDocument, Stores, stores::store_create_unchecked,
 };
-use ringfence_context::{TenantId, id::StoreId};
+use ringfence_context::{TenantContext, TenantId, id::StoreId};
 use ringfence_store::Records;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fixture::{Contexts, StandingClock, document, resource, tenant},
+    fixture::{Contexts, StandingClock, bundle, document, resource, tenant},
     median, resident,
 };
 
@@ -138,6 +138,9 @@ impl Drop for Scratch {
 
 async fn register(records: &Records, template: &StoreDocument, from: usize, to: usize) {
     for start in (from..to).step_by(BATCH) {
+        if start > from && start % 100_000 == 0 {
+            eprintln!("{start} of {to} tenants are registered");
+        }
         let numbers = start..(start + BATCH).min(to);
         let names: Vec<_> = numbers.clone().map(name).collect();
         records.tenants_add(&names).await.unwrap();
@@ -146,38 +149,40 @@ async fn register(records: &Records, template: &StoreDocument, from: usize, to: 
     }
 }
 
-/// Microseconds of one decision.
-fn decide(stores: &Stores, contexts: &Contexts, number: usize) -> f64 {
+/// Who asks, and about what; made before anything is measured, for a token is signed and verified for it.
+type Asker = (TenantContext, Resource);
+
+fn asker(contexts: &Contexts, number: usize) -> Asker {
     let tenant = name(number);
-    let context = contexts.context(&tenant, "u-1", "viewer");
-    let (resource, facts) = (resource(&tenant, "Payment", "payment-2"), Facts::new());
-    let question = Question {
-        context: &context,
-        principal: None,
-        action: "ViewPayment",
-        resource: &resource,
-        facts: &facts,
-    };
+    (contexts.context(&tenant, "u-1", "viewer"), resource(&tenant, "Payment", "payment-2"))
+}
+
+/// Microseconds of one decision.
+fn decide(stores: &Stores, (context, resource): &Asker) -> f64 {
+    let facts = Facts::new();
+    let question = Question { context, principal: None, action: "ViewPayment", resource, facts: &facts };
     let start = Instant::now();
     let answer = stores.decide(&question).unwrap();
     let took = start.elapsed().as_secs_f64() * 1e6;
-    assert!(answer.allow && answer.store_tenant == tenant);
+    assert!(answer.allow && answer.store_tenant == *context.tenant());
     took
 }
 
 async fn measure(records: &Records, tenants: usize, register: f64) -> Row {
     let stores = Stores::load(records.clone(), Arc::new(StandingClock::default())).await.unwrap();
+    stores.keep(&bundle()).unwrap();
     let registered_mib = resident() / MIB;
     let contexts = Contexts::new();
     // Spread over all of them; the stride is coprime to the sizes.
     let spread = |n: usize| (n * 7_919) % tenants;
-    let mut cold: Vec<f64> = (0..COLD.min(tenants)).map(|n| decide(&stores, &contexts, spread(n))).collect();
+    let askers = |count: usize| (0..count).map(|n| asker(&contexts, spread(n))).collect::<Vec<_>>();
+    let mut cold: Vec<f64> = askers(COLD.min(tenants)).iter().map(|asker| decide(&stores, asker)).collect();
     cold.sort_by(f64::total_cmp);
-    let warmed = WARM.min(tenants);
-    for n in 0..warmed {
-        stores.warm(&name(spread(n))).await.unwrap();
+    let warmed = askers(WARM.min(tenants));
+    for (context, _) in &warmed {
+        stores.warm(context.tenant()).await.unwrap();
     }
-    let mut warm: Vec<f64> = (0..20_000).map(|n| decide(&stores, &contexts, spread(n % warmed))).collect();
+    let mut warm: Vec<f64> = warmed.iter().cycle().take(20_000).map(|asker| decide(&stores, asker)).collect();
     warm.sort_by(f64::total_cmp);
     let asked = 100_000.min(tenants);
     for n in 0..asked {

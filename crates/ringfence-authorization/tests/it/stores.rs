@@ -9,7 +9,7 @@ use std::{
 };
 
 use ringfence_authorization::{
-    CompiledStore, Decide, Facts, Gate, Memory, Question, StoreDocument, Stores, WhenUnproved,
+    CompiledStore, Decide, Facts, Gate, Memory, PolicyBundle, Question, StoreDocument, Stores, WhenUnproved,
     stores::{STALE, StoreMapRow, store_create_unchecked, store_delete, store_map_put},
 };
 use ringfence_context::{Permit, Reason, Refusal, StoreAnswer, TenantId, id::StoreId};
@@ -19,7 +19,7 @@ use ringfence_store::{
 };
 
 use crate::{
-    fixture::{Contexts, StandingClock, document, gate, resource, tenant},
+    fixture::{Contexts, StandingClock, bundle, document, gate, resource, tenant},
     govern::change,
 };
 
@@ -131,6 +131,26 @@ fn ask(stores: &Stores, contexts: &Contexts, tenant: &TenantId) -> Result<StoreA
     let answer = stores.decide(&question)?;
     Permit::decide(&context, "ListPayments", &answer)?;
     Ok(answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_tier_begins_with_is_parsed_before_anyone_asks() {
+    let missed = async |keeps: bool| {
+        let world = World::new().await;
+        if keeps {
+            world.stores.keep(&bundle()).unwrap();
+        }
+        let tenant = world.tenant("acme").await;
+        let before = world.stores.hits().policies;
+        assert!(world.ask(&tenant).unwrap().allow);
+        let after = world.stores.hits().policies;
+        assert!(after.found > before.found, "in the end it is in memory");
+        after.missed - before.missed
+    };
+    assert_eq!(missed(true).await, 0);
+    assert!(missed(false).await > 0);
+    let unfit = PolicyBundle { policies: "permit (principal, action, resource);".to_owned(), ..bundle() };
+    assert!(World::new().await.stores.keep(&unfit).is_err(), "a policy without a name");
 }
 
 #[tokio::test(flavor = "multi_thread")]

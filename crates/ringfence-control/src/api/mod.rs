@@ -16,6 +16,7 @@ pub mod explain;
 pub mod failure;
 pub mod map_audit;
 pub mod operator;
+pub mod pause;
 pub mod policy;
 pub mod policy_store;
 pub mod proposal;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    middleware::map_response,
     routing::{delete, get, post, put},
 };
 use ringfence_authorization::{Decide, Trials, avp::Avp, canary::Canaries, page::PageKey, shadow::Shadows};
@@ -136,6 +138,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/tenants/{tenant}/entities/{type}/{id}", get(entity::show).delete(entity::delete))
         .merge(authzen::router())
         .layer(DefaultBodyLimit::max(limits::REQUEST_BODY_BYTES))
+        .layer(map_response(pause::before_too_much))
         .with_state(api)
 }
 

@@ -38,6 +38,7 @@ use crate::{
             refusal::WireRefusal,
             signature::{Claimed, SignatureFault},
         },
+        pause::TooMuch,
     },
 };
 
@@ -83,7 +84,13 @@ pub async fn call(State(api): State<Api>, request: Request) -> Response {
             response.headers_mut().extend(said.headers());
             response
         }
-        Err(refusal) => respond(refusal.status(), &reference, &refusal.body()),
+        Err(refusal) => {
+            let mut response = respond(refusal.status(), &reference, &refusal.body());
+            if refusal.is_too_much() {
+                response.extensions_mut().insert(TooMuch);
+            }
+            response
+        }
     }
 }
 

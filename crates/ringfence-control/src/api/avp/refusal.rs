@@ -53,6 +53,11 @@ impl WireRefusal {
         StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST)
     }
 
+    /// Whether it says that its caller asks too much.
+    pub(crate) fn is_too_much(&self) -> bool {
+        matches!(self, Self::Throttled | Self::Service(AvpError::Throttling(_)))
+    }
+
     /// Its body.
     pub(crate) fn body(&self) -> Value {
         let (name, message) = match self {
