@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    credit::Credit,
+    credit::{Credit, TIME_AT_ONCE},
     turns::{Crowded, Turns},
 };
 
@@ -83,6 +83,11 @@ impl From<Crowded> for NotDone {
 impl Bulkhead {
     /// No thread yet; at most `threads` at once, so for as many tenants, and as many for those who owe.
     pub fn new(threads: usize) -> Self {
+        Self::with(threads, TIME_AT_ONCE)
+    }
+
+    /// As [`Bulkhead::new`], for work that may take so much of the processor at once.
+    pub(crate) fn with(threads: usize, at_once: Duration) -> Self {
         Self {
             threads: begin(threads, "policies", lower),
             patient: begin(threads, "policies-idle", || {
@@ -91,7 +96,7 @@ impl Bulkhead {
                 lower();
             }),
             turns: Turns::new(limits::BULKHEAD_WAITING),
-            credit: Arc::default(),
+            credit: Arc::new(Credit::new(at_once)),
         }
     }
 
@@ -259,6 +264,9 @@ mod tests {
         assert_eq!(bulkhead.run(Some(&globex), idle).await, Ok(false), "another tenant's is its own");
         assert_eq!(bulkhead.run(None, idle).await, Ok(false), "and so is the operators'");
         assert!(!idle(), "threads that serve stay as they are");
+        let sooner = Bulkhead::with(1, Duration::from_millis(100));
+        sooner.run(Some(&globex), busy).await.unwrap();
+        assert_eq!(sooner.run(Some(&globex), idle).await, Ok(true));
     }
 
     #[tokio::test]

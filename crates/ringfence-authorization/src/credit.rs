@@ -18,12 +18,17 @@ use tokio::time::Instant;
 /// A tenant's long work may take one in so many seconds of a processor.
 const ONE_IN: u32 = 10;
 
-/// How far ahead it may take that: a second of work at once.
-const AHEAD: Duration = Duration::from_secs(10);
+/// How much it may take at once where it lets others go first by itself, or is done by another process.
+pub(crate) const TIME_AT_ONCE: Duration = Duration::from_secs(1);
 
-/// When each one's work till now is paid; who has paid is not in it.
+/// What each one has taken.
 #[derive(Debug)]
-pub(crate) struct Credit<K>(Mutex<HashMap<K, Instant>>);
+pub(crate) struct Credit<K> {
+    /// How far ahead one may be.
+    ahead: Duration,
+    /// When each one's work till now is paid; who has paid is not in it.
+    paid: Mutex<HashMap<K, Instant>>,
+}
 
 /// Work that goes on. However it ends, by a panic or because nobody waits for it any more, it is paid for.
 #[derive(Debug)]
@@ -34,17 +39,16 @@ pub(crate) struct Meter<K: Eq + Hash + Clone> {
     began: Duration,
 }
 
-impl<K> Default for Credit<K> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
 impl<K: Eq + Hash + Clone> Credit<K> {
+    /// Nobody has taken anything yet; each may take this much of a processor's time at once.
+    pub(crate) fn new(at_once: Duration) -> Self {
+        Self { ahead: at_once.saturating_mul(ONE_IN), paid: Mutex::default() }
+    }
+
     /// Whether more may be done now.
     pub(crate) fn left(&self, key: &K, now: Instant) -> bool {
-        let paid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        paid.get(key).is_none_or(|paid| *paid <= now + AHEAD)
+        let paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        paid.get(key).is_none_or(|paid| *paid <= now + self.ahead)
     }
 
     /// Begins work that costs what `clock` shows till it ends, on this thread where it is the thread's.
@@ -54,7 +58,7 @@ impl<K: Eq + Hash + Clone> Credit<K> {
 
     /// So much was done.
     fn spend(&self, key: &K, took: Duration, now: Instant) {
-        let mut paid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
         if !paid.contains_key(key) {
             paid.retain(|_, paid| *paid > now);
         }
@@ -80,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_second_at_once_and_a_tenth_of_the_time_and_nobody_pays_for_another() {
-        let (credit, start) = (Credit::default(), Instant::now());
+        let (credit, start) = (Credit::new(TIME_AT_ONCE), Instant::now());
         let after = |millis| start + Duration::from_millis(millis);
         let spend = |millis, now| credit.spend(&"acme", Duration::from_millis(millis), now);
         assert!(credit.left(&"acme", start));
@@ -98,11 +102,11 @@ mod tests {
 
     #[test]
     fn who_has_paid_takes_no_memory() {
-        let (credit, start) = (Credit::default(), Instant::now());
+        let (credit, start) = (Credit::new(TIME_AT_ONCE), Instant::now());
         credit.spend(&1, Duration::from_secs(1), start);
         credit.spend(&2, Duration::from_secs(10), start);
         credit.spend(&3, Duration::from_secs(1), start + Duration::from_secs(11));
-        let mut left: Vec<_> = credit.0.lock().unwrap().keys().copied().collect();
+        let mut left: Vec<_> = credit.paid.lock().unwrap().keys().copied().collect();
         left.sort_unstable();
         assert_eq!(left, [2, 3]);
     }

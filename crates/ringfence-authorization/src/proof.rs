@@ -34,7 +34,7 @@ pub use self::{
 use crate::{
     PolicyFault, StoreDocument,
     bulkhead::{Bulkhead, NotDone},
-    credit::Credit,
+    credit::{Credit, TIME_AT_ONCE},
     turns::Turns,
 };
 
@@ -106,7 +106,7 @@ impl Prover {
             remembered: Cache::new(REMEMBERED),
             bulkhead,
             turns: Turns::new(limits::BULKHEAD_WAITING),
-            credit: Arc::default(),
+            credit: Arc::new(Credit::new(TIME_AT_ONCE)),
             places: Semaphore::new(AT_ONCE),
         }
     }

@@ -44,6 +44,30 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     out
 }
 
+/// SHA-256 of what comes in pieces.
+#[derive(Clone)]
+pub struct Sha256(digest::Context);
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+}
+
+impl Sha256 {
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// Of all pieces, in their order.
+    pub fn finish(self) -> [u8; 32] {
+        let mut out = [0_u8; 32];
+        out.copy_from_slice(self.0.finish().as_ref());
+        out
+    }
+}
+
 /// Base64url without padding (RFC 4648 section 5).
 pub fn base64url(bytes: &[u8]) -> String {
     BASE64URL.encode(bytes)
@@ -322,6 +346,17 @@ impl std::fmt::Debug for MacKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_hash_as_the_whole_does() {
+        let text: Vec<u8> = (0..=255).cycle().take(1_000).collect();
+        for size in [1, 63, 64, 65, 1_000] {
+            let mut pieces = Sha256::default();
+            text.chunks(size).for_each(|piece| pieces.update(piece));
+            assert_eq!(pieces.finish(), sha256(&text), "{size}");
+        }
+        assert_eq!(Sha256::default().finish(), sha256(b""));
+    }
 
     #[test]
     fn pads_compute_the_same_hmac_from_sha256_alone() {

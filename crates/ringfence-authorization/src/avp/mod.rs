@@ -39,6 +39,7 @@ mod with_token;
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use quick_cache::sync::Cache;
@@ -84,6 +85,9 @@ const STORES_KEPT: usize = 2_000;
 
 /// How many accounts' large inputs are read and answered at once.
 const LARGE_AT_ONCE: usize = 8;
+
+/// How much of the processor an account's may take at once: one of the largest. Reading JSON lets nobody go first.
+const LARGE_TIME_AT_ONCE: Duration = Duration::from_millis(100);
 
 /// The service.
 pub struct Avp {
@@ -158,7 +162,7 @@ impl Avp {
             seen: records.subscribe(),
             known: Cache::new(STORES_KEPT),
             writing: Turns::new(limits::AVP_WRITES_WAITING),
-            large: Bulkhead::new(LARGE_AT_ONCE),
+            large: Bulkhead::with(LARGE_AT_ONCE, LARGE_TIME_AT_ONCE),
             records,
             stores,
             gate,

@@ -12,14 +12,15 @@ mod token;
 use std::sync::Arc;
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::Response,
 };
+use http_body_util::{BodyExt, Limited};
 use ringfence_authorization::avp::{Answered, AvpError, Caller, StoreStanding};
 use ringfence_context::{
-    Duty, Layer, Part, Reason, Reference, Refusal, TenantId, Verdict, limits, strict_json,
+    Duty, Layer, Part, Reason, Reference, Refusal, TenantId, Verdict, key::Sha256, limits, strict_json,
 };
 use ringfence_gateway::{consistency::REVISION, reference};
 use ringfence_store::Scope;
@@ -43,6 +44,9 @@ use crate::{
 };
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
+
+/// How much of a body is hashed before others are let go first, in bytes: some tens of microseconds.
+const PIECE: usize = 32 * 1024;
 
 const TARGET: &str = "VerifiedPermissions.";
 
@@ -96,7 +100,7 @@ pub async fn call(State(api): State<Api>, request: Request) -> Response {
 
 /// Reads the body, and finds out who sent it.
 async fn admit(api: &Api, head: &Parts, body: Body) -> Result<(Caller, Vec<u8>), WireRefusal> {
-    let body = to_bytes(body, limits::AVP_REQUEST_BYTES).await.map_err(|_| WireRefusal::TooLarge)?.to_vec();
+    let (body, digest) = read(body).await?;
     if head.uri.path() != "/" || head.uri.query().is_some() {
         return Err(SignatureFault::Incomplete("the request is POST / without a query").into());
     }
@@ -104,7 +108,7 @@ async fn admit(api: &Api, head: &Parts, body: Body) -> Result<(Caller, Vec<u8>),
     let found = api.access_keys.key_find(claimed.key_id, api.clock.now()).await;
     let found =
         found.map_err(|error| WireRefusal::Internal(error.to_string()))?.ok_or(WireRefusal::UnknownKey)?;
-    claimed.check(&found.secret, (&head.method, &head.uri, &head.headers), &body)?;
+    claimed.check(&found.secret, (&head.method, &head.uri, &head.headers), &digest)?;
     let duty = duty(only(&head.headers, "x-amz-target").unwrap_or_default());
     let caller = match found.owner {
         KeyOwner::Operator(operator) => {
@@ -121,6 +125,24 @@ async fn admit(api: &Api, head: &Parts, body: Body) -> Result<(Caller, Vec<u8>),
         }
     };
     Ok((caller, body))
+}
+
+/// A body, and its SHA-256. Who sent it is not known yet, so it is read here; hashing a large one takes milliseconds, in
+/// which others are let go first.
+async fn read(body: Body) -> Result<(Vec<u8>, [u8; 32]), WireRefusal> {
+    let mut body = Limited::new(body, limits::AVP_REQUEST_BYTES);
+    let (mut bytes, mut digest) = (Vec::new(), Sha256::default());
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| WireRefusal::TooLarge)?.into_data() else { continue };
+        for piece in data.chunks(PIECE) {
+            if !bytes.is_empty() {
+                std::thread::yield_now();
+            }
+            digest.update(piece);
+            bytes.extend_from_slice(piece);
+        }
+    }
+    Ok((bytes, digest.finish()))
 }
 
 /// What an operator must be there for to call an operation. What is neither a question nor a look is a change.

@@ -100,14 +100,14 @@ impl<'a> Claimed<'a> {
         })
     }
 
-    /// Checks the signature against the key's secret.
+    /// Checks the signature against the key's secret. `body` is the SHA-256 of the body that was read.
     pub(crate) fn check(
         &self,
         secret: &Secret<String>,
         (method, uri, headers): (&Method, &Uri, &HeaderMap),
-        body: &[u8],
+        body: &[u8; 32],
     ) -> Result<(), SignatureFault> {
-        let payload = hex(&sha256(body));
+        let payload = hex(body);
         if let Ok(claimed) = once(headers, "x-amz-content-sha256")
             && claimed != payload
         {

@@ -55,7 +55,7 @@ impl Sent {
         let claimed = Claimed::read(&headers, self.now)?;
         assert_eq!(claimed.key_id, "RFAKEXAMPLE");
         let secret = Secret::new(self.secret.to_owned());
-        claimed.check(&secret, (&self.method, &Uri::from_static("/"), &headers), &self.body)
+        claimed.check(&secret, (&self.method, &Uri::from_static("/"), &headers), &sha256(&self.body))
     }
 }
 
