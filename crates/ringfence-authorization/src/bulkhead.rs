@@ -8,7 +8,11 @@
 use std::{sync::Arc, time::Duration};
 
 use ringfence_context::{TenantId, limits};
-use rustix::time::ClockId;
+use rustix::{
+    process::getpid,
+    thread::{sched_getaffinity, sched_setaffinity},
+    time::ClockId,
+};
 use thread_priority::{
     NormalThreadSchedulePolicy::Idle, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
     thread_native_id,
@@ -135,9 +139,21 @@ fn begin(threads: usize, name: &str, start: impl Fn() + Send + Sync + 'static) -
         .thread_keep_alive(KEPT)
         .thread_stack_size(STACK)
         .thread_name(name)
-        .on_thread_start(start)
+        .on_thread_start(move || {
+            anywhere();
+            start();
+        })
         .build();
     threads.inspect_err(|error| tracing::error!(%error, "no threads for long work: it is refused")).ok()
+}
+
+/// Lets this thread go wherever the process may. A thread begins bound to what the one that begins it is bound to, and one
+/// that serves may be bound to a core.
+pub fn anywhere() {
+    let let_go = sched_getaffinity(Some(getpid())).and_then(|cores| sched_setaffinity(None, &cores));
+    if let Err(error) = let_go {
+        tracing::warn!(%error, "a thread stays on the core where it was begun");
+    }
 }
 
 /// Lowers this thread's priority, and no other's. Where the system refuses it, work is as important as serving, and still one
@@ -267,6 +283,21 @@ mod tests {
         let sooner = Bulkhead::with(1, Duration::from_millis(100));
         sooner.run(Some(&globex), busy).await.unwrap();
         assert_eq!(sooner.run(Some(&globex), idle).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn its_threads_are_bound_to_no_core_though_who_begins_them_is() {
+        let all = sched_getaffinity(None).unwrap();
+        let bound = move || {
+            let mut one = rustix::thread::CpuSet::new();
+            one.set((0..).find(|core| all.is_set(*core)).unwrap());
+            sched_setaffinity(None, &one).unwrap();
+            assert_eq!(sched_getaffinity(None).unwrap(), one);
+            let bulkhead = Bulkhead::new(1);
+            let runtime = Builder::new_current_thread().build().unwrap();
+            runtime.block_on(bulkhead.run(None, || sched_getaffinity(None).unwrap()))
+        };
+        assert_eq!(std::thread::spawn(bound).join().unwrap(), Ok(all));
     }
 
     #[tokio::test]

@@ -133,12 +133,7 @@ impl Plane {
         let log = DecisionLog::open(dir).map_err(|error| PlaneError::folder(dir, error))?;
         let addresses = addresses(&settings, &listeners)?;
         let directory = Directory::open(records.clone(), addresses.clone(), Arc::clone(&clock)).await?;
-        let stores = Stores::load(records.clone(), Arc::clone(&clock)).await?;
-        for TierPolicies { bundle, .. } in bundles.values() {
-            // The settings were read with the same check.
-            stores.keep(bundle).map_err(|_| PlaneError::Inside("a tier's policies can't be kept"))?;
-        }
-        tokio::spawn(Arc::clone(&stores).follow());
+        let stores = stores(&records, &clock, &bundles).await?;
         let data = Data::open(&settings, dir, &keys.guard, durability).await?;
         let others = other_issuers(listed, &settings, &addresses, &clock);
         let gate = gate(&settings).await;
@@ -268,6 +263,21 @@ async fn gate(settings: &Settings) -> Arc<Gate> {
         }
     }
     gate
+}
+
+/// The tenants' stores; what each tier's begin with is in memory.
+async fn stores(
+    records: &Records,
+    clock: &Arc<dyn Clock>,
+    tiers: &BTreeMap<String, TierPolicies>,
+) -> Result<Arc<Stores>, PlaneError> {
+    let stores = Stores::load(records.clone(), Arc::clone(clock)).await?;
+    for TierPolicies { bundle, .. } in tiers.values() {
+        // The settings were read with the same check.
+        stores.keep(bundle).map_err(|_| PlaneError::Inside("a tier's policies can't be kept"))?;
+    }
+    tokio::spawn(Arc::clone(&stores).follow());
+    Ok(stores)
 }
 
 /// The other issuers that may be asked, none of them at a name of the plane's.

@@ -3,8 +3,12 @@
 //!
 //! Each runtime is one of tokio's for many threads, with one: what has to wait on its thread (a policy store that is not in
 //! memory) can let the others go on meanwhile, which a runtime of a single thread can't.
+//!
+//! Each stays on a core of its own. A core that works at the lowest priority is not idle, and the kernel would leave two of
+//! these threads waiting for each other on the next one: docs/decisions/2026-11-28-a-core-per-thread.md.
 
 use std::{
+    cell::Cell,
     future::Future,
     num::NonZeroUsize,
     sync::{
@@ -13,6 +17,8 @@ use std::{
     },
 };
 
+use ringfence_authorization::bulkhead::anywhere;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Runtime},
@@ -34,20 +40,28 @@ struct Worker {
 struct Counted(Arc<AtomicUsize>);
 
 impl Workers {
-    /// As many threads, at least one.
+    /// As many threads, at least one, wherever the system puts them.
     ///
     /// # Errors
     /// Where the system gives no more threads or file descriptors.
     pub fn start(count: NonZeroUsize) -> std::io::Result<Self> {
-        (0..count.get()).map(Worker::start).collect::<Result<_, _>>().map(Self)
+        (0..count.get()).map(|number| Worker::start(number, None)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// As many as the machine has cores.
+    /// One for each core this process may use, which stays there. Where it is given less time than cores (a quota of its
+    /// cgroup), as many as it is given time for.
     ///
     /// # Errors
     /// See [`Self::start`].
     pub fn per_core() -> std::io::Result<Self> {
-        Self::start(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
+        let count = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let cores = cores();
+        if cores.len() == count.get() { Self::bound(cores) } else { Self::start(count) }
+    }
+
+    fn bound(cores: Vec<usize>) -> std::io::Result<Self> {
+        let worker = |(number, core)| Worker::start(number, Some(core));
+        cores.into_iter().enumerate().map(worker).collect::<Result<_, _>>().map(Self)
     }
 
     /// Gives a connection to the thread that has fewest.
@@ -73,11 +87,37 @@ impl Workers {
     }
 }
 
+thread_local! {
+    /// Whether this thread has been bound to its core.
+    static STAYS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The cores this process may use; none where the system does not say.
+fn cores() -> Vec<usize> {
+    let allowed = sched_getaffinity(None).unwrap_or_default();
+    (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect()
+}
+
+/// Keeps this thread on a core, if it is one that serves: those for what blocks never wait for tasks, and wait for no core, as
+/// hashing a password does. Where the system refuses it, it is put where the system likes.
+fn stay(core: usize) {
+    if STAYS.replace(true) {
+        return;
+    }
+    let mut only = CpuSet::new();
+    only.set(core);
+    if let Err(error) = sched_setaffinity(None, &only) {
+        tracing::warn!(core, %error, "a thread of the gateway has no core of its own");
+    }
+}
+
 impl Worker {
-    fn start(number: usize) -> std::io::Result<Self> {
+    fn start(number: usize, core: Option<usize>) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name(format!("gateway-{number}"))
+            .on_thread_start(anywhere)
+            .on_thread_park(move || core.into_iter().for_each(stay))
             .enable_all()
             .build()?;
         Ok(Self { runtime: Some(runtime), connections: Arc::default() })
@@ -101,7 +141,7 @@ impl Drop for Counted {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::{collections::HashMap, time::Duration};
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -109,6 +149,34 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn each_thread_that_serves_stays_on_a_core_of_its_own_and_what_blocks_on_none() {
+        let before = cores();
+        let serving = |workers: &Workers, number: usize| {
+            let runtime = workers.0[number].runtime.as_ref().unwrap();
+            // Once it has waited for something to do.
+            let found = async {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                (cores(), tokio::task::spawn_blocking(cores).await.unwrap())
+            };
+            runtime.block_on(async { tokio::spawn(found).await.unwrap() })
+        };
+        let workers = Workers::bound(before.clone()).unwrap();
+        for (number, core) in before.iter().enumerate() {
+            assert_eq!(serving(&workers, number), (vec![*core], before.clone()));
+        }
+        assert_eq!(cores(), before, "no other thread");
+        // One whose thread waits for something long goes on with another thread, on the same core.
+        let runtime = workers.0[0].runtime.as_ref().unwrap();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let long = runtime.spawn(async move { tokio::task::block_in_place(|| wait.recv().unwrap()) });
+        assert_eq!(serving(&workers, 0).0, [before[0]]);
+        go.send(()).unwrap();
+        runtime.block_on(long).unwrap();
+        let anywhere = Workers::start(NonZeroUsize::MIN).unwrap();
+        assert_eq!(serving(&anywhere, 0), (before.clone(), before));
+    }
 
     #[tokio::test]
     async fn connections_are_shared_out_and_what_ends_makes_room() {
