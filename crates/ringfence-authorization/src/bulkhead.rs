@@ -8,11 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ringfence_context::{TenantId, limits};
-use rustix::{
-    process::getpid,
-    thread::{sched_getaffinity, sched_setaffinity},
-    time::ClockId,
-};
+use rustix::time::ClockId;
 use thread_priority::{
     NormalThreadSchedulePolicy::Idle, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
     thread_native_id,
@@ -23,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    cores::{LastWork, anywhere},
     credit::{Credit, TIME_AT_ONCE},
     turns::{Crowded, Turns},
 };
@@ -124,6 +121,7 @@ impl Bulkhead {
         // The turn is over when the work is, also where nobody waits for it any more.
         let (credit, whose) = (Arc::clone(&self.credit), whose.cloned());
         let work = move || {
+            let _last = (!at_once).then(LastWork::begin);
             let _paid = whose.map(|tenant| credit.meter(tenant, ClockId::ThreadCPUTime));
             (work(), turn)
         };
@@ -145,15 +143,6 @@ fn begin(threads: usize, name: &str, start: impl Fn() + Send + Sync + 'static) -
         })
         .build();
     threads.inspect_err(|error| tracing::error!(%error, "no threads for long work: it is refused")).ok()
-}
-
-/// Lets this thread go wherever the process may. A thread begins bound to what the one that begins it is bound to, and one
-/// that serves may be bound to a core.
-pub fn anywhere() {
-    let let_go = sched_getaffinity(Some(getpid())).and_then(|cores| sched_setaffinity(None, &cores));
-    if let Err(error) = let_go {
-        tracing::warn!(%error, "a thread stays on the core where it was begun");
-    }
 }
 
 /// Lowers this thread's priority, and no other's. Where the system refuses it, work is as important as serving, and still one
@@ -192,6 +181,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::cores::{cores, settle};
 
     fn tenants() -> [TenantId; 2] {
         ["acme", "globex"].map(|id| TenantId::new(id).unwrap())
@@ -287,15 +277,15 @@ mod tests {
 
     #[tokio::test]
     async fn its_threads_are_bound_to_no_core_though_who_begins_them_is() {
-        let all = sched_getaffinity(None).unwrap();
+        let all = cores();
+        let first = all[0];
         let bound = move || {
-            let mut one = rustix::thread::CpuSet::new();
-            one.set((0..).find(|core| all.is_set(*core)).unwrap());
-            sched_setaffinity(None, &one).unwrap();
-            assert_eq!(sched_getaffinity(None).unwrap(), one);
+            let _last = LastWork::begin();
+            settle(first);
+            assert_eq!(cores(), [first]);
             let bulkhead = Bulkhead::new(1);
             let runtime = Builder::new_current_thread().build().unwrap();
-            runtime.block_on(bulkhead.run(None, || sched_getaffinity(None).unwrap()))
+            runtime.block_on(bulkhead.run(None, cores))
         };
         assert_eq!(std::thread::spawn(bound).join().unwrap(), Ok(all));
     }

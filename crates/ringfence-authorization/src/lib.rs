@@ -13,6 +13,7 @@ pub mod canary;
 pub mod case;
 pub mod compile;
 mod content;
+pub mod cores;
 mod credit;
 pub mod document;
 pub mod entities;

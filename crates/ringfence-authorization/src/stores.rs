@@ -33,6 +33,7 @@ use crate::{
     bundle::PolicyBundle,
     compile::{CompiledStore, PolicyFault},
     content::{Content, Contents, Digest},
+    cores::anywhere,
     entities::{EntityCache, HEAD, HEAD_ID, Head, ROUNDS},
     lag::{Currency, Lag},
     proof::{Counterexample, Unproved},
@@ -562,7 +563,11 @@ impl Stores {
             self.waiting.try_acquire().map_err(|_| unavailable("too many policy stores are being read"))?;
         match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
             Ok(RuntimeFlavor::MultiThread) => {
-                Ok(tokio::task::block_in_place(|| self.runtime.block_on(reading)))
+                Ok(tokio::task::block_in_place(|| {
+                    // Another thread may serve in this one's place from now on.
+                    anywhere();
+                    self.runtime.block_on(reading)
+                }))
             }
             // On the only thread there is, nobody would read while it waits.
             Ok(_) => Err(unavailable("policy stores can't be waited for on a runtime of one thread")),

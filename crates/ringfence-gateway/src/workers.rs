@@ -4,11 +4,9 @@
 //! Each runtime is one of tokio's for many threads, with one: what has to wait on its thread (a policy store that is not in
 //! memory) can let the others go on meanwhile, which a runtime of a single thread can't.
 //!
-//! Each stays on a core of its own. A core that works at the lowest priority is not idle, and the kernel would leave two of
-//! these threads waiting for each other on the next one: docs/decisions/2026-11-28-a-core-per-thread.md.
+//! Each stays on a core of its own while there is work of the lowest priority (see `ringfence_authorization::cores`).
 
 use std::{
-    cell::Cell,
     future::Future,
     num::NonZeroUsize,
     sync::{
@@ -17,8 +15,7 @@ use std::{
     },
 };
 
-use ringfence_authorization::bulkhead::anywhere;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use ringfence_authorization::cores::{anywhere, cores, settle};
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Runtime},
@@ -48,7 +45,7 @@ impl Workers {
         (0..count.get()).map(|number| Worker::start(number, None)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// One for each core this process may use, which stays there. Where it is given less time than cores (a quota of its
+    /// One for each core this process may use, which stays there when it must. Where it is given less time than cores (a quota of its
     /// cgroup), as many as it is given time for.
     ///
     /// # Errors
@@ -87,37 +84,13 @@ impl Workers {
     }
 }
 
-thread_local! {
-    /// Whether this thread has been bound to its core.
-    static STAYS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// The cores this process may use; none where the system does not say.
-fn cores() -> Vec<usize> {
-    let allowed = sched_getaffinity(None).unwrap_or_default();
-    (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect()
-}
-
-/// Keeps this thread on a core, if it is one that serves: those for what blocks never wait for tasks, and wait for no core, as
-/// hashing a password does. Where the system refuses it, it is put where the system likes.
-fn stay(core: usize) {
-    if STAYS.replace(true) {
-        return;
-    }
-    let mut only = CpuSet::new();
-    only.set(core);
-    if let Err(error) = sched_setaffinity(None, &only) {
-        tracing::warn!(core, %error, "a thread of the gateway has no core of its own");
-    }
-}
-
 impl Worker {
     fn start(number: usize, core: Option<usize>) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name(format!("gateway-{number}"))
             .on_thread_start(anywhere)
-            .on_thread_park(move || core.into_iter().for_each(stay))
+            .on_thread_park(move || core.into_iter().for_each(settle))
             .enable_all()
             .build()?;
         Ok(Self { runtime: Some(runtime), connections: Arc::default() })
@@ -143,6 +116,7 @@ impl Drop for Counted {
 mod tests {
     use std::{collections::HashMap, time::Duration};
 
+    use ringfence_authorization::cores::LastWork;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -151,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_thread_that_serves_stays_on_a_core_of_its_own_and_what_blocks_on_none() {
+    fn each_thread_that_serves_stays_on_a_core_of_its_own_when_it_must_and_what_blocks_on_none() {
         let before = cores();
         let serving = |workers: &Workers, number: usize| {
             let runtime = workers.0[number].runtime.as_ref().unwrap();
@@ -163,6 +137,7 @@ mod tests {
             runtime.block_on(async { tokio::spawn(found).await.unwrap() })
         };
         let workers = Workers::bound(before.clone()).unwrap();
+        let last = LastWork::begin();
         for (number, core) in before.iter().enumerate() {
             assert_eq!(serving(&workers, number), (vec![*core], before.clone()));
         }
@@ -174,8 +149,10 @@ mod tests {
         assert_eq!(serving(&workers, 0).0, [before[0]]);
         go.send(()).unwrap();
         runtime.block_on(long).unwrap();
-        let anywhere = Workers::start(NonZeroUsize::MIN).unwrap();
-        assert_eq!(serving(&anywhere, 0), (before.clone(), before));
+        let unbound = Workers::start(NonZeroUsize::MIN).unwrap();
+        assert_eq!(serving(&unbound, 0), (before.clone(), before.clone()));
+        drop(last);
+        while serving(&workers, 0).0 != before {}
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::{KindOfRequest, Proof, SolverSettings, Unproved, claim, difference::Pair};
-use crate::{PolicyFault, StoreDocument, compile};
+use crate::{PolicyFault, StoreDocument, compile, cores::LastWork};
 
 /// How deep the process may go, in bytes: what is translated is walked over level by level.
 const STACK: usize = 256 * 1024 * 1024;
@@ -89,6 +89,7 @@ impl Task {
         let failed = |error: std::io::Error| Unproved::Failed(format!("{}: {error}", program.display()));
         let time = self.time(settings);
         let memory = u64::from(settings.memory).saturating_add(OWN).saturating_mul(1024);
+        let _last = (!at_once).then(LastWork::begin);
         // The limits and the priority are the shell's to set: this program forks no code of its own.
         let limits = "ulimit -v \"$1\"; ulimit -t \"$2\"";
         // Where the system refuses it, the priority is low all the same.

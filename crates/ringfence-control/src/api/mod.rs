@@ -35,7 +35,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    middleware::map_response,
+    middleware::map_response_with_state,
     routing::{delete, get, post, put},
 };
 use ringfence_authorization::{Decide, Trials, avp::Avp, canary::Canaries, page::PageKey, shadow::Shadows};
@@ -47,7 +47,12 @@ use ringfence_gateway::{admission::GatewayHits, consistency::Consistency};
 use ringfence_identity::Passwords;
 use ringfence_store::Follower;
 
-use crate::{access_key::AccessKeys, api::avp::TierRates, decision_log::DecisionLog, workflow::Workflow};
+use crate::{
+    access_key::AccessKeys,
+    api::{avp::TierRates, pause::Pauses},
+    decision_log::DecisionLog,
+    workflow::Workflow,
+};
 
 /// Bodies that are larger, in bytes, are not read on the threads that serve: reading one takes a millisecond, and may take
 /// hundreds. Every policy the policy service takes is shorter, and so is a question with a few dozen entities.
@@ -138,7 +143,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/tenants/{tenant}/entities/{type}/{id}", get(entity::show).delete(entity::delete))
         .merge(authzen::router())
         .layer(DefaultBodyLimit::max(limits::REQUEST_BODY_BYTES))
-        .layer(map_response(pause::before_too_much))
+        .layer(map_response_with_state(Arc::<Pauses>::default(), pause::before_too_much))
         .with_state(api)
 }
 

@@ -36,7 +36,7 @@ use ringfence_store::Scope;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use crate::api::{Api, READ_HERE, failure::ApiFailure};
+use crate::api::{Api, READ_HERE, failure::ApiFailure, pause::TooMuch};
 
 const REFERENCE: HeaderName = HeaderName::from_static("ringfence-reference");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -119,8 +119,7 @@ impl Call {
         Self { api, verdict, made_at: OnceLock::new() }
     }
 
-    /// Admits the asker, reads the body and answers. A large body is read on a thread of lower priority, where each
-    /// tenant's wait for each other; by then the asker may have been shut out, and is looked at again.
+    /// Admits the asker, reads the body and answers.
     async fn answer<A: Admitted>(
         self,
         tenant: TenantId,
@@ -132,6 +131,23 @@ impl Call {
             Ok(asker) => asker,
             Err(refusal) => return self.end(Err(refusal.into())),
         };
+        let mut response = self.admitted(&tenant, asker, headers, body, operation).await;
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            TooMuch::mark(&mut response, Some(tenant));
+        }
+        response
+    }
+
+    /// Answers who was admitted. A large body is read on a thread of lower priority, where each tenant's wait for each other;
+    /// by then the asker may have been shut out, and is looked at again.
+    async fn admitted<A: Admitted>(
+        self,
+        tenant: &TenantId,
+        asker: A,
+        headers: HeaderMap,
+        body: Bytes,
+        operation: Operation<A>,
+    ) -> Response {
         if body.len() <= READ_HERE {
             let outcome = operation(&self, &asker, &headers, &body).await;
             return self.end(outcome);
@@ -147,7 +163,7 @@ impl Call {
                 self.end(outcome)
             })
         };
-        let done = avp.large().run(Some(&tenant), work).await;
+        let done = avp.large().run(Some(tenant), work).await;
         done.unwrap_or_else(|why| {
             let (reason, detail) = match why {
                 NotDone::Busy => (Reason::RateLimited, "as many large requests of the tenant's wait as may"),

@@ -20,7 +20,7 @@ use axum::{
 use http_body_util::{BodyExt, Limited};
 use ringfence_authorization::avp::{Answered, AvpError, Caller, StoreStanding};
 use ringfence_context::{
-    Duty, Layer, Part, Reason, Reference, Refusal, TenantId, Verdict, key::Sha256, limits, strict_json,
+    Duty, Layer, Part, Reason, Reference, Refusal, Verdict, key::Sha256, limits, strict_json,
 };
 use ringfence_gateway::{consistency::REVISION, reference};
 use ringfence_store::Scope;
@@ -63,12 +63,14 @@ pub async fn call(State(api): State<Api>, request: Request) -> Response {
     let (verdict, answered) = match admit(&api, &head, body).await {
         Ok((caller, body)) => {
             let verdict = Verdict { tenant: caller.account().tenant().cloned(), ..verdict };
-            let outcome = if body.len() > READ_HERE {
-                let (outcome, told) = operate_apart(api.clone(), head, caller, body).await;
-                said = told;
-                outcome
-            } else {
-                operate(&api, &head, &caller, &body, &mut said).await
+            let outcome = match count(&api, &caller, &head).await {
+                Err(too_much) => Err(too_much),
+                Ok(()) if body.len() > READ_HERE => {
+                    let (outcome, told) = operate_apart(api.clone(), head, caller, body).await;
+                    said = told;
+                    outcome
+                }
+                Ok(()) => operate(&api, &head, &caller, &body, &mut said).await,
             };
             match outcome {
                 Ok((operation, Ok(answer))) => (recorded(verdict, &operation, &answer), Ok(answer)),
@@ -81,6 +83,7 @@ pub async fn call(State(api): State<Api>, request: Request) -> Response {
         }
         Err(refusal) => (verdict.refused(&refusal.refusal()), Err(refusal)),
     };
+    let whose = verdict.tenant.clone();
     api.record.record(verdict);
     match answered {
         Ok(answer) => {
@@ -91,7 +94,7 @@ pub async fn call(State(api): State<Api>, request: Request) -> Response {
         Err(refusal) => {
             let mut response = respond(refusal.status(), &reference, &refusal.body());
             if refusal.is_too_much() {
-                response.extensions_mut().insert(TooMuch);
+                TooMuch::mark(&mut response, whose);
             }
             response
         }
@@ -109,10 +112,9 @@ async fn admit(api: &Api, head: &Parts, body: Body) -> Result<(Caller, Vec<u8>),
     let found =
         found.map_err(|error| WireRefusal::Internal(error.to_string()))?.ok_or(WireRefusal::UnknownKey)?;
     claimed.check(&found.secret, (&head.method, &head.uri, &head.headers), &digest)?;
-    let duty = duty(only(&head.headers, "x-amz-target").unwrap_or_default());
     let caller = match found.owner {
         KeyOwner::Operator(operator) => {
-            if !found.roles.iter().any(|role| role.may(duty)) {
+            if !found.roles.iter().any(|role| role.may(duty_of(head))) {
                 let told = "This access key's operator has no role that includes this operation.".to_owned();
                 return Err(AvpError::AccessDenied(told).into());
             }
@@ -120,7 +122,6 @@ async fn admit(api: &Api, head: &Parts, body: Body) -> Result<(Caller, Vec<u8>),
         }
         KeyOwner::Tenant(tenant) => {
             api.workflow.directory.pool(&tenant).map_err(|_| WireRefusal::Inactive)?;
-            count(api, &tenant, duty).await?;
             Caller::Tenant(tenant)
         }
     };
@@ -145,6 +146,11 @@ async fn read(body: Body) -> Result<(Vec<u8>, [u8; 32]), WireRefusal> {
     Ok((bytes, digest.finish()))
 }
 
+/// The duty of the operation a request is for.
+fn duty_of(head: &Parts) -> Duty {
+    duty(only(&head.headers, "x-amz-target").unwrap_or_default())
+}
+
 /// What an operator must be there for to call an operation. What is neither a question nor a look is a change.
 fn duty(target: &str) -> Duty {
     match target.strip_prefix(TARGET).unwrap_or_default() {
@@ -157,12 +163,15 @@ fn duty(target: &str) -> Duty {
     }
 }
 
-async fn count(api: &Api, tenant: &TenantId, duty: Duty) -> Result<(), WireRefusal> {
+/// Counts a tenant's request against the rate of its tier.
+async fn count(api: &Api, caller: &Caller, head: &Parts) -> Result<(), WireRefusal> {
+    let account = caller.account();
+    let Some(tenant) = account.tenant() else { return Ok(()) };
     if !api.avp_rates.knows(tenant) {
         let found = api.workflow.tenants.tenant_get(tenant).await.map_err(|_| WireRefusal::Inactive)?;
         api.avp_rates.tier_put(tenant.clone(), &found.value.tier);
     }
-    let taken = match duty {
+    let taken = match duty_of(head) {
         Duty::Author => api.avp_rates.take_change(tenant),
         _ => api.avp_rates.take(tenant),
     };
