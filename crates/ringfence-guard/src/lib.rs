@@ -6,11 +6,12 @@
 //! Postgres ([`install`]) verifies that context itself. What the context is and what it withstands:
 //! `docs/concepts/database-context.md`.
 //!
-//! [`cluster`] runs the installed Postgres for those who bring none.
+//! [`lint`] looks a database over for what lets rows out. [`cluster`] runs the installed Postgres for those who bring none.
 
 pub mod admission;
 pub mod cluster;
 pub mod install;
+pub mod lint;
 pub mod proxy;
 pub mod role;
 

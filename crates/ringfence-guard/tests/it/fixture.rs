@@ -22,7 +22,7 @@ use ringfence_context::{
 };
 use ringfence_guard::{
     Admission, Binaries, Cluster, Guard, MintContexts, RoleName,
-    cluster::{ClusterSettings, Durability},
+    cluster::{ClusterSettings, Durability, SUPERUSER},
     install::{self, Install},
     proxy::{Endpoint, GuardSettings, ServerSettings},
 };
@@ -267,6 +267,11 @@ impl World {
         let mut config = Config::new();
         config.host_path(&self.host).port(self.port).user(self.role.as_str()).dbname(self.database.as_str());
         config
+    }
+
+    /// A connection as the one who may do everything.
+    pub(crate) async fn superuser(&self) -> Client {
+        connect(self.direct_config().user(SUPERUSER)).await.unwrap()
     }
 
     /// A connection straight to Postgres as the application's role, registered: what an attacker past the guard has.

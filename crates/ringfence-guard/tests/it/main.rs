@@ -15,6 +15,7 @@ mod cluster;
 mod context;
 mod doors;
 mod fixture;
+mod lint;
 mod oracles;
 mod pooling;
 mod posture;

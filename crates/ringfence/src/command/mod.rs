@@ -3,6 +3,7 @@
 mod access_key;
 mod audit;
 mod client;
+mod data;
 mod entity;
 mod explain;
 mod init;
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     Explain(explain::Explain),
     /// Show how current the policies are and how long changes take to be enforced
     Status(status::Status),
+    /// Look over the database you already have
+    #[command(subcommand)]
+    Data(data::DataCommand),
     /// Attack a private copy of the chain: whole, with each layer broken, with each pair broken
     Prove(prove::Prove),
     /// Prove one store that is told on standard input: what the plane starts for each proof
@@ -83,6 +87,7 @@ impl Command {
             Self::Token(command) => command.run().await,
             Self::Explain(command) => command.run().await,
             Self::Status(command) => command.run().await,
+            Self::Data(command) => command.run().await,
             Self::Prove(command) => command.run().await,
             Self::Prover => tokio::task::spawn_blocking(prover::answer).await.into_diagnostic(),
         }

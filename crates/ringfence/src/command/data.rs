@@ -1,0 +1,62 @@
+//! `ringfence data`: the schema you already have.
+
+mod lint;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use miette::{Context, IntoDiagnostic, Result, miette};
+use ringfence_context::Secret;
+use tokio_postgres::{Client, Config, NoTls, config::SslMode};
+
+/// What is done with a database that is not Ringfence's own.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCommand {
+    /// Look a database over for everything known to let one tenant's rows out to another
+    Lint(lint::Lint),
+}
+
+impl DataCommand {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Lint(command) => command.run().await,
+        }
+    }
+}
+
+/// Which database.
+#[derive(Debug, Args)]
+struct Database {
+    /// Where it is, as libpq's URLs or keywords say it; $DATABASE_URL where this is left out. A password is taken from
+    /// $PGPASSWORD where it names none: what is written here, others on this machine may read
+    #[arg(value_name = "DSN")]
+    dsn: Option<String>,
+}
+
+impl Database {
+    async fn connect(self) -> Result<Client> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let dsn = self.dsn.or_else(|| variable("DATABASE_URL")).map(Secret::new);
+        let dsn =
+            dsn.ok_or_else(|| miette!("name the database: postgres://user@host/name, or set DATABASE_URL"))?;
+        // What is wrong with it is said without it: it may hold a password.
+        let mut config: Config =
+            dsn.reveal().parse().into_diagnostic().wrap_err("the name of the database")?;
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(miette!(
+                "connections over TLS are not made yet: ask on the server, or through a tunnel, with sslmode=prefer"
+            ));
+        }
+        if let (None, Some(password)) = (config.get_password(), variable("PGPASSWORD")) {
+            config.password(password);
+        }
+        config.application_name("ringfence");
+        let (client, connection) =
+            config.connect(NoTls).await.into_diagnostic().wrap_err("connecting to the database")?;
+        tokio::spawn(async move {
+            // Whoever asks sees the same error.
+            let _ = connection.await;
+        });
+        Ok(client)
+    }
+}
