@@ -1,9 +1,11 @@
 //! The tenant-isolation plane, one binary.
 
+#[macro_use]
+mod output;
+
 mod call;
 mod command;
 mod demo;
-mod output;
 mod sign_in;
 
 use std::process::ExitCode;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(arguments.command.run()) {
+        Ok(_) if output::is_lost() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(report) => {
             eprintln!("{report:?}");

@@ -1,11 +1,43 @@
 //! What commands print: tables for people, JSON for programs.
 
+use std::{
+    fmt::Arguments,
+    io::{ErrorKind, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use serde_json::Value;
+
+/// Whether something that was said could not be written.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Says a line on standard output. Unlike `println!` it ends nothing: whoever pipes it into `head` has read enough, and a
+/// plane that serves goes on where nobody listens any more.
+macro_rules! say {
+    ($($arguments:tt)*) => { $crate::output::line(format_args!($($arguments)*)) };
+}
+
+/// See `say!`.
+pub(crate) fn line(text: Arguments<'_>) {
+    let mut stdout = std::io::stdout().lock();
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    if let Err(error) = written.map_err(|error| error.kind())
+        && error != ErrorKind::BrokenPipe
+        && !LOST.swap(true, Ordering::Relaxed)
+    {
+        eprintln!("ringfence: what this prints can't be written: {error}");
+    }
+}
+
+/// Whether something that was said is lost: a full disk, not a reader who has enough.
+pub(crate) fn is_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
 
 /// Prints a JSON value: as it is, or by `people` for a person.
 pub(crate) fn print(json: bool, value: &Value, people: impl FnOnce(&Value) -> String) {
     let text = if json { serde_json::to_string_pretty(value).unwrap_or_default() } else { people(value) };
-    println!("{}", text.trim_end());
+    say!("{}", text.trim_end());
 }
 
 /// A list of objects as a table of the named members.

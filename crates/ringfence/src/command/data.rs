@@ -27,16 +27,15 @@ impl DataCommand {
 /// Which database.
 #[derive(Debug, Args)]
 struct Database {
-    /// Where it is, as libpq's URLs or keywords say it; $DATABASE_URL where this is left out. A password is taken from
-    /// $PGPASSWORD where it names none: what is written here, others on this machine may read
-    #[arg(value_name = "DSN")]
+    /// Where it is, as libpq's URLs or keywords say it. Others on this machine may read what is written here: a password
+    /// belongs into the variable
+    #[arg(value_name = "DSN", env = "DATABASE_URL", hide_env_values = true)]
     dsn: Option<String>,
 }
 
 impl Database {
     async fn connect(self) -> Result<Client> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let dsn = self.dsn.or_else(|| variable("DATABASE_URL")).map(Secret::new);
+        let dsn = self.dsn.filter(|dsn| !dsn.is_empty()).map(Secret::new);
         let dsn =
             dsn.ok_or_else(|| miette!("name the database: postgres://user@host/name, or set DATABASE_URL"))?;
         // What is wrong with it is said without it: it may hold a password.
@@ -46,9 +45,6 @@ impl Database {
             return Err(miette!(
                 "connections over TLS are not made yet: ask on the server, or through a tunnel, with sslmode=prefer"
             ));
-        }
-        if let (None, Some(password)) = (config.get_password(), variable("PGPASSWORD")) {
-            config.password(password);
         }
         config.application_name("ringfence");
         let (client, connection) =

@@ -28,8 +28,8 @@ const FILES: &[(&str, &str)] = &[
 impl Init {
     pub(crate) fn run(self) -> Result<ExitCode> {
         write_new(&self.folder, FILES)?;
-        println!("wrote {}", FILES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "));
-        println!("Read ringfence.toml, name your application and database in it, then run `ringfence up`.");
+        say!("wrote {}", FILES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "));
+        say!("Read ringfence.toml, name your application and database in it, then run `ringfence up`.");
         Ok(ExitCode::SUCCESS)
     }
 }

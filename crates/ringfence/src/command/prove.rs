@@ -60,9 +60,9 @@ impl Prove {
             _ = tokio::signal::ctrl_c() => bail!("stopped"),
         };
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&report.json()).into_diagnostic()?);
+            say!("{}", serde_json::to_string_pretty(&report.json()).into_diagnostic()?);
         } else {
-            println!("{report}");
+            say!("{report}");
         }
         Ok(ExitCode::from(report.exit_status()))
     }

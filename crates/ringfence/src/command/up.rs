@@ -129,12 +129,12 @@ impl Up {
         if self.demo {
             return Demo::ready(&self.dir, call).await;
         }
-        println!("gateway and issuers  {}", call.base_url);
-        println!("API                  http://{}", call.api);
-        println!("guard                postgres://{}/{}", call.guard, call.database);
-        println!("operator's token     {}", self.dir.join("operator.token").display());
-        println!("application trusts   {}", self.dir.join("trust.json").display());
-        println!("Ctrl-C stops it. Next: ringfence tenant create <id> --dir {}", self.dir.display());
+        say!("gateway and issuers  {}", call.base_url);
+        say!("API                  http://{}", call.api);
+        say!("guard                postgres://{}/{}", call.guard, call.database);
+        say!("operator's token     {}", self.dir.join("operator.token").display());
+        say!("application trusts   {}", self.dir.join("trust.json").display());
+        say!("Ctrl-C stops it. Next: ringfence tenant create <id> --dir {}", self.dir.display());
         Ok(())
     }
 }

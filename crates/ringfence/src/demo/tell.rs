@@ -40,23 +40,23 @@ impl Demo {
     fn print(&self, dir: &Path) {
         let Self { gateway, api, guard, tenants, .. } = self;
         let dir = dir.display();
-        println!("Ringfence runs with three tenants on one payments app.\n");
-        println!(
+        say!("Ringfence runs with three tenants on one payments app.\n");
+        say!(
             "  gateway and issuers  {gateway}\n  API                  {api}\n  guard                {guard}"
         );
-        println!("  everything else      {dir}/{DEMO}\n");
+        say!("  everything else      {dir}/{DEMO}\n");
         for tenant in tenants {
             let names: Vec<String> = tenant
                 .users
                 .iter()
                 .map(|user| format!("{} ({})", user.username, user.roles.join(", ")))
                 .collect();
-            println!("  {:<8} http://{:<24} {}", tenant.id, tenant.host, names.join("  "));
+            say!("  {:<8} http://{:<24} {}", tenant.id, tenant.host, names.join("  "));
         }
         let (Some(own), Some(other)) = (tenants.first(), tenants.get(1)) else { return };
         let Some(user) = own.users.first() else { return };
         print_tries(&dir.to_string(), gateway, own, other, user);
-        println!("\nCtrl-C stops everything.");
+        say!("\nCtrl-C stops everything.");
     }
 }
 
@@ -64,23 +64,23 @@ fn print_tries(dir: &str, gateway: &str, own: &DemoTenant, other: &DemoTenant, u
     let ringfence =
         std::env::current_exe().map_or_else(|_| "ringfence".to_owned(), |path| path.display().to_string());
     let (id, name, host) = (&own.id, &user.username, &own.host);
-    println!("\nTry:\n");
-    println!("  TOKEN=$({ringfence} token --dir {dir} --tenant {id} --user {name})\n");
-    println!("  # {name} of {id} reads a payment of {id}");
-    println!(
+    say!("\nTry:\n");
+    say!("  TOKEN=$({ringfence} token --dir {dir} --tenant {id} --user {name})\n");
+    say!("  # {name} of {id} reads a payment of {id}");
+    say!(
         "  curl -i -H \"Host: {host}\" -H \"Authorization: Bearer $TOKEN\" {gateway}/payments/{}\n",
         own.payment
     );
-    println!("  # ... reaches for a payment of {}: not yours looks like not there", other.id);
-    println!(
+    say!("  # ... reaches for a payment of {}: not yours looks like not there", other.id);
+    say!(
         "  curl -i -H \"Host: {host}\" -H \"Authorization: Bearer $TOKEN\" {gateway}/payments/{}\n",
         other.payment
     );
-    println!("  # ... claims to be {} in a header, which the gateway does not believe", other.id);
-    println!(
+    say!("  # ... claims to be {} in a header, which the gateway does not believe", other.id);
+    say!(
         "  curl -i -H \"Host: {host}\" -H \"Authorization: Bearer $TOKEN\" -H \"X-Tenant-Id: {}\" {gateway}/payments\n",
         other.id
     );
-    println!("  # every layer's verdict on one of them: take `ringfence-reference` from its answer");
-    println!("  {ringfence} explain --dir {dir} <reference>");
+    say!("  # every layer's verdict on one of them: take `ringfence-reference` from its answer");
+    say!("  {ringfence} explain --dir {dir} <reference>");
 }

@@ -72,7 +72,7 @@ impl FailOn {
 impl Lint {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         if self.rules {
-            println!("{}", of_rules(self.format));
+            say!("{}", of_rules(self.format));
             return Ok(ExitCode::SUCCESS);
         }
         let known = Known { roles: self.role, columns: self.tenant_column };
@@ -93,7 +93,7 @@ impl Lint {
             Format::Sarif => pretty(&sarif(&report.findings)),
             Format::Sql => sql(&report.findings),
         };
-        println!("{}", text.trim_end());
+        say!("{}", text.trim_end());
         let fails = found(&report.findings).any(|(rule, _)| self.fail_on.fails(rule.level));
         Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }

@@ -38,7 +38,7 @@ impl Types {
                 std::fs::write(&file, text(&written))
                     .into_diagnostic()
                     .wrap_err_with(|| file.display().to_string())?;
-                println!("wrote {}", file.display());
+                say!("wrote {}", file.display());
             }
             None => print(common.json, &written, text),
         }

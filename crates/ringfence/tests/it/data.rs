@@ -1,0 +1,96 @@
+//! `ringfence data`, on a database that is not Ringfence's own.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::{
+    cluster::Cluster,
+    program::{complaint, path, run, said, scratch},
+};
+
+const SCHEMA: &str =
+    "CREATE ROLE shop LOGIN; CREATE TABLE orders (tenant_id text NOT NULL, mail text UNIQUE);
+    GRANT SELECT ON orders TO shop;";
+
+#[test]
+fn a_database_is_looked_over_and_what_is_found_said_in_each_form() {
+    let cluster = Cluster::start(scratch("lint"), &["shop"]);
+    let dsn = format!("host={} user=postgres dbname=shop", cluster.socket());
+    let psql = Command::new("psql").args(["--quiet", "--dbname", &dsn, "--command", SCHEMA]).status();
+    assert!(psql.unwrap().success());
+    let lint = |more: &[&str]| run(&[&["data", "lint", &dsn], more].concat());
+
+    let text = lint(&[]);
+    assert_eq!(text.status.code(), Some(1), "an error makes it fail");
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("error DL101 row-security-off: "), "{text}");
+    assert!(
+        text.contains("\n    public.orders: row security is off\n        ALTER TABLE public.orders ENABLE"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("1 tables know a tenant by tenant_id; the application logs in as shop.\n"),
+        "{text}"
+    );
+
+    let json: Value =
+        serde_json::from_str(&said(&lint(&["--format", "json", "--fail-on", "never"]))).unwrap();
+    let found: Vec<_> =
+        json["found"].as_array().unwrap().iter().map(|found| found["rule"]["id"].as_str().unwrap()).collect();
+    assert!(found.contains(&"DL101") && found.contains(&"DL401"), "{found:?}");
+    let sarif: Value =
+        serde_json::from_str(&said(&lint(&["--format", "sarif", "--fail-on", "never"]))).unwrap();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let rules = sarif["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+    assert!(results.iter().all(|result| rules.iter().any(|rule| rule["id"] == result["ruleId"])));
+    let listed: Value =
+        serde_json::from_str(&said(&run(&["data", "lint", "--rules", "--format", "json"]))).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), rules.len());
+
+    // What it says mends it is run as it is printed.
+    let sql = said(&lint(&["--format", "sql", "--fail-on", "never"]));
+    let mended: String = sql.split("\n\n").filter(|part| part.contains("DL101")).collect();
+    assert!(
+        Command::new("psql")
+            .args(["--quiet", "--dbname", &dsn, "--command", &mended])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(!String::from_utf8(lint(&[]).stdout).unwrap().contains("DL101"));
+
+    assert!(complaint(&lint(&["--role", "nobody-here"])).contains("there is no role \"nobody-here\""));
+    assert!(complaint(&lint(&["--tenant-column", "region"])).contains("no table has a column region"));
+}
+
+#[test]
+fn the_name_of_a_database_is_said_without_its_password() {
+    for dsn in [
+        "postgres://a:hunter2@127.0.0.1:1/x",
+        "postgres://a:hunter2@[::/x",
+        "host=/nowhere password=hunter2 user=a",
+    ] {
+        let said = complaint(&run(&["data", "lint", dsn]));
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    assert!(complaint(&run(&["data", "lint", "host=localhost sslmode=require user=a"])).contains("TLS"));
+}
+
+#[test]
+fn a_reader_who_has_enough_is_no_fault_and_a_full_disk_is() {
+    let rules = || {
+        let mut command = Command::new(path());
+        command.args(["data", "lint", "--rules"]).stderr(Stdio::piped());
+        command
+    };
+    // A reader that is gone before anything is written.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = rules().stdout(writer).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = rules().stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("can't be written"));
+}
