@@ -9,6 +9,7 @@
 //! [`lint`] looks a database over for what lets rows out. [`cluster`] runs the installed Postgres for those who bring none.
 
 pub mod admission;
+pub mod adopt;
 pub mod cluster;
 pub mod install;
 pub mod lint;

@@ -1,5 +1,6 @@
 //! `ringfence data`: the schema you already have.
 
+mod adopt;
 mod lint;
 
 use std::process::ExitCode;
@@ -12,6 +13,8 @@ use tokio_postgres::{Client, Config, NoTls, config::SslMode};
 /// What is done with a database that is not Ringfence's own.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
+    /// Find out which tables of a database belong to tenants, and by what evidence
+    Adopt(adopt::Adopt),
     /// Look a database over for everything known to let one tenant's rows out to another
     Lint(lint::Lint),
 }
@@ -19,6 +22,7 @@ pub(crate) enum DataCommand {
 impl DataCommand {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         match self {
+            Self::Adopt(command) => command.run().await,
             Self::Lint(command) => command.run().await,
         }
     }

@@ -65,6 +65,40 @@ fn a_database_is_looked_over_and_what_is_found_said_in_each_form() {
 }
 
 #[test]
+fn which_tables_belong_to_tenants_is_told_with_its_evidence() {
+    let cluster = Cluster::start(scratch("adopt"), &["shop"]);
+    let dsn = format!("host={} user=postgres dbname=shop", cluster.socket());
+    let schema = "CREATE TABLE organizations (id bigserial PRIMARY KEY);
+        CREATE TABLE orders (id bigserial PRIMARY KEY, organization_id bigint NOT NULL REFERENCES organizations);
+        CREATE TABLE lines (id bigserial PRIMARY KEY, order_id bigint REFERENCES orders, product_id bigint NOT NULL, n int, price int, t text);
+        CREATE TABLE products (id bigserial PRIMARY KEY, organization_id bigint NOT NULL);
+        CREATE TABLE schema_migrations (version text)";
+    let psql = Command::new("psql").args(["--quiet", "--dbname", &dsn, "--command", schema]).status();
+    assert!(psql.unwrap().success());
+    let adopt = |more: &[&str]| run(&[&["data", "adopt", &dsn], more].concat());
+    let text = said(&adopt(&["--root", "organizations", "--report"]));
+    assert!(
+        text.contains(
+            "  public.orders\n      public.orders.organization_id -> public.organizations (foreign key orders_organization_id_fkey)\n"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("public.products.organization_id -> public.organizations (by its name only)"),
+        "{text}"
+    );
+    assert!(text.contains("a row that points at nothing is nobody's"), "{text}");
+    assert!(text.ends_with("3 tables of tenants, 1 shared, 0 to be decided.\n"), "{text}");
+    let json: Value =
+        serde_json::from_str(&said(&adopt(&["--root", "organizations", "--report", "--json"]))).unwrap();
+    assert_eq!(json["root"], "public.organizations");
+    assert_eq!(json["tables"]["public.lines"]["is"], "through");
+    assert_eq!(json["tables"]["public.schema_migrations"]["is"], "framework");
+    assert!(complaint(&adopt(&["--root", "nothing", "--report"])).contains("there is no table \"nothing\""));
+    assert!(complaint(&adopt(&["--root", "organizations"])).contains("a migration is not written yet"));
+}
+
+#[test]
 fn the_name_of_a_database_is_said_without_its_password() {
     for dsn in [
         "postgres://a:hunter2@127.0.0.1:1/x",
