@@ -17,7 +17,7 @@ const USAGE: &str = "usage: cargo xtask <setup | demo | test | bench | fuzz | ti
   test    setup, and run every check; --only <step> runs one of:
           format, clippy, tidy, sdk, unit, range, prove
   bench   what the chain costs, as ratios to baselines of the same run: [gateway] [txn] [avp] [bomb] [decide] [guard]
-          [--json]; installs nginx and wrk
+          [lint] [--json]; installs nginx and wrk
   fuzz    inputs nobody would write, by libFuzzer: [avp | authzen | entity | foreign | policy] [--seconds N], 60 each;
           needs a C++ compiler
   tidy    check sizes, arrows between crates, and that ARCHITECTURE.md names real tests";

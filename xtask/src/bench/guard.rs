@@ -10,6 +10,6 @@ pub(super) fn section(json: bool) -> Outcome<Found> {
         return Ok(None);
     }
     println!("\nDatabase context: what it costs a transaction\n");
-    cargo(&["bench", "--quiet", "--package", "ringfence-guard"])?;
+    cargo(&["bench", "--quiet", "--package", "ringfence-guard", "--bench", "context"])?;
     Ok(None)
 }

@@ -8,6 +8,7 @@ mod bomb;
 mod decide;
 mod gateway;
 mod guard;
+mod lint;
 mod load;
 mod measure;
 mod nginx;
@@ -35,6 +36,7 @@ const SECTIONS: &[Section] = &[
     ("bomb", bomb::section),
     ("decide", decide::section),
     ("guard", guard::section),
+    ("lint", lint::section),
 ];
 
 /// What load generation and the baselines need, beside what everything needs.

@@ -15,6 +15,7 @@ mod cluster;
 mod context;
 mod doors;
 mod fixture;
+mod holes;
 mod lint;
 mod oracles;
 mod pooling;
