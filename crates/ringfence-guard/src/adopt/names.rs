@@ -1,7 +1,7 @@
 //! What names say where no constraint does.
 
-/// Tables that frameworks and queues keep for themselves, by their names or how these begin.
-const OF_FRAMEWORKS: [&str; 29] = [
+/// Tables that frameworks keep for themselves.
+const OF_FRAMEWORKS: [&str; 20] = [
     "schema_migrations",
     "ar_internal_metadata",
     "django_migrations",
@@ -19,24 +19,26 @@ const OF_FRAMEWORKS: [&str; 29] = [
     "_sqlx_migrations",
     "__diesel_schema_migrations",
     "goose_db_version",
-    "migrations",
+    "delayed_jobs",
+    "message_bus",
+    "spatial_ref_sys",
+];
+
+/// How the names of queues' and caches' own tables begin.
+const OF_QUEUES: [&str; 8] = [
     "que_",
     "good_job",
-    "delayed_jobs",
     "solid_queue_",
     "solid_cache_",
     "solid_cable_",
     "oban_",
     "graphile_worker",
     "celery_",
-    "message_bus",
-    "spatial_ref_sys",
 ];
 
 /// Whether a table is a framework's or a queue's own.
 pub(super) fn of_a_framework(table: &str) -> bool {
-    let own = |known: &&str| if known.ends_with('_') { table.starts_with(*known) } else { table == *known };
-    OF_FRAMEWORKS.iter().any(|known| own(&known)) || table.starts_with("good_job")
+    OF_FRAMEWORKS.contains(&table) || OF_QUEUES.iter().any(|begins| table.starts_with(begins))
 }
 
 /// The name of a table without its schema and quotes.
@@ -93,6 +95,6 @@ mod tests {
         assert!(
             of_a_framework("que_jobs") && of_a_framework("schema_migrations") && of_a_framework("good_jobs")
         );
-        assert!(!of_a_framework("migrations_of_birds") && !of_a_framework("queues"));
+        assert!(!of_a_framework("schema_migrations_of_birds") && !of_a_framework("queues"));
     }
 }
