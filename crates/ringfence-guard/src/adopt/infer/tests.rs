@@ -1,3 +1,5 @@
+//! What is inferred of schemas written in lines, and of drawn ones.
+
 use proptest::prelude::*;
 
 use super::*;
