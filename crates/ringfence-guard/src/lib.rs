@@ -15,6 +15,7 @@ pub mod install;
 pub mod lint;
 pub mod proxy;
 pub mod role;
+pub mod structure;
 
 pub use admission::{Admission, Admit, Contexts, MintContexts};
 pub use cluster::{Binaries, Cluster};

@@ -23,4 +23,5 @@ mod posture;
 mod protocol;
 mod rows;
 mod shape;
+mod structure;
 mod tools;

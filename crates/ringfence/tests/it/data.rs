@@ -101,6 +101,34 @@ fn which_tables_belong_to_tenants_is_told_with_its_evidence() {
 }
 
 #[test]
+fn a_schema_in_a_file_is_looked_at_and_nothing_stays_of_it() {
+    let file = scratch("structure").join("structure.sql");
+    let schema = "CREATE TABLE public.tenants (id bigint PRIMARY KEY);
+        CREATE TABLE public.orders (id bigint PRIMARY KEY, tenant_id bigint NOT NULL REFERENCES public.tenants);";
+    std::fs::write(&file, schema).unwrap();
+    let file = file.display().to_string();
+    // A folder of the test's own, to see what stays.
+    let folder = scratch("structure-temp");
+    let ran = |arguments: &[&str]| {
+        let mut command = Command::new(path());
+        command
+            .args(["data"])
+            .args(arguments)
+            .args(["--structure", &file])
+            .env("TMPDIR", &folder)
+            .output()
+            .unwrap()
+    };
+    let text = said(&ran(&["adopt", "--root", "tenants", "--report"]));
+    assert!(text.ends_with("1 tables of tenants, 0 shared, 0 to be decided.\n"), "{text}");
+    let text = said(&ran(&["lint", "--fail-on", "never"]));
+    assert!(text.contains("no role that the application could log in as was found"), "{text}");
+    std::fs::write(&file, "CREATE TABLE (\n").unwrap();
+    assert!(complaint(&ran(&["lint"])).contains("line 1: syntax error"));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[test]
 fn the_name_of_a_database_is_said_without_its_password() {
     for dsn in [
         "postgres://a:hunter2@127.0.0.1:1/x",

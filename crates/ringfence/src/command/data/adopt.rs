@@ -33,8 +33,8 @@ impl Adopt {
                 "a migration is not written yet: --report shows which tables belong to tenants, and by what evidence"
             );
         }
-        let mut client = self.database.connect().await?;
-        let catalog = Catalog::read(&mut client).await.into_diagnostic()?;
+        let mut database = self.database.connect().await?;
+        let catalog = Catalog::read(&mut database.client).await.into_diagnostic()?;
         let inferred = infer(&catalog, &self.root).into_diagnostic()?;
         print(self.json, &json!(inferred), |_| text(&inferred));
         Ok(ExitCode::SUCCESS)

@@ -76,11 +76,11 @@ impl Lint {
             return Ok(ExitCode::SUCCESS);
         }
         let known = Known { roles: self.role, columns: self.tenant_column };
-        let mut client = self.database.connect().await?;
+        let mut database = self.database.connect().await?;
         let bar = ProgressBar::new(u64::try_from(rules().count()).unwrap_or(u64::MAX));
         let style = ProgressStyle::with_template("{bar:30} {pos} of {len} rules  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let asked = lint(&mut client, known, |rule| {
+        let asked = lint(&mut database.client, known, |rule| {
             bar.inc(1);
             bar.set_message(rule.name);
         });
