@@ -148,4 +148,13 @@ pub(super) const RULES: &[Rule] = &[
             AND NOT coalesce(v.reloptions && ARRAY['security_barrier=true', 'security_barrier=on', 'security_barrier=1', 'security_barrier=yes'], false)
           GROUP BY v.name ORDER BY 1",
     },
+    Rule {
+        id: "DL313",
+        name: "trigger-that-notifies",
+        level: Level::Warning,
+        why: "whoever listens is told, of whichever tenant's row it is: a notification has no tenant",
+        query: " SELECT r.name, format('trigger %I notifies', g.tgname), format('-- Send no values of rows, or drop it: DROP TRIGGER %I ON %s', g.tgname, r.name)
+           FROM relation r JOIN pg_trigger g ON g.tgrelid = r.oid AND NOT g.tgisinternal
+           JOIN pg_proc f ON f.oid = g.tgfoid AND f.prosrc ~* '\\m(pg_notify|NOTIFY)\\M' ORDER BY 1, 2",
+    },
 ];

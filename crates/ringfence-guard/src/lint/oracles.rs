@@ -11,7 +11,8 @@ pub(super) const RULES: &[Rule] = &[
         query: " SELECT i.indexrelid::regclass::text, format('unique on %s without %I', t.name, t.attname),
                 CASE WHEN i.indisprimary OR c.oid IS NOT NULL
                 THEN format('-- Make it (%I, ...): a new unique index, then ALTER TABLE %s DROP CONSTRAINT %I', t.attname, t.name, c.conname)
-                ELSE format('DROP INDEX %s; -- and make it with %I in front', i.indexrelid::regclass, t.attname) END
+                ELSE regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE UNIQUE INDEX .* ON (.*) USING (\\w+) \\(', format('CREATE UNIQUE INDEX CONCURRENTLY ON \\1 USING \\2 (%I, ', t.attname))
+                    || format('; DROP INDEX CONCURRENTLY %s;', i.indexrelid::regclass) END
            FROM tenant t JOIN pg_index i ON i.indrelid = t.oid AND (i.indisunique OR i.indisexclusion)
            LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.conrelid = t.oid
           WHERE NOT t.child AND t.attnum <> ALL ((i.indkey::smallint[])[0:i.indnkeyatts - 1])

@@ -178,4 +178,22 @@ pub(super) const RULES: &[Rule] = &[
            FROM app a JOIN pg_language l ON l.laninline <> 0 AND l.lanpltrusted AND has_language_privilege(a.oid, l.oid, 'USAGE')
           WHERE NOT a.rolsuper GROUP BY a.rolname ORDER BY 1",
     },
+    Rule {
+        id: "DL216",
+        name: "role-reads-everybodys-statements",
+        level: Level::Warning,
+        why: "pg_stat_statements shows a role its own statements, and every tenant's are the same role's",
+        query: " SELECT c.oid::regclass::text, format('%I may read it', a.rolname), format('REVOKE SELECT ON %s FROM PUBLIC, %I;', c.oid::regclass, a.rolname)
+           FROM app a JOIN pg_class c ON c.relname IN ('pg_stat_statements', 'pg_stat_statements_info', 'pg_stat_monitor')
+            AND has_table_privilege(a.oid, c.oid, 'SELECT') WHERE NOT a.rolsuper ORDER BY 1",
+    },
+    Rule {
+        id: "DL217",
+        name: "role-makes-roles-or-replicates",
+        level: Level::Error,
+        why: "a role that makes roles may make itself a member of others, and replication reads every row there is",
+        query: " SELECT quote_ident(a.rolname), 'it has ' || concat_ws(' and ', CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END),
+                format('ALTER ROLE %I NOCREATEROLE NOREPLICATION;', a.rolname)
+           FROM app a JOIN pg_roles r ON r.oid = a.oid WHERE NOT a.rolsuper AND (r.rolcreaterole OR r.rolreplication) ORDER BY 1",
+    },
 ];

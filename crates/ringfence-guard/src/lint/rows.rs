@@ -205,4 +205,14 @@ pub(super) const RULES: &[Rule] = &[
             AND q.polpermissive = p.polpermissive AND q.polroles = p.polroles
             AND (q.qual, q.with_check) IS NOT DISTINCT FROM (p.qual, p.with_check) ORDER BY 1",
     },
+    Rule {
+        id: "DL121",
+        name: "no-tenant-sees-all",
+        level: Level::Error,
+        why: "where nobody said which tenant it is, a policy that then lets everything through shows every tenant's rows",
+        query: " SELECT p.called, 'it lets rows through where no tenant is set', format('-- Let policy %s be false, or fail, where no tenant is set', p.called)
+           FROM policy p, (SELECT '\\)(::\\w+)?\\)*( IS NULL| = ''''::text)' AS nobody) x
+          WHERE p.polpermissive AND (p.qual ~ x.nobody AND p.qual ~ '\\mOR\\M' OR p.with_check ~ x.nobody AND p.with_check ~ '\\mOR\\M')
+            AND p.polrelid NOT IN (SELECT f.polrelid FROM fenced f) ORDER BY 1",
+    },
 ];

@@ -65,6 +65,16 @@ pub(crate) const HOLES: &[Hole] = &[
         "DL120",
         "q ON public.accounts",
     ),
+    Hole(
+        "{open} CREATE POLICY p ON t USING (current_setting('app.tenant', true) IS NULL OR tenant_id = session_user)",
+        "DL121",
+        "p ON public.t",
+    ),
+    Hole(
+        "{open} CREATE POLICY p ON t USING (tenant_id = session_user OR coalesce(current_setting('app.tenant', true), '') = '')",
+        "DL121",
+        "p ON public.t",
+    ),
     Hole("ALTER ROLE {app} BYPASSRLS", "DL201", "{app}"),
     Hole("ALTER TABLE accounts OWNER TO {app}", "DL202", "public.accounts"),
     Hole("GRANT pg_read_all_data TO {app}", "DL203", "{app}"),
@@ -82,6 +92,8 @@ pub(crate) const HOLES: &[Hole] = &[
     Hole("GRANT EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint) TO {app}", "DL213", "{app}"),
     Hole("GRANT EXECUTE ON FUNCTION pg_read_file(text) TO {app}", "DL214", "{app}"),
     Hole("GRANT USAGE ON LANGUAGE plpgsql TO {app}", "DL215", "{app}"),
+    Hole("CREATE EXTENSION pg_stat_statements", "DL216", "public.pg_stat_statements"),
+    Hole("ALTER ROLE {app} CREATEROLE", "DL217", "{app}"),
     Hole("CREATE VIEW v AS SELECT * FROM accounts; GRANT SELECT ON v TO {app}", "DL301", "public.v"),
     Hole(
         "CREATE VIEW inner_v AS SELECT * FROM accounts; CREATE VIEW v AS SELECT * FROM inner_v; GRANT SELECT ON v TO {app}",
@@ -131,6 +143,12 @@ pub(crate) const HOLES: &[Hole] = &[
         "CREATE VIEW v WITH (security_invoker = true) AS SELECT * FROM accounts WHERE id > 0; GRANT SELECT ON v TO {app}",
         "DL312",
         "public.v",
+    ),
+    Hole(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_notify('rows', new::text); RETURN new; END $$;
+         CREATE TRIGGER g AFTER INSERT ON accounts FOR EACH ROW EXECUTE FUNCTION f()",
+        "DL313",
+        "public.accounts",
     ),
     Hole("CREATE UNIQUE INDEX one ON accounts (owner)", "DL401", "public.one"),
     Hole("CREATE UNIQUE INDEX one ON accounts (owner) INCLUDE (tenant_id)", "DL401", "public.one"),
