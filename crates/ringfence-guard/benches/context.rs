@@ -1,6 +1,7 @@
-//! What the database context costs: `cargo bench -p ringfence-guard`.
+//! What the database context costs: `cargo bench -p ringfence-guard --bench context`.
 //!
-//! Medians of interleaved rounds, and ratios within one run: on a shared machine only those travel.
+//! Medians of interleaved rounds, and ratios within one run: on a shared machine only those travel. `--pgbouncer PROGRAM` has
+//! the other pooler measured beside the guard; `cargo xtask bench guard` gets it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,7 +16,12 @@
 #[path = "../tests/it/fixture.rs"]
 mod fixture;
 
-use std::{process::Command, time::Instant};
+use std::{
+    net::TcpListener,
+    os::unix::fs::{MetadataExt, chown},
+    process::{Child, Command},
+    time::Instant,
+};
 
 use fixture::{Running, World, connect, now};
 use ringfence_context::{DatabaseContext, Permit, database::Backend};
@@ -140,26 +146,98 @@ fn processor_seconds() -> f64 {
     (fields[11] + fields[12]) / 100.0
 }
 
-async fn throughput(world: &World, guard: &Running, modes: &[&str]) {
+/// PgBouncer in transaction mode before the same cluster, as the superuser: no context, no row security.
+struct PgBouncer {
+    process: Child,
+    port: u16,
+}
+
+impl PgBouncer {
+    fn start(program: &str, world: &World) -> Self {
+        let folder = fixture::scratch("pgbouncer");
+        // Whoever the cluster belongs to: PgBouncer refuses to run as root, and changes to this user by itself.
+        let owner = world.host.metadata().unwrap().uid();
+        let named = Command::new("id").args(["-nu", &owner.to_string()]).output().unwrap().stdout;
+        let user = String::from_utf8(named).unwrap();
+        chown(&folder, Some(owner), None).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let World { host, port: server, database, .. } = world;
+        let change =
+            if rustix::process::getuid().is_root() { format!("user = {user}") } else { String::new() };
+        let settings = format!(
+            "[databases]\nbench = host={} port={server} user={SUPERUSER} dbname={database}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 20\n\
+             max_client_conn = 200\nlog_connections = 0\nlog_disconnections = 0\n{change}\n",
+            host.display()
+        );
+        let file = folder.join("pgbouncer.ini");
+        std::fs::write(&file, settings).unwrap();
+        let process = Command::new(program).arg("--quiet").arg(&file).spawn().unwrap();
+        let started = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(started.elapsed().as_secs() < 10, "PgBouncer does not answer");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        Self { process, port }
+    }
+
+    fn uri(&self) -> String {
+        format!("host=127.0.0.1 port={} user={SUPERUSER} dbname=bench", self.port)
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// pgbench with one select a transaction: direct, through PgBouncer, through the guard.
+async fn throughput(
+    world: &World,
+    guard: &Running,
+    other: Option<&PgBouncer>,
+    modes: &[&str],
+    clients: &[&str],
+) {
     let script = fixture::scratch("script").join("select.sql");
     let select = "\\set id random(1, 3)\nSELECT owner FROM accounts WHERE tenant_id = 'acme' AND id = :id;\n";
     std::fs::write(&script, select).unwrap();
     let script = script.display().to_string();
-    println!("\npgbench, one select a transaction, 16 clients: transactions per second (median of 3 rounds)");
-    for mode in modes {
-        let common = ["-n", "-M", mode, "-c", "16", "-j", "2", "-T", "3", "-f", &script].map(str::to_owned);
-        let (mut direct, mut guarded, mut processor) = (vec![], vec![], vec![]);
+    println!(
+        "\npgbench, one select a transaction: transactions per second (median of 3 rounds, ratios within a round)"
+    );
+    for (mode, clients) in modes.iter().flat_map(|mode| clients.iter().map(move |clients| (mode, clients))) {
+        let threads = if *clients == "1" { "1" } else { "2" };
+        let common =
+            ["-n", "-M", mode, "-c", clients, "-j", threads, "-T", "3", "-f", &script].map(str::to_owned);
+        // PgBouncer 1.18 keeps no prepared statements in transaction mode.
+        let other = other.filter(|_| *mode != "prepared");
+        let (mut direct, mut others, mut guarded, mut processor) = (vec![], vec![], vec![], vec![]);
         for _ in 0..3 {
             direct.push(bench([&common[..], &[superuser_uri(world)]].concat()).await);
+            if let Some(other) = other {
+                others.push(bench([&common[..], &[other.uri()]].concat()).await);
+            }
             let before = processor_seconds();
             let rate = bench([&common[..], &[uri(world, guard)]].concat()).await;
             processor.push((processor_seconds() - before) * 1e6 / (rate * 3.0));
             guarded.push(rate);
         }
+        let ratio = |to: &[f64]| match to {
+            [] => "   -".to_owned(),
+            to => {
+                format!("{:4.2}", median(guarded.iter().zip(to).map(|(guarded, to)| guarded / to).collect()))
+            }
+        };
+        let (to_direct, to_other) = (ratio(&direct), ratio(&others));
+        let other = if others.is_empty() { f64::NAN } else { median(others) };
         let (direct, guarded, processor) = (median(direct), median(guarded), median(processor));
-        let ratio = guarded / direct;
         println!(
-            "  {mode:<10} direct {direct:8.0}   guard {guarded:8.0}   ratio {ratio:.2}   guard's processor time {processor:.0} µs each"
+            "  {mode:<9}{clients:>3} clients  direct {direct:7.0}  PgBouncer {other:7.0}  guard {guarded:7.0}  to direct \
+             {to_direct}  to PgBouncer {to_other}  guard's processor time {processor:.0} µs each"
         );
     }
 }
@@ -190,12 +268,16 @@ async fn parts(world: &World) {
 async fn main() {
     let world = World::new().await;
     let guard = world.guard().await;
+    let arguments: Vec<String> = std::env::args().collect();
+    let program =
+        arguments.iter().position(|argument| argument == "--pgbouncer").and_then(|at| arguments.get(at + 1));
+    let other = program.map(|program| PgBouncer::start(program, &world));
     latency(&world, &guard).await;
     parts(&world).await;
-    throughput(&world, &guard, &["simple", "prepared"]).await;
+    throughput(&world, &guard, other.as_ref(), &["simple", "extended", "prepared"], &["1", "16", "64"]).await;
     let pooled = world.guard_with(|settings| settings.connections = 4).await;
     println!("\nthe same with 4 server connections: they change hands");
-    throughput(&world, &pooled, &["simple"]).await;
+    throughput(&world, &pooled, None, &["simple"], &["16"]).await;
     let tables: String = (0..100)
         .map(|n| format!("CREATE TABLE t{n} (tenant_id text NOT NULL); SELECT ringfence.protect('t{n}');"))
         .collect();

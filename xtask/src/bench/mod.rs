@@ -43,6 +43,9 @@ const SECTIONS: &[Section] = &[
 const NEEDED: &[crate::setup::Need] =
     &[("nginx, the baseline", nginx::there, "nginx-light"), ("wrk, the load generator", load::there, "wrk")];
 
+/// What the guard is compared with.
+const POOLER: &[crate::setup::Need] = &[("PgBouncer, the other pooler", guard::there, "pgbouncer")];
+
 /// Runs every section, or those named. With `--json` standard output is one JSON object.
 pub(crate) fn bench(arguments: &[String]) -> Outcome {
     let json = arguments.iter().any(|argument| argument == "--json");
@@ -58,6 +61,9 @@ pub(crate) fn bench(arguments: &[String]) -> Outcome {
         }
         if ["gateway", "avp", "bomb"].contains(name) {
             install(NEEDED)?;
+        }
+        if *name == "guard" {
+            install(POOLER)?;
         }
         if let Some(object) = section(json).map_err(|message| format!("{name}: {message}"))? {
             found.push(format!("\"{name}\":{object}"));
