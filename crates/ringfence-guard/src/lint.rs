@@ -208,8 +208,8 @@ impl Subject {
     ) -> Result<Vec<Finding>, LintError> {
         let rows = transaction.query(&rule.sql(), &[&self.roles, &self.columns, &self.version]).await?;
         let finding = |row: tokio_postgres::Row| {
-            let [object, detail, fix] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
-            Ok(Finding { rule: rule.id, object, detail, fix })
+            let (object, detail, fix): (_, _, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            Ok(Finding { rule: rule.id, object, detail, fix: statement(fix) })
         };
         rows.into_iter().map(finding).collect()
     }
@@ -253,4 +253,38 @@ async fn columns(transaction: &Transaction<'_>) -> Result<Vec<String>, tokio_pos
     let found = transaction.query_opt(most, &[&COLUMNS.as_slice()]).await?;
     let found = found.map(|row| row.try_get(0)).transpose()?;
     Ok(found.map_or_else(|| COLUMNS.map(str::to_owned).to_vec(), |column| vec![column]))
+}
+
+/// A fix as it may be run. A name may hold anything, and one with a line in it would end the comment it stands in: what is not
+/// plain is shown, escaped, in a comment.
+fn statement(fix: String) -> String {
+    let comment = fix.contains("--");
+    let strange = |letter: char| letter.is_control() && (letter != '\n' || comment);
+    if !fix.contains(strange) {
+        return fix;
+    }
+    let plain = |letter: char| {
+        if letter.is_control() { letter.escape_default().collect() } else { letter.to_string() }
+    };
+    format!("-- {}", fix.chars().map(plain).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_ends_no_comment_and_commands_no_terminal() {
+        let plain = "ALTER POLICY p ON t WITH CHECK ((x IN ( SELECT a\n   FROM b)));";
+        assert_eq!(statement(plain.to_owned()), plain);
+        for fix in [
+            "-- Write a policy for it, or DROP TABLE public.\"a\nDROP TABLE b; --\"",
+            "DROP POLICY p ON t; -- or compare \"c\nDROP TABLE b; --\" in it",
+            "ALTER TABLE public.\"\u{1b}[2J\" ENABLE ROW LEVEL SECURITY;",
+            "ALTER TABLE public.\"a\rb\" ENABLE ROW LEVEL SECURITY;",
+        ] {
+            let shown = statement(fix.to_owned());
+            assert!(shown.starts_with("-- ") && !shown.contains(char::is_control), "{shown:?}");
+        }
+    }
 }

@@ -119,3 +119,19 @@ async fn a_subject_is_found_or_asked_for() {
     assert_eq!(again.findings.iter().filter(|finding| finding.rule == "DL101").count(), 2);
     assert_eq!(again.refused, ["DL610"]);
 }
+
+#[tokio::test]
+async fn a_name_that_is_sql_is_not_run_with_a_fix() {
+    let world = World::new().await;
+    let mut client = world.superuser().await;
+    let named = "CREATE TABLE \"t\nDROP TABLE payments; --\" (tenant_id text NOT NULL, id int PRIMARY KEY);
+        ALTER TABLE \"t\nDROP TABLE payments; --\" ENABLE ROW LEVEL SECURITY";
+    client.batch_execute(named).await.unwrap();
+    let report = lint(&mut client, known(&world), |_| ()).await.unwrap();
+    let of_it: Vec<_> =
+        report.findings.iter().filter(|finding| finding.object.contains("DROP TABLE")).collect();
+    assert!(of_it.len() > 3, "{of_it:?}");
+    let script: String = of_it.iter().map(|finding| format!("{}\n", finding.fix)).collect();
+    let lines = script.lines().filter(|line| !line.starts_with("--"));
+    assert_eq!(lines.count(), 0, "{script}");
+}
