@@ -6,12 +6,13 @@ use ringfence_context::{Secret, TenantId, key::MacKey};
 use ringfence_guard::{
     Binaries, Cluster, RoleName,
     cluster::{ClusterError, ClusterSettings, Durability, SUPERUSER},
+    connect,
     install::{Install, InstallError, guard_key_put, table_protect, tenant_key_put, tenant_key_remove},
     proxy::Endpoint,
     role::RoleNameError,
 };
 use tokio::sync::Mutex;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
 use crate::settings::{PostgresSettings, ServerSettings, Settings, SettingsError, read};
 
@@ -295,13 +296,4 @@ fn names(postgres: &PostgresSettings) -> Result<(RoleName, RoleName), DataError>
         RoleName::new(value).map_err(|error| DataError::Name { key, value: value.to_owned(), error })
     };
     Ok((name("app_role", &postgres.app_role)?, name("database", &postgres.database)?))
-}
-
-async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(async move {
-        // Ends with the client, whose calls say what went wrong.
-        let _ = connection.await;
-    });
-    Ok(client)
 }

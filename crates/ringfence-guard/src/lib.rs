@@ -11,6 +11,7 @@
 pub mod admission;
 pub mod adopt;
 pub mod cluster;
+mod connect;
 pub mod install;
 pub mod lint;
 pub mod proxy;
@@ -19,5 +20,6 @@ pub mod structure;
 
 pub use admission::{Admission, Admit, Contexts, MintContexts};
 pub use cluster::{Binaries, Cluster};
+pub use connect::connect;
 pub use proxy::Guard;
 pub use role::RoleName;

@@ -5,10 +5,11 @@
 
 use std::path::PathBuf;
 
-use tokio_postgres::{Client, NoTls, error::ErrorPosition};
+use tokio_postgres::{Client, error::ErrorPosition};
 
 use crate::{
     cluster::{Binaries, Cluster, ClusterError, ClusterSettings, Durability, SUPERUSER},
+    connect,
     role::RoleName,
 };
 
@@ -197,15 +198,6 @@ fn at_line(sql: &str, error: tokio_postgres::Error) -> StructureError {
     let before = sql.chars().take(usize::try_from(*at).unwrap_or(usize::MAX));
     let line = before.filter(|letter| *letter == '\n').count().saturating_add(1);
     StructureError::Sql { line, message: told.message().to_owned() }
-}
-
-async fn connect(config: &tokio_postgres::Config) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(async move {
-        // Whoever asks sees the same error.
-        let _ = connection.await;
-    });
-    Ok(client)
 }
 
 #[cfg(test)]

@@ -8,15 +8,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "view-as-its-owner",
         level: Level::Error,
         why: "a view without security_invoker reads as its owner, whom row security may not bind",
-        query: ", reading (view, source) AS (
-                SELECT w.ev_class, d.refobjid FROM pg_rewrite w
-                  JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass
-                   AND d.refobjid <> w.ev_class
-                 GROUP BY 1, 2),
-            shown (view, source) AS (
-                SELECT r.view, r.source FROM reading r JOIN tenant t ON t.oid = r.source
-                UNION SELECT r.view, s.source FROM reading r JOIN shown s ON s.view = r.source)
-         SELECT v.name, format('as %I%s it shows %s', v.relowner::regrole,
+        query: " SELECT v.name, format('as %s%s it shows %s', v.relowner::regrole,
                     CASE WHEN (SELECT o.rolsuper OR o.rolbypassrls FROM pg_roles o WHERE o.oid = v.relowner)
                     THEN ', whom no policy binds,' ELSE '' END,
                     string_agg(DISTINCT s.source::regclass::text, ', ')),
@@ -31,15 +23,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "materialized-view-of-tenants-rows",
         level: Level::Error,
         why: "a materialized view holds what its owner saw, and takes no policy",
-        query: ", reading (view, source) AS (
-                SELECT w.ev_class, d.refobjid FROM pg_rewrite w
-                  JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass
-                   AND d.refobjid <> w.ev_class
-                 GROUP BY 1, 2),
-            shown (view, source) AS (
-                SELECT r.view, r.source FROM reading r JOIN tenant t ON t.oid = r.source
-                UNION SELECT r.view, s.source FROM reading r JOIN shown s ON s.view = r.source)
-         SELECT v.name, 'it holds rows of ' || string_agg(DISTINCT s.source::regclass::text, ', '),
+        query: " SELECT v.name, 'it holds rows of ' || string_agg(DISTINCT s.source::regclass::text, ', '),
                 format('REVOKE ALL ON %s FROM PUBLIC%s;', v.name, (SELECT string_agg(format(', %I', a.rolname), '') FROM app a))
            FROM relation v JOIN shown s ON s.view = v.oid
           WHERE v.relkind = 'm' AND v.oid IN (SELECT r.oid FROM reach r) GROUP BY v.name ORDER BY 1",
@@ -97,7 +81,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "definer-trigger",
         level: Level::Warning,
         why: "what a trigger does as its owner, no policy of the writer's tenant binds",
-        query: " SELECT t.name, format('trigger %I calls %s as %I', g.tgname, f.oid::regprocedure, f.proowner::regrole),
+        query: " SELECT t.name, format('trigger %I calls %s as %s', g.tgname, f.oid::regprocedure, f.proowner::regrole),
                 format('ALTER FUNCTION %s SECURITY INVOKER;', f.oid::regprocedure)
            FROM tenant t JOIN pg_trigger g ON g.tgrelid = t.oid AND NOT g.tgisinternal
            JOIN pg_proc f ON f.oid = g.tgfoid AND f.prosecdef ORDER BY 1, 2",
@@ -138,11 +122,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "view-without-a-barrier",
         level: Level::Note,
         why: "a condition of the asker's may be worked out before the view's own, and tell of rows the view leaves out",
-        query: ", reading (view, source) AS (
-                SELECT w.ev_class, d.refobjid FROM pg_rewrite w
-                  JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass
-                 GROUP BY 1, 2)
-         SELECT v.name, 'it filters ' || string_agg(DISTINCT t.name, ', '), format('ALTER VIEW %s SET (security_barrier = true);', v.name)
+        query: " SELECT v.name, 'it filters ' || string_agg(DISTINCT t.name, ', '), format('ALTER VIEW %s SET (security_barrier = true);', v.name)
            FROM relation v JOIN reading r ON r.view = v.oid JOIN tenant t ON t.oid = r.source
           WHERE v.relkind = 'v' AND v.oid IN (SELECT r.oid FROM reach r) AND pg_get_viewdef(v.oid) ~ '\\mWHERE\\M'
             AND NOT coalesce(v.reloptions && ARRAY['security_barrier=true', 'security_barrier=on', 'security_barrier=1', 'security_barrier=yes'], false)

@@ -110,10 +110,10 @@ pub(super) const RULES: &[Rule] = &[
         name: "grants-on-tables-to-come",
         level: Level::Warning,
         why: "the next table is open to the role before anybody has put row security on it",
-        query: " SELECT format('%I in %s', d.defaclrole::regrole, CASE d.defaclnamespace WHEN 0 THEN 'every schema' ELSE d.defaclnamespace::regnamespace::text END),
+        query: " SELECT format('%s in %s', d.defaclrole::regrole, CASE d.defaclnamespace WHEN 0 THEN 'every schema' ELSE d.defaclnamespace::regnamespace::text END),
                 format('tables to come are granted to %s', string_agg(DISTINCT CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END, ', ')),
-                string_agg(DISTINCT format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s REVOKE ALL ON TABLES FROM %s;', d.defaclrole::regrole,
-                    CASE d.defaclnamespace WHEN 0 THEN '' ELSE format(' IN SCHEMA %I', d.defaclnamespace::regnamespace) END,
+                string_agg(DISTINCT format('ALTER DEFAULT PRIVILEGES FOR ROLE %s%s REVOKE ALL ON TABLES FROM %s;', d.defaclrole::regrole,
+                    CASE d.defaclnamespace WHEN 0 THEN '' ELSE format(' IN SCHEMA %s', d.defaclnamespace::regnamespace) END,
                     CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END), ' ')
            FROM pg_default_acl d, aclexplode(d.defaclacl) g
           WHERE d.defaclobjtype = 'r' AND (g.grantee = 0 OR g.grantee IN (SELECT a.oid FROM app a) AND g.grantee <> d.defaclrole)
@@ -124,36 +124,31 @@ pub(super) const RULES: &[Rule] = &[
         name: "role-sees-what-others-do",
         level: Level::Warning,
         why: "sessions of one role read each other's statements, with the values in them, and count each other's rows",
-        query: " SELECT quote_ident(a.rolname), format('it may call %s and %s more', min(f.oid::regprocedure::text), count(*) - 1),
-                string_agg(format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC, %I;', f.oid::regprocedure, a.rolname), ' ' ORDER BY f.proname)
-           FROM app a JOIN pg_proc f ON f.pronamespace = 'pg_catalog'::regnamespace AND f.prokind = 'f'
-            AND (f.proname ~ '^pg_stat_(get|reset|clear|force|have)' OR f.proname IN ('pg_lock_status', 'pg_blocking_pids'))
-            AND has_function_privilege(a.oid, f.oid, 'EXECUTE')
-          WHERE NOT a.rolsuper GROUP BY a.oid, a.rolname ORDER BY 1",
+        query: " SELECT quote_ident(f.rolname), format('it may call %s and %s more', min(f.name), count(*) - 1), string_agg(f.fix, ' ' ORDER BY f.name)
+           FROM own_function f
+          WHERE f.proname ~ '^pg_stat_(get|reset|clear|force|have)' OR f.proname IN ('pg_lock_status', 'pg_blocking_pids')
+          GROUP BY f.rolname ORDER BY 1",
     },
     Rule {
         id: "DL212",
         name: "role-uses-large-objects",
         level: Level::Warning,
         why: "a large object belongs to a role, and every tenant is the same one; row security knows none",
-        query: " SELECT quote_ident(a.rolname), format('it may call %s and %s more', min(f.oid::regprocedure::text), count(*) - 1),
-                string_agg(format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC, %I;', f.oid::regprocedure, a.rolname), ' ' ORDER BY f.proname)
-           FROM app a JOIN pg_proc f ON f.pronamespace = 'pg_catalog'::regnamespace AND f.prokind = 'f'
-            AND (f.proname ~ '^lo_' OR f.proname IN ('loread', 'lowrite')) AND has_function_privilege(a.oid, f.oid, 'EXECUTE')
-          WHERE NOT a.rolsuper GROUP BY a.oid, a.rolname ORDER BY 1",
+        query: " SELECT quote_ident(f.rolname), format('it may call %s and %s more', min(f.name), count(*) - 1), string_agg(f.fix, ' ' ORDER BY f.name)
+           FROM own_function f
+          WHERE f.proname ~ '^lo_' OR f.proname IN ('loread', 'lowrite')
+          GROUP BY f.rolname ORDER BY 1",
     },
     Rule {
         id: "DL213",
         name: "role-signals-others",
         level: Level::Warning,
         why: "sessions of one role may cancel and end each other, notify each other and wait for each other's locks",
-        query: " SELECT quote_ident(a.rolname), format('it may call %s', string_agg(DISTINCT f.proname, ', ' ORDER BY f.proname)),
-                string_agg(format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC, %I;', f.oid::regprocedure, a.rolname), ' ' ORDER BY f.proname)
-           FROM app a JOIN pg_proc f ON f.pronamespace = 'pg_catalog'::regnamespace AND f.prokind = 'f'
-            AND (f.proname IN ('pg_cancel_backend', 'pg_terminate_backend', 'pg_notify', 'pg_export_snapshot', 'pg_logical_emit_message')
-                OR f.proname ~ '^pg_(try_)?advisory_' AND f.proname <> 'pg_advisory_unlock_all')
-            AND has_function_privilege(a.oid, f.oid, 'EXECUTE')
-          WHERE NOT a.rolsuper GROUP BY a.oid, a.rolname ORDER BY 1",
+        query: " SELECT quote_ident(f.rolname), format('it may call %s', string_agg(DISTINCT f.proname, ', ' ORDER BY f.proname)), string_agg(f.fix, ' ' ORDER BY f.name)
+           FROM own_function f
+          WHERE f.proname IN ('pg_cancel_backend', 'pg_terminate_backend', 'pg_notify', 'pg_export_snapshot', 'pg_logical_emit_message')
+             OR f.proname ~ '^pg_(try_)?advisory_' AND f.proname <> 'pg_advisory_unlock_all'
+          GROUP BY f.rolname ORDER BY 1",
     },
     Rule {
         id: "DL214",

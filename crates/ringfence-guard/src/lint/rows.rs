@@ -18,7 +18,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "row-security-not-forced",
         level: Level::Warning,
         why: "row security does not bind a table's owner, and every view and definer function of the owner's is the owner",
-        query: " SELECT t.name, format('its owner %I sees every row', t.relowner::regrole),
+        query: " SELECT t.name, format('its owner %s sees every row', t.relowner::regrole),
                 format('ALTER TABLE %s FORCE ROW LEVEL SECURITY;', t.name)
            FROM tenant t WHERE t.relrowsecurity AND NOT t.relforcerowsecurity ORDER BY 1",
     },

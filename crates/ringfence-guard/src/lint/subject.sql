@@ -51,4 +51,20 @@ callable AS MATERIALIZED (
      WHERE (NOT EXISTS (SELECT FROM app) OR EXISTS (SELECT FROM app a WHERE has_function_privilege(a.oid, f.oid, 'EXECUTE')
             AND has_schema_privilege(a.oid, f.pronamespace, 'USAGE')))
        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'e')),
+-- Functions of Postgres' own that it may call.
+own_function AS MATERIALIZED (
+    SELECT a.rolname, f.proname, f.oid::regprocedure::text AS name,
+           format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC, %I;', f.oid::regprocedure, a.rolname) AS fix
+      FROM app a JOIN pg_proc f ON f.pronamespace = 'pg_catalog'::regnamespace AND f.prokind = 'f'
+       AND has_function_privilege(a.oid, f.oid, 'EXECUTE')
+     WHERE NOT a.rolsuper),
+-- What each view and materialized view reads, and which tenants' tables it shows, itself or through others.
+reading (view, source) AS (
+    SELECT w.ev_class, d.refobjid FROM pg_rewrite w
+      JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass
+       AND d.refobjid <> w.ev_class
+     GROUP BY 1, 2),
+shown (view, source) AS (
+    SELECT r.view, r.source FROM reading r JOIN tenant t ON t.oid = r.source
+    UNION SELECT r.view, s.source FROM reading r JOIN shown s ON s.view = r.source),
 server AS MATERIALIZED (SELECT $3::integer AS version)

@@ -86,7 +86,11 @@ pub(crate) const HOLES: &[Hole] = &[
     Hole("CREATE SCHEMA own; ALTER SCHEMA own OWNER TO {app}", "DL207", "SCHEMA own"),
     Hole("DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {app}', current_database()); END $$", "DL208", "DATABASE "),
     Hole("ALTER ROLE {app} SET row_security = off", "DL209", "{app}"),
-    Hole("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {app}", "DL210", "postgres in public"),
+    Hole(
+        "CREATE SCHEMA \"Odd\"; ALTER DEFAULT PRIVILEGES IN SCHEMA \"Odd\" GRANT SELECT ON TABLES TO {app}",
+        "DL210",
+        "postgres in \"Odd\"",
+    ),
     Hole("GRANT EXECUTE ON FUNCTION pg_stat_get_activity(integer) TO {app}", "DL211", "{app}"),
     Hole("GRANT EXECUTE ON FUNCTION lo_create(oid) TO {app}", "DL212", "{app}"),
     Hole("GRANT EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint) TO {app}", "DL213", "{app}"),

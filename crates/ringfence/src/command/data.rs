@@ -11,8 +11,8 @@ use std::{
 use clap::{Args, Subcommand};
 use miette::{Context, IntoDiagnostic, Result, miette};
 use ringfence_context::{Secret, key};
-use ringfence_guard::{Binaries, structure::Structure};
-use tokio_postgres::{Client, Config, NoTls, config::SslMode};
+use ringfence_guard::{Binaries, connect, structure::Structure};
+use tokio_postgres::{Client, Config, config::SslMode};
 
 use crate::output::printable;
 
@@ -50,8 +50,14 @@ struct Database {
 /// A database that is looked at.
 struct Looked {
     client: Client,
-    /// The Postgres it is in, where that is its own, and its folder.
-    own: Option<(Structure, PathBuf)>,
+    /// The Postgres it is in, where that is its own.
+    _own: Option<Own>,
+}
+
+/// A Postgres of its own, and then its folder, which is gone with it.
+struct Own {
+    structure: Option<Structure>,
+    folder: PathBuf,
 }
 
 impl Database {
@@ -72,13 +78,8 @@ impl Database {
             ));
         }
         config.application_name("ringfence");
-        let connected = config.connect(NoTls).await;
-        let (client, connection) = connected.into_diagnostic().wrap_err("connecting to the database")?;
-        tokio::spawn(async move {
-            // Whoever asks sees the same error.
-            let _ = connection.await;
-        });
-        Ok(Looked { client, own: None })
+        let client = connect(&config).await.into_diagnostic().wrap_err("connecting to the database")?;
+        Ok(Looked { client, _own: None })
     }
 }
 
@@ -88,33 +89,22 @@ async fn structure(file: &Path) -> Result<Looked> {
     let binaries = Binaries::find(None).into_diagnostic()?;
     let id = key::random::<8>().into_diagnostic()?;
     let folder = std::env::temp_dir().join(format!("ringfence-structure-{:016x}", u64::from_be_bytes(id)));
-    let loaded = Structure::load(&text, folder.clone(), binaries).await;
-    let structure = match loaded {
-        Ok(structure) => structure,
-        Err(error) => {
-            remove(&folder);
-            return Err(error).into_diagnostic().wrap_err_with(named);
-        }
-    };
+    let mut own = Own { structure: None, folder };
+    let loaded = Structure::load(&text, own.folder.clone(), binaries).await;
+    let structure = own.structure.insert(loaded.into_diagnostic().wrap_err_with(named)?);
     for what in structure.left_out() {
         eprintln!("ringfence: not installed here, so left out: {}", printable(what));
     }
     let client = structure.connect().await.into_diagnostic()?;
-    Ok(Looked { client, own: Some((structure, folder)) })
+    Ok(Looked { client, _own: Some(own) })
 }
 
-fn remove(folder: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(folder) {
-        eprintln!("ringfence: {} stays: {error}", folder.display());
-    }
-}
-
-impl Drop for Looked {
+impl Drop for Own {
     fn drop(&mut self) {
-        if let Some((structure, folder)) = self.own.take() {
-            // Its Postgres stops with it.
-            drop(structure);
-            remove(&folder);
+        // Its Postgres stops with it, or has not begun.
+        self.structure = None;
+        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+            eprintln!("ringfence: {} stays: {error}", self.folder.display());
         }
     }
 }

@@ -83,7 +83,7 @@ pub async fn call(State(api): State<Api>, request: Request) -> Response {
         }
         Err(refusal) => (verdict.refused(&refusal.refusal()), Err(refusal)),
     };
-    let whose = verdict.tenant.clone();
+    let too_much = answered.as_ref().is_err_and(WireRefusal::is_too_much).then(|| verdict.tenant.clone());
     api.record.record(verdict);
     match answered {
         Ok(answer) => {
@@ -93,7 +93,7 @@ pub async fn call(State(api): State<Api>, request: Request) -> Response {
         }
         Err(refusal) => {
             let mut response = respond(refusal.status(), &reference, &refusal.body());
-            if refusal.is_too_much() {
+            if let Some(whose) = too_much {
                 TooMuch::mark(&mut response, whose);
             }
             response
