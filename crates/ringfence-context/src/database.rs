@@ -78,6 +78,9 @@ pub struct DatabaseContext {
     token_exp: u64,
     valid_until: UnixTime,
     tag: [u8; MAC_LEN],
+    /// What it was minted from, and when.
+    seal: Seal,
+    minted: UnixTime,
 }
 
 impl DatabaseContext {
@@ -102,7 +105,23 @@ impl DatabaseContext {
             token_exp: context.expires().seconds(),
             valid_until,
             tag,
+            seal: context.seal().clone(),
+            minted: now,
         })
+    }
+
+    /// Whether a backend that has accepted this context need not be asked again for a transaction of `permit`: it was
+    /// minted from the very same access token, a moment ago. Another token of the tenant's is not enough: what Postgres
+    /// has verified is the seal in this one. Seals are compared as tags are, in constant time.
+    pub fn covers(&self, permit: &Permit, now: UnixTime) -> bool {
+        let context = permit.context();
+        let fresh = self.minted.after(std::time::Duration::from_secs(limits::DATABASE_CONTEXT_RENEW_SECONDS));
+        self.tenant == *context.tenant()
+            && self.token == *context.token_id()
+            && self.token_exp == context.expires().seconds()
+            && crate::key::same(&self.seal.0, &context.seal().0)
+            && self.minted <= now
+            && now < fresh.min(self.valid_until)
     }
 
     /// The tenant.

@@ -135,6 +135,10 @@ pub const DATABASE_TOKEN_LIFE_SECONDS: u64 = 300;
 /// How long a database context stays valid inside Postgres, in seconds.
 pub const DATABASE_CONTEXT_LIFE_SECONDS: u64 = 30;
 
+/// After how long a database context is renewed, and with it what Postgres has to say about tenant and posture, where
+/// its connection is still used: in seconds.
+pub const DATABASE_CONTEXT_RENEW_SECONDS: u64 = 1;
+
 /// Largest HTTP request head, in bytes.
 pub const REQUEST_HEAD_BYTES: usize = 32 * 1024;
 
@@ -167,6 +171,21 @@ pub const PG_PASSWORD_BYTES: usize = 2 * TOKEN_BYTES + 64;
 
 /// Largest message a database client may send, in bytes.
 pub const PG_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Largest statement that a database client may prepare under a name, in bytes.
+pub const PG_STATEMENT_BYTES: usize = 256 * 1024;
+
+/// Most bytes of prepared statements that the guard keeps for one client.
+pub const PG_STATEMENTS_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most statements that one client may have prepared at a time.
+pub const PG_STATEMENTS: usize = 4096;
+
+/// Most statements kept prepared on one server connection; the one prepared first is closed for a further one.
+pub const PG_STATEMENTS_PER_CONNECTION: usize = 512;
+
+/// Longest name of a prepared statement or portal, in bytes (Postgres itself looks at the first 63).
+pub const PG_NAME_BYTES: usize = 256;
 
 /// Longest reason given for a change of policies, in bytes.
 pub const POLICY_REASON_BYTES: usize = 500;

@@ -87,7 +87,11 @@ pub fn serve(plane: Plane, parts: &Parts, upstream: &str) -> Result<Running, Pla
     ));
     tasks.spawn(serve_http(listeners.api, None, move |request| routed(api.clone(), request), stopping()));
     let (listener, stopping) = (listeners.guard, stopping());
-    tasks.spawn(async move { guard.serve(listener, stopping).await });
+    tasks.spawn(async move {
+        if let Err(error) = guard.serve(listener, stopping).await {
+            tracing::error!(%error, "the guard does not serve");
+        }
+    });
     let (gateway, api, guard) = running;
     Ok(Running { gateway, api, guard, stop, tasks, data })
 }

@@ -17,6 +17,7 @@
 mod fixture;
 
 use std::{
+    cell::Cell,
     net::TcpListener,
     os::unix::fs::{MetadataExt, chown},
     process::{Child, Command},
@@ -60,32 +61,41 @@ struct Subject {
     client: Client,
     select: Statement,
     context: Option<(Statement, Backend, Permit)>,
+    held: Cell<Option<DatabaseContext>>,
 }
 
 impl Subject {
     async fn new(client: Client) -> Self {
         let select =
             client.prepare("SELECT owner FROM accounts WHERE tenant_id = 'acme' AND id = $1").await.unwrap();
-        Self { client, select, context: None }
+        Self { client, select, context: None, held: Cell::default() }
     }
 
-    /// Microseconds for one `BEGIN; SELECT; COMMIT`, all in one flush, the context among them if there is one.
+    /// Renews the context as the guard does.
+    async fn renew(&self, world: &World) {
+        let Some((statement, backend, permit)) = &self.context else { return };
+        let held = self.held.take().filter(|held| held.covers(permit, now()));
+        if held.is_none() {
+            let minted = DatabaseContext::mint(permit, &world.guard_key, *backend, now()).unwrap();
+            let a = fixture::Arguments::of(&minted);
+            let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+                [&a.tenant, &a.token, &a.token_exp, &a.valid_until, &a.tag];
+            self.client.execute(statement, &values).await.unwrap();
+            self.held.set(Some(minted));
+        } else {
+            self.held.set(held);
+        }
+    }
+
+    /// Microseconds for one `BEGIN; SELECT; COMMIT`, all in one flush, the context before them where it is time for one.
     async fn transactions(&self, world: &World) -> f64 {
         let start = Instant::now();
         for _ in 0..TRANSACTIONS {
+            self.renew(world).await;
             let begin = self.client.batch_execute("BEGIN");
-            let context = async {
-                if let Some((statement, backend, permit)) = &self.context {
-                    let minted = DatabaseContext::mint(permit, &world.guard_key, *backend, now()).unwrap();
-                    let a = fixture::Arguments::of(&minted);
-                    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-                        [&a.tenant, &a.token, &a.token_exp, &a.valid_until, &a.tag];
-                    self.client.execute(statement, &values).await.unwrap();
-                }
-            };
             let select = self.client.query_one(&self.select, &[&1_i32]);
             let commit = self.client.batch_execute("COMMIT");
-            let (begun, (), row, done) = tokio::join!(begin, context, select, commit);
+            let (begun, row, done) = tokio::join!(begin, select, commit);
             begun.unwrap();
             assert_eq!(row.unwrap().get::<_, &str>(0), "acme-1");
             done.unwrap();
@@ -123,6 +133,30 @@ async fn latency(world: &World, guard: &Running) {
             medians[0] / value
         );
     }
+}
+
+/// One server connection that two tenants use in turns: it is cleaned, and given away, before each transaction.
+async fn hand_over(world: &World) {
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let pair = [&world.acme, &world.globex].map(async |tenant| world.client(&guard, tenant).await);
+    let [one, other] = pair;
+    let (one, other) = (one.await, other.await);
+    let mut times = [vec![], vec![]];
+    for _ in 0..ROUNDS {
+        for (times, next) in times.iter_mut().zip([&one, &other]) {
+            let start = Instant::now();
+            for _ in 0..TRANSACTIONS / 10 {
+                for client in [&one, next] {
+                    client.simple_query("SELECT owner FROM accounts WHERE id = 1").await.unwrap();
+                }
+            }
+            times.push(start.elapsed().as_secs_f64() * 1e6 / f64::from(TRANSACTIONS / 5));
+        }
+    }
+    let [stays, changes] = times.map(median);
+    println!("\none select through the guard on one server connection: µs each");
+    println!("  it stays with its tenant           {stays:7.1} µs");
+    println!("  it changes hands each time         {changes:7.1} µs");
 }
 
 async fn bench(arguments: Vec<String>) -> f64 {
@@ -199,15 +233,17 @@ async fn throughput(
     world: &World,
     guard: &Running,
     other: Option<&PgBouncer>,
+    table: &str,
     modes: &[&str],
     clients: &[&str],
 ) {
     let script = fixture::scratch("script").join("select.sql");
-    let select = "\\set id random(1, 3)\nSELECT owner FROM accounts WHERE tenant_id = 'acme' AND id = :id;\n";
+    let select =
+        format!("\\set id random(1, 3)\nSELECT owner FROM {table} WHERE tenant_id = 'acme' AND id = :id;\n");
     std::fs::write(&script, select).unwrap();
     let script = script.display().to_string();
     println!(
-        "\npgbench, one select a transaction: transactions per second (median of 3 rounds, ratios within a round)"
+        "\npgbench, one select of {table} a transaction: transactions per second (median of 3 rounds, ratios within a round)"
     );
     for (mode, clients) in modes.iter().flat_map(|mode| clients.iter().map(move |clients| (mode, clients))) {
         let threads = if *clients == "1" { "1" } else { "2" };
@@ -247,10 +283,7 @@ async fn parts(world: &World) {
     println!(
         "\nparts, µs each (median of {ROUNDS} rounds, one query a round trip; the first line is the round trip)"
     );
-    let set = "SELECT count(*) FROM (SELECT set_config('ringfence.context', '', true)) x";
-    for (name, sql) in
-        [("SELECT 1", "SELECT 1"), ("tenant_id()", "SELECT ringfence.tenant_id()"), ("set_config", set)]
-    {
+    for (name, sql) in [("SELECT 1", "SELECT 1"), ("tenant_id()", "SELECT ringfence.tenant_id()")] {
         let statement = client.prepare(sql).await.unwrap();
         let mut times = vec![];
         for _ in 0..ROUNDS {
@@ -274,10 +307,20 @@ async fn main() {
     let other = program.map(|program| PgBouncer::start(program, &world));
     latency(&world, &guard).await;
     parts(&world).await;
-    throughput(&world, &guard, other.as_ref(), &["simple", "extended", "prepared"], &["1", "16", "64"]).await;
+    hand_over(&world).await;
+    let all: [&[&str]; 2] = [&["simple", "extended", "prepared"], &["1", "16", "64"]];
+    // The poolers alone: the same work for Postgres, as nobody's rows are told apart.
+    let plain = format!(
+        "CREATE TABLE plain AS TABLE accounts; ALTER TABLE plain ADD PRIMARY KEY (tenant_id, id); GRANT SELECT ON plain TO {}",
+        world.role
+    );
+    world.admin.batch_execute(&plain).await.unwrap();
+    throughput(&world, &guard, other.as_ref(), "plain", all[0], all[1]).await;
+    // And with row security, which only the guard's clients have: what isolation costs in all.
+    throughput(&world, &guard, other.as_ref(), "accounts", all[0], all[1]).await;
     let pooled = world.guard_with(|settings| settings.connections = 4).await;
     println!("\nthe same with 4 server connections: they change hands");
-    throughput(&world, &pooled, None, &["simple"], &["16"]).await;
+    throughput(&world, &pooled, None, "accounts", &["simple"], &["16"]).await;
     let tables: String = (0..100)
         .map(|n| format!("CREATE TABLE t{n} (tenant_id text NOT NULL); SELECT ringfence.protect('t{n}');"))
         .collect();

@@ -1,13 +1,12 @@
 //! The guard: a proxy for the Postgres wire protocol that opens every transaction with a verified tenant.
 //!
-//! It guarantees that no byte of a client reaches Postgres before the client was admitted, that each transaction begins
-//! with a context minted for its tenant, on its server connection, for seconds, and that a connection changes hands only
-//! between transactions and clean. It reads no SQL: what it can't see (a `COMMIT` in the middle of a query string, say)
-//! goes on without a context, and Postgres refuses it.
+//! It guarantees that no byte of a client reaches Postgres before the client was admitted, and none on a connection whose
+//! context Postgres has not accepted for this client's very token; and that a connection changes hands between
+//! transactions only, and clean. No isolation rests on what a statement says: what little is read of it decides only
+//! whether two sessions of one tenant need cleaning between them.
 //!
-//! Like PgBouncer's transaction mode, with these differences: named prepared statements, `SET` and other things a
-//! session keeps hold the server connection until the client leaves instead of failing; notifications are never
-//! delivered; statements Postgres runs only outside a transaction block (`VACUUM`) do not run here.
+//! Like PgBouncer's transaction mode, with these differences: `SET` and other things a session keeps hold the server
+//! connection until the client leaves instead of being lost; notifications are never delivered.
 
 mod cancel;
 mod endpoint;
@@ -23,6 +22,7 @@ mod session;
 mod shares;
 mod startup;
 mod statement;
+mod statements;
 
 use std::{
     sync::{
@@ -35,6 +35,7 @@ use std::{
 use ringfence_context::{Clock, Layer, Part, Permit, Record, Reference, Refusal, TenantId, Verdict};
 use tokio::{
     net::TcpListener,
+    runtime::{Builder, Runtime},
     sync::{Semaphore, watch},
     task::JoinSet,
 };
@@ -142,6 +143,34 @@ fn trace(addressed: Option<&TenantId>, reference: &Reference, refusal: Option<&R
     }
 }
 
+/// The thread a guard serves on; it ends with this value, and with it what still runs there.
+struct Thread(Option<Runtime>);
+
+impl Thread {
+    fn start() -> std::io::Result<Self> {
+        Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("guard")
+            .enable_all()
+            .build()
+            .map(Some)
+            .map(Self)
+    }
+
+    fn runtime(&self) -> std::io::Result<&Runtime> {
+        self.0.as_ref().ok_or_else(|| std::io::Error::other("the guard's thread has ended"))
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // It may be dropped by a task, which must not wait for threads.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// The Postgres proxy.
 pub struct Guard {
     shared: Arc<Shared>,
@@ -157,7 +186,7 @@ impl Guard {
         record: Arc<dyn Record>,
     ) -> Self {
         let places = Shares::new(settings.connections, settings.connections_per_tenant);
-        let pool = Pool::new(settings.server.clone(), places, settings.wait);
+        let pool = Pool::new(settings.server.clone(), places, settings.connections, settings.wait);
         let sessions = Semaphore::new(settings.clients);
         let (cancels, next_session) = (Arc::default(), AtomicU64::new(0));
         let shared =
@@ -167,7 +196,28 @@ impl Guard {
 
     /// Serves `listener` until `shutdown` completes: idle sessions end at once, transactions under way within the grace
     /// time.
-    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
+    ///
+    /// On a thread of its own, one for all: a transaction is short, and what it costs is to wake a thread for each of its
+    /// messages. The thread's runtime is one for many: admission may wait for state that is not in memory.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let thread = Thread::start()?;
+        let listener = listener.into_std()?;
+        let serving = async move {
+            self.serve_here(TcpListener::from_std(listener)?, shutdown).await;
+            Ok(())
+        };
+        // It ends otherwise only with the runtime, which this keeps.
+        thread.runtime()?.spawn(serving).await.map_err(std::io::Error::other)?
+    }
+
+    async fn serve_here(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
         let places = Arc::new(Semaphore::new(self.shared.settings.clients + SPARE_CONNECTIONS));
         let (down, down_seen) = watch::channel(false);
         let mut connections = JoinSet::new();

@@ -1,6 +1,8 @@
 //! A database context without a permit.
-fn forge(tenant: ringfence_context::TenantId, token: ringfence_context::TokenId) {
-    let valid_until = ringfence_context::UnixTime::from_seconds(u64::MAX);
-    let _ = ringfence_context::DatabaseContext { tenant, token, token_exp: 0, valid_until, tag: [0; 32] };
+use ringfence_context::{DatabaseContext, Seal, TenantId, TokenId, UnixTime};
+
+fn forge(tenant: TenantId, token: TokenId, seal: Seal) {
+    let (valid_until, minted) = (UnixTime::from_seconds(u64::MAX), UnixTime::from_seconds(0));
+    let _ = DatabaseContext { tenant, token, token_exp: 0, valid_until, tag: [0; 32], seal, minted };
 }
 fn main() {}

@@ -1,19 +1,25 @@
 //! The conversation of one client with one server connection, as a state machine over buffers: no I/O, no clock.
 //!
 //! Follows Postgres' documentation, "Message Flow". One batch at a time: after a `Query`, `Sync` or `FunctionCall` nothing
-//! more of the client is passed on until `ReadyForQuery`, so that every transaction begins with a context. Frames pass
-//! as they are and in pieces; of those only the first bytes are looked at.
+//! more of the client is passed on until `ReadyForQuery`, so that whoever has the connection is asked for before every
+//! transaction. While an answer to our own words is expected nothing of the client is passed on either. Frames pass as
+//! they are and in pieces; of most only the first bytes are looked at. Names of prepared statements are exchanged on the
+//! way: see [`super::statements`].
 
+mod names;
+mod owed;
 #[cfg(test)]
 mod tests;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use ringfence_context::limits;
 
+use self::owed::{Answer, Owed, Undo};
 use super::{
     frame::{self, BadFrame, HEAD_BYTES, Head},
     prologue::{self, Expected, Reply},
     statement,
+    statements::{Planned, Prepared},
 };
 
 /// How a transaction stands, as `ReadyForQuery` says it.
@@ -29,7 +35,7 @@ pub(super) enum Status {
 pub(super) enum Step {
     /// Bytes, of the client or the server.
     Wait,
-    /// The context: the next message needs one.
+    /// A transaction is about to begin: whose is it?
     Context,
     /// The client has said goodbye.
     Goodbye,
@@ -46,6 +52,8 @@ pub(super) enum Broken {
     Server,
     /// Postgres did not accept what the client asked for at start-up.
     Settings,
+    /// Postgres did not accept the context; [`Exchange::refusal`] is what it said.
+    Context,
 }
 
 /// What ends a batch.
@@ -87,26 +95,53 @@ impl Rest {
     }
 }
 
+/// What was dropped of a connection's session, by its client.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dropped {
+    /// Prepared statements, ours among them.
+    pub(super) statements: bool,
+    /// The context.
+    pub(super) context: bool,
+}
+
 /// One client and one server connection, from the first message to the end of the lease.
 #[derive(Debug)]
 pub(super) struct Exchange {
     expected: Expected,
+    owed: Owed,
     delimiter: Option<Delimiter>,
     status: Status,
-    /// The transaction has its context, or our composition gives none.
+    /// It is known whose transaction this is.
     context: bool,
-    /// Postgres did not accept the context: it ignores everything until a Sync.
-    refused: bool,
+    /// There was an error: Postgres ignores everything until a Sync.
+    skipping: bool,
     /// The server is reading `CopyData`.
     copying: bool,
-    /// This batch prepared the unnamed statement and has not run it yet: the next one may.
+    /// The connection's unnamed statement is this client's.
+    unnamed_here: bool,
+    /// An unnamed statement too long to keep was prepared and has not run yet: the next batch may run it.
     unnamed_pending: bool,
     local_set: bool,
-    /// Named statements, settings, cursors, subscriptions were made.
+    /// Settings, cursors, subscriptions, SQL-level prepared statements were made.
     stateful: bool,
-    unprepared: bool,
+    /// Something may be left in the session that only cleaning takes away.
+    may_keep: bool,
+    dropped: Dropped,
     client_rest: Rest,
     server_rest: Rest,
+    /// How much of the client's next message must be there before it can pass.
+    wanted: usize,
+    refusal: Bytes,
+}
+
+/// The buffers and names of both sides, as [`Exchange::client`] moves bytes between them.
+pub(super) struct Sides<'a> {
+    pub(super) from_client: &'a mut BytesMut,
+    pub(super) to_client: &'a mut BytesMut,
+    pub(super) from_server: &'a mut BytesMut,
+    pub(super) to_server: &'a mut BytesMut,
+    pub(super) prepared: &'a mut Prepared,
+    pub(super) planned: &'a mut Planned,
 }
 
 impl Exchange {
@@ -114,17 +149,22 @@ impl Exchange {
     pub(super) fn new(expected: Expected) -> Self {
         Self {
             expected,
+            owed: Owed::default(),
             delimiter: None,
             status: Status::Idle,
             context: false,
-            refused: false,
+            skipping: false,
             copying: false,
+            unnamed_here: false,
             unnamed_pending: false,
             local_set: false,
             stateful: false,
-            unprepared: false,
+            may_keep: false,
+            dropped: Dropped::default(),
             client_rest: Rest::NONE,
             server_rest: Rest::NONE,
+            wanted: 0,
+            refusal: Bytes::new(),
         }
     }
 
@@ -134,12 +174,27 @@ impl Exchange {
         self.stateful || self.unnamed_pending
     }
 
-    /// Whether the client has reset the session since this was asked last, and with it our prepared statement.
-    pub(super) fn take_unprepared(&mut self) -> bool {
-        std::mem::take(&mut self.unprepared)
+    /// Whether the connection must be cleaned before any other client has it, one of the same tenant too.
+    pub(super) fn may_keep(&self) -> bool {
+        self.may_keep || self.stateful
     }
 
-    /// Where the replies to a context go that is about to be written.
+    /// What the client has dropped since this was asked last.
+    pub(super) fn take_dropped(&mut self) -> Dropped {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// The error with which Postgres refused the context.
+    pub(super) fn refusal(&self) -> &Bytes {
+        &self.refusal
+    }
+
+    /// How much of the client's next message must be there before it can pass.
+    pub(super) fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    /// It is known whose transaction is about to begin; the replies to what is asked of Postgres for it go here.
     pub(super) fn context_given(&mut self) -> &mut Expected {
         self.context = true;
         &mut self.expected
@@ -148,54 +203,45 @@ impl Exchange {
     /// The next transaction on the same lease.
     pub(super) fn next_transaction(&mut self) {
         self.context = false;
-        self.refused = false;
     }
 
     /// Passes on what may pass of the client's words.
-    pub(super) fn client(&mut self, from: &mut BytesMut, to: &mut BytesMut) -> Result<Step, Broken> {
+    pub(super) fn client(&mut self, sides: &mut Sides<'_>) -> Result<Step, Broken> {
         loop {
-            self.client_rest.carry_on(from, to);
-            if !self.client_rest.is_none() {
-                return Ok(Step::Wait);
-            }
-            if self.refused && self.delimiter == Some(Delimiter::Call) {
-                self.end_refused_call(to);
-            }
+            self.client_rest.carry_on(sides.from_client, sides.to_server);
             let waits = self.delimiter.is_some() && !self.copying;
-            if waits {
+            if !self.client_rest.is_none() || waits || !self.expected.is_empty() {
                 return Ok(Step::Wait);
             }
-            let head = frame::head(from, limits::PG_MESSAGE_BYTES).map_err(|BadFrame| Broken::Client)?;
-            let Some(head) = head else { return Ok(Step::Wait) };
-            if from.len() < head.len.min(HEAD_BYTES + statement::LOOKED_AT_BYTES) {
-                return Ok(Step::Wait);
+            let head = frame::head(sides.from_client, limits::PG_MESSAGE_BYTES);
+            let Some(head) = head.map_err(|BadFrame| Broken::Client)? else { return Ok(Step::Wait) };
+            let drops_copy = !self.copying && matches!(head.tag, b'd' | b'c' | b'f');
+            if head.tag == b'X' {
+                return Ok(Step::Goodbye);
             }
-            let body = from.get(HEAD_BYTES..head.len.min(from.len())).unwrap_or_default();
-            if !self.copying && self.needs_context(head, body) {
+            if !self.context
+                && !self.copying
+                && !drops_copy
+                && matches!(head.tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'C' | b'F')
+            {
                 return Ok(Step::Context);
             }
+            self.wanted =
+                if self.copying || self.skipping { HEAD_BYTES } else { wanted(head, sides.from_client) };
+            if sides.from_client.len() < self.wanted {
+                return Ok(Step::Wait);
+            }
             self.client_rest = match head.tag {
-                b'X' => return Ok(Step::Goodbye),
                 _ if self.copying => match self.copy_message(head) {
                     Some(rest) => rest,
                     None => return Ok(Step::Wait),
                 },
-                // What is left of a copy that has failed; Postgres would ignore it.
-                b'd' | b'c' | b'f' => Rest::Drop(head.len),
-                _ => self.command(head, body)?,
+                // What is left of a copy that has failed, or of a batch that has: Postgres would ignore it.
+                _ if drops_copy => Rest::Drop(head.len),
+                _ if self.skipping && head.tag != b'S' => Rest::Drop(head.len),
+                _ => self.command(head, sides)?,
             };
-        }
-    }
-
-    /// Whether the transaction must get its context before this message passes.
-    fn needs_context(&self, head: Head, body: &[u8]) -> bool {
-        let short = head.len <= HEAD_BYTES + statement::LOOKED_AT_BYTES;
-        match head.tag {
-            // A failed transaction takes nothing but its end.
-            _ if self.context || self.status == Status::Failed => false,
-            b'Q' => !(short && statement::precedes_context(body)),
-            b'P' | b'B' | b'D' | b'E' | b'C' | b'F' => true,
-            _ => false,
+            self.owed.say(sides.to_client);
         }
     }
 
@@ -213,87 +259,97 @@ impl Exchange {
         }
     }
 
-    fn command(&mut self, head: Head, body: &[u8]) -> Result<Rest, Broken> {
+    fn command(&mut self, head: Head, sides: &mut Sides<'_>) -> Result<Rest, Broken> {
         match head.tag {
-            b'Q' | b'F' => {
-                self.delimiter = Some(Delimiter::Call);
-                self.local_set = head.tag == b'Q' && statement::sets_locally(body);
-                self.unnamed_pending = false;
-            }
+            b'Q' => return Ok(self.query(head, sides)),
+            b'F' => self.delimiter = Some(Delimiter::Call),
             b'S' => self.delimiter = Some(Delimiter::Sync),
-            b'P' => {
-                let named = body.first().is_some_and(|byte| *byte != 0);
-                self.stateful |= named;
-                self.unnamed_pending |= !named;
+            b'P' => return self.parse(head, sides),
+            b'B' => return self.bind(head, sides),
+            b'D' | b'C' => return self.describe_or_close(head, sides),
+            b'E' => {
+                self.unnamed_pending = false;
+                self.owed.push(Answer::Execute, Undo::Nothing);
             }
-            b'E' => self.unnamed_pending = false,
-            b'B' | b'D' | b'C' | b'H' => {}
+            b'H' => {}
             _ => return Err(Broken::Client),
         }
         Ok(Rest::Pass(head.len))
     }
 
-    /// Passes on what may pass of the server's words. `to_server` takes the Sync that ends a refused call.
-    pub(super) fn server(
-        &mut self,
-        from: &mut BytesMut,
-        to: &mut BytesMut,
-        to_server: &mut BytesMut,
-    ) -> Result<Step, Broken> {
+    fn query(&mut self, head: Head, sides: &mut Sides<'_>) -> Rest {
+        let body = body(head, sides.from_client);
+        self.local_set = statement::sets_locally(body);
+        self.may_keep |= body.len() + HEAD_BYTES < head.len || statement::may_keep(body);
+        // Postgres drops the unnamed statement here.
+        sides.prepared.unnamed = None;
+        self.unnamed_pending = false;
+        self.delimiter = Some(Delimiter::Call);
+        let dropped = statement::deallocates(body).filter(|_| self.status != Status::Failed);
+        match dropped.and_then(|name| sides.prepared.remove(name.as_bytes())) {
+            None => Rest::Pass(head.len),
+            Some(_) => {
+                // It need not be on this connection, and stays where it is, for others of the tenant. Something is
+                // dropped in its place, so that the answer is Postgres' own.
+                prologue::query(
+                    sides.to_server,
+                    "PREPARE \"ringfence.none\" AS SELECT; DEALLOCATE \"ringfence.none\"",
+                );
+                self.expected.expect([Reply::Complete("PREPARE")]);
+                Rest::Drop(head.len)
+            }
+        }
+    }
+
+    /// Passes on what may pass of the server's words.
+    pub(super) fn server(&mut self, sides: &mut Sides<'_>) -> Result<Step, Broken> {
         loop {
-            self.server_rest.carry_on(from, to);
+            self.server_rest.carry_on(sides.from_server, sides.to_client);
             if !self.server_rest.is_none() {
                 return Ok(Step::Wait);
             }
             let longest = usize::try_from(i32::MAX).unwrap_or(usize::MAX);
-            let head = frame::head(from, longest).map_err(|BadFrame| Broken::Server)?;
+            let head = frame::head(sides.from_server, longest).map_err(|BadFrame| Broken::Server)?;
             let Some(head) = head else { return Ok(Step::Wait) };
-            let whole = from.len() >= head.len;
             let read = match head.tag {
                 b'Z' | b'C' | b'G' => true,
-                b'E' => matches!(self.expected.peek(), Some(Reply::Setting(_))),
+                b'E' => matches!(self.expected.peek(), Some(Reply::Setting(_) | Reply::Context(_))),
                 _ => false,
             };
-            if read && !whole {
-                return if head.len > limits::PG_STARTUP_BYTES {
-                    Err(Broken::Server)
-                } else {
-                    Ok(Step::Wait)
-                };
+            if read && sides.from_server.len() < head.len {
+                let too_long = head.len > limits::PG_STARTUP_BYTES;
+                return if too_long { Err(Broken::Server) } else { Ok(Step::Wait) };
             }
-            let body = from.get(HEAD_BYTES..head.len.min(from.len())).unwrap_or_default();
             if !self.expected.is_empty() {
-                self.server_rest = self.own_reply(head, body, to_server)?;
+                self.server_rest = self.own_reply(head, body(head, sides.from_server))?;
                 continue;
             }
             if head.tag == b'Z' {
-                let status = status(body)?;
+                let status = status(body(head, sides.from_server))?;
+                if !self.owed.is_empty() {
+                    return Err(Broken::Server);
+                }
                 self.server_rest = Rest::Pass(head.len);
-                self.server_rest.carry_on(from, to);
+                self.server_rest.carry_on(sides.from_server, sides.to_client);
                 self.answered(status);
                 return Ok(Step::Ready(status));
             }
-            self.server_rest = self.reply(head, body)?;
+            self.server_rest = self.reply(head, sides)?;
         }
     }
 
     /// A reply to our own words: swallowed if it is exactly what was expected.
-    fn own_reply(&mut self, head: Head, body: &[u8], to_server: &mut BytesMut) -> Result<Rest, Broken> {
+    fn own_reply(&mut self, head: Head, body: &[u8]) -> Result<Rest, Broken> {
         if matches!(head.tag, b'S' | b'N' | b'A') {
             return Ok(Rest::Drop(head.len));
-        }
-        if head.tag == b'E' && matches!(self.expected.peek(), Some(Reply::Context(_))) {
-            // Postgres did not accept the context. That is its client's answer, and everything up to a Sync is skipped.
-            self.expected.clear();
-            self.refused = true;
-            if self.delimiter == Some(Delimiter::Call) && self.client_rest.is_none() {
-                self.end_refused_call(to_server);
-            }
-            return Ok(Rest::Pass(head.len));
         }
         let fits = match self.expected.next() {
             Some(Reply::Setting(_)) if head.tag == b'E' && is_about_data(body) => {
                 return Err(Broken::Settings);
+            }
+            Some(Reply::Context(_)) if head.tag == b'E' => {
+                self.refusal = Bytes::copy_from_slice(body);
+                return Err(Broken::Context);
             }
             Some(Reply::Tag(tag) | Reply::Setting(tag) | Reply::Context(tag)) => head.tag == tag,
             Some(Reply::Complete(text)) => head.tag == b'C' && command_tag(body) == text,
@@ -303,15 +359,12 @@ impl Exchange {
         if fits { Ok(Rest::Drop(head.len)) } else { Err(Broken::Server) }
     }
 
-    /// Postgres skips a Query too after an error in the extended protocol, and says nothing until a Sync.
-    fn end_refused_call(&mut self, to_server: &mut BytesMut) {
-        prologue::sync(to_server);
-        self.delimiter = Some(Delimiter::Sync);
-    }
-
-    fn reply(&mut self, head: Head, body: &[u8]) -> Result<Rest, Broken> {
+    fn reply(&mut self, head: Head, sides: &mut Sides<'_>) -> Result<Rest, Broken> {
         match head.tag {
-            b'C' => self.completed(command_tag(body)),
+            b'C' => {
+                let tag = command_tag(body(head, sides.from_server)).to_owned();
+                self.completed(&tag, sides);
+            }
             b'G' => {
                 self.copying = true;
                 if self.delimiter == Some(Delimiter::Sync) {
@@ -319,29 +372,67 @@ impl Exchange {
                     self.delimiter = None;
                 }
             }
-            b'E' => self.copying = false,
+            b'E' => return Ok(self.failed(head, sides)),
             // Notifications of one tenant never reach another: none is delivered.
             b'A' => return Ok(Rest::Drop(head.len)),
             // Nobody authenticates or replicates here.
             b'R' | b'K' | b'v' | b'W' => return Err(Broken::Server),
             _ => {}
         }
-        Ok(Rest::Pass(head.len))
+        let own = self.owed.settle(head.tag).ok_or(Broken::Server)?;
+        let mut rest = if own { Rest::Drop(head.len) } else { Rest::Pass(head.len) };
+        rest.carry_on(sides.from_server, sides.to_client);
+        if rest.is_none() {
+            self.owed.say(sides.to_client);
+        }
+        Ok(rest)
+    }
+
+    /// What an error takes back. In the extended protocol Postgres then skips everything up to a Sync.
+    fn failed(&mut self, head: Head, sides: &mut Sides<'_>) -> Rest {
+        self.copying = false;
+        let extended = !self.owed.is_empty() || self.delimiter != Some(Delimiter::Call);
+        if extended && self.delimiter != Some(Delimiter::Sync) {
+            self.skipping = true;
+            // A Query among them is skipped too, and a Sync is still to come.
+            self.delimiter = None;
+        }
+        match self.owed.fail(sides.prepared, sides.planned) {
+            Some(failure) => {
+                failure.write(sides.to_client);
+                Rest::Drop(head.len)
+            }
+            None => Rest::Pass(head.len),
+        }
     }
 
     fn answered(&mut self, status: Status) {
         self.delimiter = None;
         self.copying = false;
-        self.refused = false;
+        self.skipping = false;
         self.status = status;
     }
 
-    /// What a finished command leaves behind in the session.
-    fn completed(&mut self, tag: &str) {
+    /// What a finished command leaves behind in the session, or takes from it.
+    fn completed(&mut self, tag: &str, sides: &mut Sides<'_>) {
         match tag.split(' ').next().unwrap_or_default() {
             "SET" if self.local_set => {}
             "SET" | "RESET" | "PREPARE" | "LISTEN" | "UNLISTEN" | "DECLARE" | "LOAD" => self.stateful = true,
-            "DISCARD" | "DEALLOCATE" => self.unprepared = true,
+            "CALL" | "DO" | "CREATE" => self.may_keep = true,
+            "DEALLOCATE" => {
+                self.dropped.statements = true;
+                sides.planned.clear();
+                if tag == "DEALLOCATE ALL" {
+                    sides.prepared.clear();
+                }
+            }
+            "DISCARD" if tag == "DISCARD ALL" => {
+                self.dropped = Dropped { statements: true, context: true };
+                sides.planned.clear();
+                sides.prepared.clear();
+                self.unnamed_here = true;
+            }
+            "DISCARD" => self.dropped.context = true,
             _ => {}
         }
     }
@@ -354,7 +445,27 @@ impl Exchange {
             && self.client_rest.is_none()
             && self.server_rest.is_none()
             && self.expected.is_empty()
+            && self.owed.is_empty()
     }
+}
+
+/// How much must be there of a message before it is known what becomes of it: texts up to a length, whole statements
+/// that are to be kept, names.
+fn wanted(head: Head, bytes: &[u8]) -> usize {
+    let most = match head.tag {
+        b'P' if bytes.get(HEAD_BYTES).is_some_and(|first| *first != 0) => {
+            limits::PG_NAME_BYTES + limits::PG_STATEMENT_BYTES
+        }
+        b'Q' | b'P' => statement::LOOKED_AT_BYTES,
+        b'B' | b'D' | b'C' => 2 * (limits::PG_NAME_BYTES + 1),
+        _ => 0,
+    };
+    head.len.min(HEAD_BYTES + most)
+}
+
+/// What is there of a frame's body.
+fn body(head: Head, bytes: &[u8]) -> &[u8] {
+    bytes.get(HEAD_BYTES..head.len.min(bytes.len())).unwrap_or_default()
 }
 
 fn status(body: &[u8]) -> Result<Status, Broken> {

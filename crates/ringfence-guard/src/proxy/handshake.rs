@@ -19,6 +19,7 @@ use super::{
     reply::{self, Failure, Severity, sqlstate},
     session::{self, Session},
     startup::{self, Opening, OpeningError, Startup},
+    statements::Prepared,
 };
 
 /// Serves one accepted connection to its end.
@@ -49,7 +50,10 @@ pub(super) async fn serve(shared: Arc<Shared>, mut client: Peer, shutdown: watch
             reply::backend_key_data(&mut client.outbound, cancel.key);
             reply::ready_for_query(&mut client.outbound, b'I');
             let shared = Arc::clone(&shared);
-            Session { shared, id, client, permit, settings, cancel, reference, shutdown }.run().await;
+            let prepared = Prepared::default();
+            Session { shared, id, client, permit, settings, prepared, cancel, reference, shutdown }
+                .run()
+                .await;
         }
         Ok(Err(Turned::Away(failure))) => say(client, &failure).await,
         Ok(Err(Turned::Gone)) | Err(_) => {}

@@ -99,8 +99,9 @@ pub(super) enum End {
     Server,
 }
 
-/// Moves bytes in all four directions until any has moved. Reads from neither side into a full buffer.
-pub(super) async fn pump(client: &mut Peer, server: &mut Peer) -> Result<(), End> {
+/// Moves bytes in all four directions until any has moved. Reads from neither side into a full buffer; of the client at
+/// least `wanted` bytes.
+pub(super) async fn pump(client: &mut Peer, server: &mut Peer, wanted: usize) -> Result<(), End> {
     poll_fn(|cx| {
         let mut progress = false;
         let mut note = |poll: Poll<Result<(), Gone>>, end: End| match poll {
@@ -119,7 +120,7 @@ pub(super) async fn pump(client: &mut Peer, server: &mut Peer) -> Result<(), End
                 note(server.poll_fill(cx), End::Server)?;
             }
             wrote?;
-            if server.outbound.len() < HIGH_WATER && client.inbound.len() < HIGH_WATER {
+            if server.outbound.len() < HIGH_WATER && client.inbound.len() < HIGH_WATER.max(wanted) {
                 note(client.poll_fill(cx), End::Client)?;
             }
             Ok(())

@@ -1,21 +1,28 @@
 //! Server connections, handed from client to client.
 //!
-//! A connection goes back to the session that had it last as it is, if that asks first: its statements stay planned. To
-//! anyone else it goes only after a reset, whose replies are waited for before anything is passed on.
+//! A connection stays with its tenant while there are others: to the session that had it last it goes as it is, to others of
+//! the tenant if nothing is left on it but planned statements. To another tenant it goes only after a reset, whose replies
+//! are waited for before anything is passed on.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use super::{
-    exchange::{Exchange, Step},
-    prologue::{self, Expected},
-    server::{ConnectError, Parameters, ServerConnection, ServerSettings},
-    shares::{Holder, NoPlace, Place, Shares},
-};
 use bytes::BytesMut;
+use ringfence_context::TenantId;
+
+use super::{
+    exchange::{Exchange, Sides, Step},
+    prologue::{self, Expected},
+    server::{ConnectError, Parameters, ServerConnection, ServerSession, ServerSettings},
+    shares::{Holder, NoPlace, Place, Shares},
+    statements::{Planned, Prepared},
+};
 
 /// How long a reset may take.
 const CLEAN_WITHIN: Duration = Duration::from_secs(5);
@@ -45,7 +52,31 @@ pub(super) enum PoolError {
 pub(super) struct Lease {
     pub(super) server: ServerConnection,
     pub(super) trace: Trace,
+    open: Open,
     _place: Place,
+}
+
+/// One connection more, until it is dropped.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(all))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection nobody has.
+struct Idle {
+    server: ServerConnection,
+    trace: Trace,
+    open: Open,
 }
 
 /// The connections of one database.
@@ -53,55 +84,74 @@ pub(super) struct Pool {
     settings: ServerSettings,
     wait: Duration,
     places: Arc<Shares>,
-    idle: Mutex<Vec<(ServerConnection, Trace)>>,
+    /// How many connections there may be, and are.
+    most: usize,
+    open: Arc<AtomicUsize>,
+    idle: Mutex<Vec<Idle>>,
     parameters: Mutex<Option<Parameters>>,
 }
 
 impl Pool {
-    pub(super) fn new(settings: ServerSettings, places: Arc<Shares>, wait: Duration) -> Self {
-        Self { settings, wait, places, idle: Mutex::default(), parameters: Mutex::default() }
+    pub(super) fn new(settings: ServerSettings, places: Arc<Shares>, most: usize, wait: Duration) -> Self {
+        let (open, idle, parameters) = Default::default();
+        Self { settings, wait, places, most, open, idle, parameters }
     }
 
     /// Lends a connection; waits for one, fairly between tenants.
     pub(super) async fn take(&self, session: SessionId, holder: Holder) -> Result<Lease, PoolError> {
-        let place = self.places.take(holder, self.wait).await.map_err(PoolError::NoPlace)?;
-        while let Some((mut server, trace)) = self.pick(session) {
+        let place = self.places.take(holder.clone(), self.wait).await.map_err(PoolError::NoPlace)?;
+        while let Some(Idle { mut server, trace, open }) = self.pick(session, holder.as_ref()) {
             if is_alive(&mut server) {
-                return Ok(Lease { server, trace, _place: place });
+                return Ok(Lease { server, trace, open, _place: place });
             }
         }
+        let open = Open::new(&self.open);
         let server = self.settings.connect().await.map_err(PoolError::Connect)?;
         *self.parameters.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Arc::clone(&server.parameters));
-        Ok(Lease { server, trace: Trace::New, _place: place })
+        Ok(Lease { server, trace: Trace::New, open, _place: place })
     }
 
-    /// The session's own last connection, else a new one, else the one idle for longest.
-    fn pick(&self, session: SessionId) -> Option<(ServerConnection, Trace)> {
+    /// The session's own last connection, else one of its tenant, else a new one, else, if there may be no more, the one
+    /// idle for longest.
+    fn pick(&self, session: SessionId, tenant: Option<&TenantId>) -> Option<Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = idle.iter().position(|(_, trace)| *trace == Trace::Of(session));
-        let at = own.or_else(|| idle.iter().position(|(_, trace)| *trace == Trace::New)).unwrap_or(0);
-        (at < idle.len()).then(|| idle.remove(at))
+        let is_own = |idle: &Idle| idle.trace == Trace::Of(session);
+        let is_tenants = |idle: &Idle| tenant.is_some() && idle.server.session.tenant.as_ref() == tenant;
+        let at = idle.iter().rposition(is_own);
+        let at = at.or_else(|| idle.iter().rposition(is_tenants));
+        let at = at.or_else(|| idle.iter().position(|idle| idle.trace == Trace::New));
+        let full = self.open.load(Ordering::Relaxed) >= self.most;
+        let at = at.or_else(|| (full && !idle.is_empty()).then_some(0))?;
+        Some(idle.remove(at))
     }
 
     /// Takes a connection back that stands between transactions.
     pub(super) fn give_back(&self, lease: Lease, session: SessionId) {
-        let Lease { server, trace: _, _place } = lease;
+        let Lease { server, trace: _, open, _place } = lease;
         // The place is free only after the connection is idle: whoever gets it finds it.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((server, Trace::Of(session)));
+        self.put(Idle { server, trace: Trace::Of(session), open });
+    }
+
+    fn put(&self, connection: Idle) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 
     /// Cleans what a session that has ended left idle: nothing of it, a lock or a cursor, outlives it for long.
     pub(super) async fn retire(&self, session: SessionId) {
         let left = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let at = idle.iter().position(|(_, trace)| *trace == Trace::Of(session));
+            let at = idle.iter().position(|idle| {
+                let server = &idle.server;
+                idle.trace == Trace::Of(session)
+                    && !server.suits(server.session.tenant.as_ref(), &server.session.settings)
+            });
             at.map(|at| idle.remove(at))
         };
-        let Some((mut server, _)) = left else { return };
+        let Some(Idle { mut server, open, .. }) = left else { return };
         let Some(_place) = self.places.try_take() else { return };
         if let Ok(true) = tokio::time::timeout(CLEAN_WITHIN, clean(&mut server)).await {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((server, Trace::New));
+            self.put(Idle { server, trace: Trace::New, open });
         }
     }
 
@@ -117,8 +167,8 @@ impl Pool {
             None => {
                 let lease = self.take(session, holder).await?;
                 let parameters = Arc::clone(&lease.server.parameters);
-                let Lease { server, trace, _place } = lease;
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((server, trace));
+                let Lease { server, trace, open, _place } = lease;
+                self.put(Idle { server, trace, open });
                 Ok(parameters)
             }
         }
@@ -140,16 +190,25 @@ async fn clean(server: &mut ServerConnection) -> bool {
     let mut expected = Expected::default();
     prologue::clean(&mut server.peer.outbound, &mut expected);
     let mut exchange = Exchange::new(expected);
-    let (mut nobody, mut nothing) = (BytesMut::new(), BytesMut::new());
+    let [mut from_client, mut to_client] = <[BytesMut; 2]>::default();
+    let (mut prepared, mut planned) = (Prepared::default(), Planned::default());
     while !exchange.is_quiet() {
         if server.peer.flush().await.is_err() || server.peer.fill().await.is_err() {
             return false;
         }
-        let step = exchange.server(&mut server.peer.inbound, &mut nobody, &mut nothing);
-        if step != Ok(Step::Wait) || !nobody.is_empty() {
+        let step = exchange.server(&mut Sides {
+            from_client: &mut from_client,
+            to_client: &mut to_client,
+            from_server: &mut server.peer.inbound,
+            to_server: &mut server.peer.outbound,
+            prepared: &mut prepared,
+            planned: &mut planned,
+        });
+        if step != Ok(Step::Wait) || !to_client.is_empty() {
             return false;
         }
     }
-    server.prepared = true;
+    (server.prepared, server.used) = (true, false);
+    server.session = ServerSession::default();
     true
 }

@@ -10,8 +10,8 @@ use ringfence_context::DatabaseContext;
 
 use super::reply::message;
 
-/// The name of the prepared statement. A client may drop or replace it on its own lease: it then has no context, or
-/// learns its own. It is closed and prepared anew before another client comes.
+/// The name of the prepared statement. A client may drop or replace it on its own lease: its context is then not renewed
+/// and expires. It is closed and prepared anew before another client comes.
 const STATEMENT: &str = "ringfence.context";
 
 const CONTEXT_SQL: &str = "SELECT ringfence.context_set($1, $2, $3, $4, $5)";
@@ -53,10 +53,6 @@ impl Expected {
     /// What is expected next.
     pub(super) fn peek(&self) -> Option<Reply> {
         self.replies.front().copied()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.replies.clear();
     }
 
     pub(super) fn expect(&mut self, replies: impl IntoIterator<Item = Reply>) {
@@ -111,13 +107,19 @@ pub(super) fn settings(out: &mut BytesMut, expected: &mut Expected, settings: &[
     expected.expect([Reply::Idle]);
 }
 
-/// Opens the transaction with its context. No Sync: what the client says next is part of the same transaction.
+/// Gives the session to a tenant, or renews that, in a transaction of its own. `writable`: whether it is certain that
+/// transactions of this session may write by default, as this one does.
 pub(super) fn context(
     out: &mut BytesMut,
     expected: &mut Expected,
     context: &DatabaseContext,
     prepared: bool,
+    writable: bool,
 ) {
+    if !writable {
+        query(out, "BEGIN READ WRITE");
+        expected.expect([Reply::Complete("BEGIN"), Reply::Tag(b'Z')]);
+    }
     if !prepared {
         prepare(out);
         expected.expect([Reply::Context(b'3'), Reply::Context(b'1')]);
@@ -127,16 +129,41 @@ pub(super) fn context(
         [tenant.as_bytes(), token.as_bytes(), &token_exp.to_be_bytes(), &valid_until.to_be_bytes(), tag];
     bind(out, STATEMENT, &arguments, 1);
     execute(out);
+    sync(out);
     expected.expect([Reply::Context(b'2'), Reply::Context(b'D'), Reply::Context(b'C')]);
+    if writable {
+        expected.expect([Reply::Idle]);
+    } else {
+        query(out, "COMMIT");
+        expected.expect([Reply::Tag(b'Z'), Reply::Complete("COMMIT"), Reply::Idle]);
+    }
 }
 
 /// Prepares our statement, whatever had its name.
 pub(super) fn prepare(out: &mut BytesMut) {
+    close(out, STATEMENT);
+    parse(out, STATEMENT, CONTEXT_SQL, &ARGUMENT_TYPES);
+}
+
+/// Closes a statement, which need not be there.
+pub(super) fn close(out: &mut BytesMut, name: &str) {
     message(out, b'C', |body| {
         body.put_u8(b'S');
-        cstring(body, STATEMENT);
+        cstring(body, name);
     });
-    parse(out, STATEMENT, CONTEXT_SQL, &ARGUMENT_TYPES);
+}
+
+/// Prepares under a name what a client's `Parse` said after it.
+pub(super) fn parse_body(out: &mut BytesMut, name: &str, rest: &[u8]) {
+    message(out, b'P', |body| {
+        cstring(body, name);
+        body.extend_from_slice(rest);
+    });
+}
+
+/// A message that fails, in every state of a transaction.
+pub(super) fn fail(out: &mut BytesMut) {
+    bind(out, "ringfence.none", &[], 0);
 }
 
 pub(super) fn query(out: &mut BytesMut, sql: &str) {

@@ -12,6 +12,8 @@ pub(super) mod sqlstate {
     pub(in crate::proxy) const UNSUPPORTED: &str = "0A000";
     pub(in crate::proxy) const INVALID_PARAMETER: &str = "22023";
     pub(in crate::proxy) const TOO_MANY_CONNECTIONS: &str = "53300";
+    pub(in crate::proxy) const LIMIT_EXCEEDED: &str = "54000";
+    pub(in crate::proxy) const DUPLICATE_STATEMENT: &str = "42P05";
     pub(in crate::proxy) const ADMIN_SHUTDOWN: &str = "57P01";
     pub(in crate::proxy) const CANNOT_CONNECT_NOW: &str = "57P03";
     pub(in crate::proxy) const TRANSACTION_TIMEOUT: &str = "25P04";
@@ -37,6 +39,23 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn fatal(sqlstate: &'static str, message: &'static str, hint: &'static str) -> Self {
         Self { severity: Severity::Fatal, sqlstate, message, hint, detail: None }
+    }
+
+    /// More prepared statements than the guard keeps for a client.
+    pub(super) fn too_much(message: &'static str) -> Self {
+        let hint = "Close statements you do not use, or leave large ones unnamed.";
+        Self { severity: Severity::Error, sqlstate: sqlstate::LIMIT_EXCEEDED, message, hint, detail: None }
+    }
+
+    /// A name that is taken.
+    pub(super) fn duplicate_statement() -> Self {
+        Self {
+            severity: Severity::Error,
+            sqlstate: sqlstate::DUPLICATE_STATEMENT,
+            message: "A prepared statement of this name already exists.",
+            hint: "Close it first, or choose another name.",
+            detail: None,
+        }
     }
 
     /// The end of a session: the client's to change, or the plane's.
@@ -125,6 +144,11 @@ fn cstring(body: &mut BytesMut, text: &str) {
     // A zero would end the string early; none of our texts has one, and a client's is cut there, as Postgres would.
     body.extend_from_slice(text.split('\0').next().unwrap_or_default().as_bytes());
     body.put_u8(0);
+}
+
+/// An error of Postgres', as it said it.
+pub(super) fn error(out: &mut BytesMut, fields: &[u8]) {
+    message(out, b'E', |body| body.extend_from_slice(fields));
 }
 
 /// Appends one message; its length is filled in behind.

@@ -10,12 +10,13 @@ use postgres_protocol::{
         frontend,
     },
 };
-use ringfence_context::{Secret, database::Backend};
+use ringfence_context::{DatabaseContext, Secret, TenantId, database::Backend};
 
 use super::{
     endpoint::Endpoint,
     peer::{Gone, Peer},
     prologue,
+    statements::Planned,
 };
 use crate::role::RoleName;
 
@@ -94,6 +95,36 @@ pub(super) struct ServerConnection {
     pub(super) parameters: Parameters,
     /// Whether our statement is prepared.
     pub(super) prepared: bool,
+    /// Whether any client has had it since it was new or cleaned.
+    pub(super) used: bool,
+    /// Whether functions of the database may leave something behind in a session unseen.
+    keeps: bool,
+    /// What the client that had it last has left.
+    pub(super) session: ServerSession,
+}
+
+/// What a client's session leaves on a connection.
+#[derive(Debug, Default)]
+pub(super) struct ServerSession {
+    /// Whose rows it can reach.
+    pub(super) tenant: Option<TenantId>,
+    /// The context Postgres has accepted last.
+    pub(super) context: Option<DatabaseContext>,
+    /// Settings given at start-up.
+    pub(super) settings: Vec<(&'static str, String)>,
+    pub(super) planned: Planned,
+    /// Whether there may be more that no one knows of.
+    pub(super) may_keep: bool,
+}
+
+impl ServerConnection {
+    /// Whether a client of `tenant` may have it as it is: it was the same tenant's, and nothing is left but statements
+    /// and a context that is asked for anew.
+    pub(super) fn suits(&self, tenant: Option<&TenantId>, settings: &[(&'static str, String)]) -> bool {
+        let session = &self.session;
+        let dirty = session.may_keep || self.keeps || session.settings != settings;
+        tenant.is_some() && session.tenant.as_ref() == tenant && !dirty
+    }
 }
 
 impl ServerSettings {
@@ -116,7 +147,7 @@ impl ServerSettings {
         login.start().await?;
         login.authenticate().await?;
         let (cancel_key, parameters) = login.until_ready().await?;
-        let backend = match login.register().await {
+        let (backend, keeps) = match login.register().await {
             Err(ConnectError::Refused(role, sqlstate)) if sqlstate == "RF004" => {
                 tracing::warn!(%role, "settings were stored for the application's role; removing them");
                 login.reset_role().await?;
@@ -130,6 +161,9 @@ impl ServerSettings {
             cancel_key,
             parameters: Arc::new(parameters),
             prepared: false,
+            used: false,
+            keeps,
+            session: ServerSession::default(),
         })
     }
 }
@@ -206,8 +240,11 @@ impl Login<'_> {
     }
 
     /// Asks the database for the backend's name.
-    async fn register(&mut self) -> Result<Backend, ConnectError> {
-        prologue::query(&mut self.peer.outbound, "SELECT pid, started FROM ringfence.backend_register()");
+    async fn register(&mut self) -> Result<(Backend, bool), ConnectError> {
+        prologue::query(
+            &mut self.peer.outbound,
+            "SELECT pid, started, keeps FROM ringfence.backend_register()",
+        );
         self.peer.flush().await?;
         let (mut named, mut refused) = (None, None);
         loop {
@@ -247,12 +284,13 @@ fn offers(body: &AuthenticationSaslBody, mechanism: &str) -> bool {
     body.mechanisms().any(|offered| Ok(offered == mechanism)).unwrap_or(false)
 }
 
-/// `pid` and `started`, in text form.
-fn backend(row: &DataRowBody) -> Option<Backend> {
+/// `pid`, `started` and `keeps`, in text form.
+fn backend(row: &DataRowBody) -> Option<(Backend, bool)> {
     let mut ranges = row.ranges();
     let mut column = || {
         let range = ranges.next().ok()???;
         std::str::from_utf8(row.buffer().get(range)?).ok()
     };
-    Some(Backend { pid: column()?.parse().ok()?, started: column()?.parse().ok()? })
+    let backend = Backend { pid: column()?.parse().ok()?, started: column()?.parse().ok()? };
+    Some((backend, column()? != "f"))
 }

@@ -1,10 +1,11 @@
 //! One admitted client: from its first statement to its last.
 //!
-//! It guarantees that every transaction is opened with a context minted for it, after asking whether its tenant and token
-//! still stand, and that a server connection changes hands between transactions only.
+//! It guarantees that before every transaction its tenant and token are asked for, that Postgres has accepted a context
+//! minted from this very token a moment ago, and that a server connection changes hands between transactions only.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ringfence_context::{Layer, Permit, Reason, Reference, Refusal, limits};
 use tokio::{
     sync::watch,
@@ -14,15 +15,16 @@ use tokio::{
 use super::{
     Shared,
     cancel::CancelKey,
-    exchange::{Broken, Exchange, Status, Step},
+    exchange::{Broken, Exchange, Sides, Status, Step},
     frame::{self, Head},
     holder,
     peer::{End, Gone, Peer, pump},
     pool::{Lease, PoolError, SessionId, Trace},
     prologue::{self, Expected},
     reply::{self, Failure, Severity, sqlstate},
-    server::ServerConnection,
+    server::{ServerConnection, ServerSession},
     shares::NoPlace,
+    statements::Prepared,
 };
 
 /// A client and what it was admitted with.
@@ -32,6 +34,7 @@ pub(super) struct Session {
     pub(super) client: Peer,
     pub(super) permit: Option<Permit>,
     pub(super) settings: Vec<(&'static str, String)>,
+    pub(super) prepared: Prepared,
     pub(super) cancel: CancelKey,
     pub(super) reference: Reference,
     pub(super) shutdown: watch::Receiver<bool>,
@@ -43,6 +46,8 @@ enum Stop {
     Client,
     /// It is told why.
     Failure(Failure),
+    /// Postgres did not accept its context, and said this. Whether the client has lost what its session kept.
+    Refused { error: Bytes, kept: bool },
 }
 
 impl From<Gone> for Stop {
@@ -60,8 +65,18 @@ enum Next {
 
 impl Session {
     pub(super) async fn run(mut self) {
-        if let Err(Stop::Failure(failure)) = self.serve().await {
-            failure.write(&mut self.client.outbound);
+        let last_words = match self.serve().await {
+            Ok(()) | Err(Stop::Client) => false,
+            Err(Stop::Failure(failure)) => {
+                failure.write(&mut self.client.outbound);
+                true
+            }
+            Err(Stop::Refused { error, .. }) => {
+                reply::error(&mut self.client.outbound, &error);
+                true
+            }
+        };
+        if last_words {
             // It may not be listening any more.
             let _ = tokio::time::timeout(super::LAST_WORDS_WITHIN, self.client.flush()).await;
         }
@@ -74,14 +89,18 @@ impl Session {
                 return Err(Stop::Failure(protocol_violation()));
             }
             match self.shared.pool.take(self.id, holder(self.permit.as_ref())).await {
-                Ok(lease) => {
-                    if self.lease(lease).await? == Next::Goodbye {
-                        return Ok(());
+                Ok(lease) => match self.lease(lease).await {
+                    Ok(Next::Idle) => {}
+                    Ok(Next::Goodbye) => return Ok(()),
+                    Err(Stop::Refused { error, kept: false }) => {
+                        reply::error(&mut self.client.outbound, &error);
+                        self.skip_batch().await?;
                     }
-                }
+                    Err(stop) => return Err(stop),
+                },
                 Err(error) => {
-                    let failure = self.unavailable(Severity::Error, &error);
-                    self.refuse_batch(&failure).await?;
+                    self.unavailable(Severity::Error, &error).write(&mut self.client.outbound);
+                    self.skip_batch().await?;
                 }
             }
         }
@@ -133,9 +152,8 @@ impl Session {
         }
     }
 
-    /// Answers a whole batch with one error, as Postgres does.
-    async fn refuse_batch(&mut self, failure: &Failure) -> Result<(), Stop> {
-        failure.write(&mut self.client.outbound);
+    /// Skips a whole batch that was answered with an error, as Postgres does.
+    async fn skip_batch(&mut self) -> Result<(), Stop> {
         loop {
             let head = self.head().await?;
             self.skip(head).await?;
@@ -151,62 +169,68 @@ impl Session {
 
     /// Lets the client talk to a server connection until the transaction, or all that is kept in it, is over.
     async fn lease(&mut self, mut lease: Lease) -> Result<Next, Stop> {
-        let mut expected = Expected::default();
-        let server = &mut lease.server;
-        match lease.trace {
-            Trace::Of(session) if session == self.id => {}
-            Trace::Of(_) => {
-                prologue::clean(&mut server.peer.outbound, &mut expected);
-                server.prepared = true;
-                prologue::settings(&mut server.peer.outbound, &mut expected, &self.settings);
-            }
-            Trace::New => prologue::settings(&mut server.peer.outbound, &mut expected, &self.settings),
-        }
-        *self.cancel.target.lock().await = Some(server.cancel_key);
-        let result = self.relay(server, Exchange::new(expected)).await;
-        if result.is_err() {
+        *self.cancel.target.lock().await = Some(lease.server.cancel_key);
+        let mut exchange = Exchange::new(Expected::default());
+        let is_own = lease.trace == Trace::Of(self.id);
+        let result = self.relay(&mut lease.server, &mut exchange, !is_own).await;
+        if let Err(Stop::Client | Stop::Failure(_)) = result {
             // Nobody waits for the answer any more, and what still runs holds its locks.
             self.shared.cancels.cancel(self.cancel.key, &self.shared.settings.server.endpoint).await;
         }
         // Waits for a cancel request under way: it is for this client's statement, not the next one's.
         *self.cancel.target.lock().await = None;
         let next = result?;
+        lease.server.session.may_keep |= exchange.may_keep();
         self.shared.pool.give_back(lease, self.id);
         Ok(next)
     }
 
-    async fn relay(&mut self, server: &mut ServerConnection, mut exchange: Exchange) -> Result<Next, Stop> {
+    /// `changes_hands`: the connection was not this session's.
+    async fn relay(
+        &mut self,
+        server: &mut ServerConnection,
+        exchange: &mut Exchange,
+        mut changes_hands: bool,
+    ) -> Result<Next, Stop> {
         let limit = self.shared.settings.transaction;
         let mut deadline = std::pin::pin!(tokio::time::sleep(limit));
         let (mut answered, mut quiet) = (false, false);
         loop {
-            let peer = &mut server.peer;
-            let heard = exchange.server(&mut peer.inbound, &mut self.client.outbound, &mut peer.outbound);
-            if let Step::Ready(status) = heard.map_err(|broken| self.broken(broken))? {
+            let heard = exchange.server(&mut sides(&mut self.client, server, &mut self.prepared));
+            if let Step::Ready(status) = heard.map_err(|broken| self.broken(broken, exchange))? {
                 answered = true;
-                server.prepared &= !exchange.take_unprepared();
+                let dropped = exchange.take_dropped();
+                server.prepared &= !dropped.statements;
+                if dropped.context {
+                    server.session.context = None;
+                }
                 if status == Status::Idle {
                     exchange.next_transaction();
                 }
                 continue;
             }
-            if answered && exchange.is_quiet() && peer.is_drained() && !exchange.keeps_connection() {
+            let drained = server.peer.is_drained();
+            if answered && drained && exchange.is_quiet() && !exchange.keeps_connection() {
                 return Ok(Next::Idle);
             }
-            match exchange.client(&mut self.client.inbound, &mut peer.outbound) {
+            let step = exchange.client(&mut sides(&mut self.client, server, &mut self.prepared));
+            match step {
                 Ok(Step::Context) => {
-                    self.open_transaction(server, &mut exchange)?;
+                    let hand_over = std::mem::take(&mut changes_hands);
+                    self.begin(server, exchange, hand_over)?;
                     continue;
                 }
-                Ok(Step::Goodbye) if exchange.is_quiet() && peer.is_drained() => return Ok(Next::Goodbye),
+                Ok(Step::Goodbye) if exchange.is_quiet() && server.peer.is_drained() => {
+                    return Ok(Next::Goodbye);
+                }
                 Ok(Step::Goodbye) => return Err(Stop::Client),
                 Ok(Step::Wait | Step::Ready(_)) => {}
-                Err(broken) => return Err(self.broken(broken)),
+                Err(broken) => return Err(self.broken(broken, exchange)),
             }
             if std::mem::replace(&mut quiet, exchange.is_quiet()) && !quiet {
                 deadline.as_mut().reset(Instant::now() + limit);
             }
-            match self.moved(&mut server.peer, deadline.as_mut(), quiet).await {
+            match self.moved(server, exchange, deadline.as_mut(), quiet).await {
                 Err(Stop::Client) if quiet && server.peer.is_drained() => return Ok(Next::Goodbye),
                 other => other?,
             }
@@ -216,13 +240,14 @@ impl Session {
     /// Waits until bytes have moved. A transaction may take so long and no longer: it holds locks others wait for.
     async fn moved(
         &mut self,
-        server: &mut Peer,
+        server: &mut ServerConnection,
+        exchange: &Exchange,
         deadline: std::pin::Pin<&mut Sleep>,
         quiet: bool,
     ) -> Result<(), Stop> {
         let moved = tokio::select! {
             biased;
-            moved = pump(&mut self.client, server) => moved,
+            moved = pump(&mut self.client, &mut server.peer, exchange.wanted()) => moved,
             () = deadline, if !quiet => return Err(Stop::Failure(Failure::fatal(
                 sqlstate::TRANSACTION_TIMEOUT,
                 "The transaction took longer than allowed.",
@@ -232,30 +257,64 @@ impl Session {
         };
         moved.map_err(|end| match end {
             End::Client => Stop::Client,
-            End::Server => self.broken(Broken::Server),
+            End::Server => self.broken(Broken::Server, exchange),
         })
     }
 
-    /// Asks whether the session still stands, and writes the context.
-    fn open_transaction(&self, server: &mut ServerConnection, exchange: &mut Exchange) -> Result<(), Stop> {
-        let now = self.shared.clock.now();
-        let still = self.permit.as_ref().map_or(Ok(()), |permit| self.shared.admit.still(permit, now));
-        let context = still
-            .and_then(|()| self.shared.contexts.context(self.permit.as_ref(), server.backend, now))
-            .map_err(|refusal| {
-                self.shared.record(self.permit.as_ref(), &self.reference, Some(&refusal));
-                Stop::Failure(Failure::turned_away(&refusal, &self.reference))
-            })?;
+    /// A transaction is about to begin. Asks whether the session still stands; where the connection was another's, has it
+    /// cleaned; and where Postgres has not just been told whose it is, tells it. Nothing of the client reaches Postgres
+    /// before that has answered as expected.
+    fn begin(
+        &self,
+        server: &mut ServerConnection,
+        exchange: &mut Exchange,
+        changes_hands: bool,
+    ) -> Result<(), Stop> {
+        let (now, permit) = (self.shared.clock.now(), self.permit.as_ref());
+        permit
+            .map_or(Ok(()), |permit| self.shared.admit.still(permit, now))
+            .map_err(|refusal| self.turned_away(&refusal))?;
+        let writable = !exchange.may_keep() && !server.session.may_keep;
         let expected = exchange.context_given();
-        if let Some(context) = context {
-            prologue::context(&mut server.peer.outbound, expected, &context, server.prepared);
+        let tenant = permit.map(|permit| permit.context().tenant());
+        let suits = !changes_hands || server.suits(tenant, &self.settings);
+        let out = &mut server.peer.outbound;
+        if !suits {
+            if std::mem::replace(&mut server.used, true) {
+                prologue::clean(out, expected);
+                server.prepared = true;
+            }
+            prologue::settings(out, expected, &self.settings);
+            let settings = self.settings.clone();
+            server.session = ServerSession { tenant: tenant.cloned(), settings, ..ServerSession::default() };
+        }
+        let held = server.session.context.as_ref();
+        if held.zip(permit).is_some_and(|(held, permit)| held.covers(permit, now)) {
+            return Ok(());
+        }
+        let context = self.shared.contexts.context(permit, server.backend, now);
+        let context = context.map_err(|refusal| self.turned_away(&refusal))?;
+        if let Some(context) = &context {
+            prologue::context(out, expected, context, server.prepared, writable);
             server.prepared = true;
         }
+        server.session.context = context;
         Ok(())
     }
 
-    fn broken(&self, broken: Broken) -> Stop {
+    fn turned_away(&self, refusal: &Refusal) -> Stop {
+        self.shared.record(self.permit.as_ref(), &self.reference, Some(refusal));
+        Stop::Failure(Failure::turned_away(refusal, &self.reference))
+    }
+
+    fn broken(&self, broken: Broken, exchange: &Exchange) -> Stop {
         Stop::Failure(match broken {
+            Broken::Context => {
+                return Stop::Refused {
+                    error: exchange.refusal().clone(),
+                    kept: exchange.keeps_connection(),
+                };
+            }
             Broken::Client => protocol_violation(),
             Broken::Settings => Failure::fatal(
                 sqlstate::INVALID_PARAMETER,
@@ -274,6 +333,22 @@ impl Session {
 
     fn refusal(&self, severity: Severity, code: &'static str, refusal: &Refusal) -> Failure {
         Failure::refusal(severity, code, refusal, &self.reference)
+    }
+}
+
+/// The buffers and names of both, as the exchange between them needs them.
+fn sides<'a>(
+    client: &'a mut Peer,
+    server: &'a mut ServerConnection,
+    prepared: &'a mut Prepared,
+) -> Sides<'a> {
+    Sides {
+        from_client: &mut client.inbound,
+        to_client: &mut client.outbound,
+        from_server: &mut server.peer.inbound,
+        to_server: &mut server.peer.outbound,
+        prepared,
+        planned: &mut server.session.planned,
     }
 }
 

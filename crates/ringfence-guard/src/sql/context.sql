@@ -1,13 +1,20 @@
--- The database context. Made by context_set() from what only the guard can mint, kept in a transaction-local setting
--- that any client may overwrite and none can forge, verified again by tenant_id() each time a row is to be seen.
+-- The database context. Made by context_set() from what only the guard can mint, kept in the session's registers
+-- (schema.sql), which its client can read and not write, and read by tenant_id() once in each query that sees rows.
 --
--- SQLSTATEs, class RF: RF001 no context, RF002 context refused, RF003 already set, RF004 row security not as installed.
+-- It is the connection's and not the transaction's: the guard sets it when a connection changes hands, renews it each
+-- second while it is used, and whoever gets the connection next finds none, because DISCARD SEQUENCES is part of cleaning it.
+--
+-- SQLSTATEs, class RF: RF001 no context, RF002 refused or expired, RF003 another tenant has the connection, RF004 row
+-- security is not as installed. Where the registers were never written or were discarded, currval() raises 55000.
 
 -- Names the backend to whoever asks on it; asked once per connection, by the guard. Refused where a setting was stored
 -- for the role (ALTER ROLE ... SET, which any role may do to itself): a connection reads those once, when it logs in, and
 -- would carry one tenant's settings into another's session. So this is the moment to look, and not each transaction: that
 -- would let one tenant shut out all others. Refused too where row security does not bind the role.
-CREATE OR REPLACE FUNCTION ringfence.backend_register(OUT pid integer, OUT started bigint)
+--
+-- `keeps`: whether a function of this database may leave something behind in the session where no client's text says so.
+DROP FUNCTION IF EXISTS ringfence.backend_register();
+CREATE FUNCTION ringfence.backend_register(OUT pid integer, OUT started bigint, OUT keeps boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     stored boolean;
@@ -24,17 +31,16 @@ BEGIN
     END IF;
     DELETE FROM ringfence.backend b WHERE NOT EXISTS (
         SELECT FROM pg_stat_get_activity(NULL) a WHERE a.pid = b.pid);
-    INSERT INTO ringfence.backend AS b (pid, started, inner_pad, outer_pad) VALUES (
-        pg_backend_pid(),
-        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
-        uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
-        uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+    INSERT INTO ringfence.backend AS b (pid, started)
+        VALUES (pg_backend_pid(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
     ON CONFLICT ON CONSTRAINT backend_pkey DO UPDATE SET
         -- never the same name twice for one process id, whatever the system's clock does
-        started = greatest(excluded.started, b.started + 1),
-        inner_pad = excluded.inner_pad,
-        outer_pad = excluded.outer_pad
+        started = greatest(excluded.started, b.started + 1), posture_looked = 0
     RETURNING b.pid, b.started INTO pid, started;
+    PERFORM setval('ringfence.tenant_verified', 0), setval('ringfence.tenant_verified', 0, false);
+    keeps := EXISTS (SELECT FROM pg_proc p WHERE p.prosrc ~* 'set_config|advisory|temp|prepare|declare|u&'
+        AND p.pronamespace NOT IN (SELECT n.oid FROM pg_namespace n
+            WHERE n.nspname IN ('pg_catalog', 'information_schema', 'ringfence')));
 END
 $body$;
 
@@ -55,54 +61,66 @@ CREATE OR REPLACE VIEW ringfence.unsound AS
 ALTER VIEW ringfence.unsound OWNER TO {owner};
 REVOKE ALL ON ringfence.unsound FROM PUBLIC, {app};
 
+-- Gives the session to a tenant. Renews its own; the session of another tenant must be cleaned first.
 CREATE OR REPLACE FUNCTION ringfence.context_set(tenant text, token text, token_exp bigint, valid_until bigint, tag bytea)
 RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     k       record;
+    padded  bytea  := convert_to(rpad(coalesce(tenant, ''), 40), 'UTF8');
+    parts   bigint[] := ARRAY(SELECT ('x' || encode(substr(padded, 1 + 8 * n, 8), 'hex'))::bit(64)::bigint
+                                FROM generate_series(0, 4) n);
+    moment  bigint := round(date_part('epoch', clock_timestamp()) * 1000000);
     seal    bytea;
     wanted  bytea;
-    current text := current_setting('ringfence.context', true);
-    moment  bigint := round(date_part('epoch', clock_timestamp()) * 1000000);
-    began   bigint := round(date_part('epoch', transaction_timestamp()) * 1000000);
 BEGIN
-    -- One query: the backend's own key, the guard's, the tenant's (or, so that an unknown tenant takes the same path
-    -- and time, a key nobody has), and the posture.
-    SELECT b.pid, b.started, b.inner_pad, b.outer_pad, g.inner_pad AS guard_inner, g.outer_pad AS guard_outer,
-           coalesce(t.inner_pad, b.outer_pad) AS tenant_inner, coalesce(t.outer_pad, b.inner_pad) AS tenant_outer,
-           t.tenant_id IS NOT NULL AS known,
-           NOT EXISTS (SELECT FROM ringfence.unsound) AS posture
+    BEGIN
+        IF currval('ringfence.tenant_verified') <> 0 AND parts <> ARRAY[currval('ringfence.tenant_1'),
+            currval('ringfence.tenant_2'), currval('ringfence.tenant_3'), currval('ringfence.tenant_4'),
+            currval('ringfence.tenant_5')]
+        THEN
+            RAISE EXCEPTION USING ERRCODE = 'RF003', MESSAGE = 'This session already has a tenant.',
+                HINT = 'A session has one tenant: open another.';
+        END IF;
+    EXCEPTION WHEN object_not_in_prerequisite_state THEN
+        NULL; -- nobody's: new, or cleaned
+    END;
+    -- Nobody's until all of it is verified. setval() is not undone by an error.
+    PERFORM setval('ringfence.tenant_verified', 0), setval('ringfence.tenant_verified', 0, false);
+    -- One query: the backend's name, the guard's key, the tenant's (or, so that an unknown tenant takes the same path and
+    -- time, the guard's again), and the posture, unless it was looked at half a second ago.
+    SELECT b.pid, b.started, g.inner_pad AS guard_inner, g.outer_pad AS guard_outer,
+           coalesce(t.inner_pad, g.outer_pad) AS tenant_inner, coalesce(t.outer_pad, g.inner_pad) AS tenant_outer,
+           t.tenant_id IS NOT NULL AS known, b.posture_looked + 500000 < moment AS look,
+           b.posture_looked + 500000 >= moment OR NOT EXISTS (SELECT FROM ringfence.unsound) AS posture
       INTO k
       FROM ringfence.backend b
       JOIN ringfence.plane_key g ON g.name = 'guard'
       LEFT JOIN ringfence.tenant_key t ON t.tenant_id = context_set.tenant
      WHERE b.pid = pg_backend_pid();
-    IF k.pid IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'RF002', MESSAGE = 'The database did not accept the tenant context.',
-            HINT = 'Connect again with a fresh database token.';
-    END IF;
     IF NOT k.posture THEN
         RAISE EXCEPTION USING ERRCODE = 'RF004', MESSAGE = 'The database''s row security is not as installed.',
             HINT = 'Ask the operator to run `ringfence data protect`.';
-    END IF;
-    -- Only a setting that verifies is a context; anything else is a client's own scribbling and is overwritten.
-    IF current <> '' AND split_part(current, '|', 3) = encode(sha256(k.outer_pad || sha256(k.inner_pad || convert_to(
-            split_part(current, '|', 1) || '|' || split_part(current, '|', 2) || '|' || began, 'UTF8'))), 'hex') THEN
-        RAISE EXCEPTION USING ERRCODE = 'RF003', MESSAGE = 'This transaction already has a tenant.',
-            HINT = 'A transaction has one tenant: end it before beginning another.';
     END IF;
     seal := sha256(k.tenant_outer || sha256(k.tenant_inner || convert_to(
         'ringfence-seal-v1|' || tenant || '|' || token || '|' || token_exp, 'UTF8')));
     wanted := sha256(k.guard_outer || sha256(k.guard_inner || seal || convert_to(
         '|ringfence-context-v1|' || tenant || '|' || k.pid || '|' || k.started || '|' || valid_until, 'UTF8')));
-    -- Both sides are hashed with a key nobody has before they are compared: how far a guess was right can't be timed.
-    IF sha256(k.inner_pad || wanted) = sha256(k.inner_pad || tag)
-        AND k.known AND valid_until > moment AND valid_until <= moment + 60000000
+    -- Both sides are hashed before they are compared: how far a guess was right, if it can be timed, tells nothing.
+    IF sha256(wanted) = sha256(tag) AND k.known AND valid_until > moment AND valid_until <= moment + 60000000
         AND valid_until <= token_exp * 1000000
     THEN
-        PERFORM set_config('ringfence.context', tenant || '|' || valid_until || '|' || encode(
-            sha256(k.outer_pad || sha256(k.inner_pad || convert_to(tenant || '|' || valid_until || '|' || began, 'UTF8'))),
-            'hex'), true);
+        -- Said twice: so that this session remembers it, then so that the sequence, which all sessions share, does not.
+        PERFORM setval('ringfence.tenant_1', parts[1]), setval('ringfence.tenant_1', 0, false),
+            setval('ringfence.tenant_2', parts[2]), setval('ringfence.tenant_2', 0, false),
+            setval('ringfence.tenant_3', parts[3]), setval('ringfence.tenant_3', 0, false),
+            setval('ringfence.tenant_4', parts[4]), setval('ringfence.tenant_4', 0, false),
+            setval('ringfence.tenant_5', parts[5]), setval('ringfence.tenant_5', 0, false);
+        PERFORM setval('ringfence.tenant_verified', valid_until * 8 + (length(tenant) + 7) / 8),
+            setval('ringfence.tenant_verified', 0, false);
+        IF k.look THEN
+            UPDATE ringfence.backend b SET posture_looked = moment WHERE b.pid = k.pid;
+        END IF;
     ELSE
         RAISE EXCEPTION USING ERRCODE = 'RF002', MESSAGE = 'The database did not accept the tenant context.',
             HINT = 'Connect again with a fresh database token.';
@@ -110,42 +128,46 @@ BEGIN
 END
 $body$;
 
--- The tenant of this transaction. Never NULL, never empty: no context is an error, so that no comparison with it can
--- come out true by accident. Restricted to the leader of a parallel query: the backend is part of what is verified.
-CREATE OR REPLACE FUNCTION ringfence.tenant_id() RETURNS text
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-DECLARE
-    k           record;
-    current     text := current_setting('ringfence.context', true);
-    tenant      text;
-    valid_until text;
+-- Says why there is no tenant.
+CREATE OR REPLACE FUNCTION ringfence.context_missing() RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $body$
 BEGIN
-    IF coalesce(current, '') = '' THEN
+    IF pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog.=) 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'RF001', MESSAGE = 'The database was asked without a verified tenant.',
             HINT = 'Connect through the guard with a database token.';
     END IF;
-    tenant := split_part(current, '|', 1);
-    valid_until := split_part(current, '|', 2);
-    SELECT b.inner_pad, b.outer_pad INTO k FROM ringfence.backend b WHERE b.pid = pg_backend_pid();
-    -- The whole text is compared, so that nothing may follow the tag.
-    IF sha256(k.inner_pad || convert_to(current, 'UTF8')) = sha256(k.inner_pad || convert_to(
-            tenant || '|' || valid_until || '|' || encode(sha256(k.outer_pad || sha256(k.inner_pad || convert_to(
-                tenant || '|' || valid_until || '|' || round(date_part('epoch', transaction_timestamp()) * 1000000)::bigint,
-            'UTF8'))), 'hex'), 'UTF8'))
-    THEN
-        -- Only now is it known to be a number: what does not verify is never read as one.
-        IF valid_until::bigint > date_part('epoch', clock_timestamp()) * 1000000 THEN
-            RETURN tenant;
-        END IF;
-    END IF;
-    RAISE EXCEPTION USING ERRCODE = 'RF002', MESSAGE = 'The database did not accept the tenant context.',
-        HINT = 'Connect again with a fresh database token.';
+    RAISE EXCEPTION USING ERRCODE = 'RF002', MESSAGE = 'The tenant context has expired.',
+        HINT = 'A transaction''s statements begin within 30 seconds. End it, and begin another.';
+END
+$body$;
+
+-- The tenant of this session. Never NULL, never empty: no context is an error, so that no comparison with it can come
+-- out true by accident. One expression, because each costs as much as what it computes; every name with its schema,
+-- because it runs with the client's rights and search path: as SECURITY DEFINER with a path of its own it took three
+-- times as long, and there is nothing here that the client may not do. Restricted to the leader of a parallel query:
+-- the registers are this process's.
+CREATE OR REPLACE FUNCTION ringfence.tenant_id() RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $body$
+BEGIN
+    RETURN CASE WHEN (pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog./) 8)
+            OPERATOR(pg_catalog.>) (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)
+        THEN pg_catalog.rtrim(pg_catalog.encode(
+            CASE pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog.&) 7
+            WHEN 1 THEN pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass))
+            WHEN 2 THEN pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_2'::pg_catalog.regclass))
+            WHEN 3 THEN pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_2'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_3'::pg_catalog.regclass))
+            WHEN 4 THEN pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_2'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_3'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_4'::pg_catalog.regclass))
+            ELSE pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_2'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_3'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_4'::pg_catalog.regclass))
+                OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_5'::pg_catalog.regclass))
+            END, 'escape'))
+        ELSE ringfence.context_missing() END;
 END
 $body$;
 
 ALTER FUNCTION ringfence.backend_register() OWNER TO {owner};
 ALTER FUNCTION ringfence.context_set(text, text, bigint, bigint, bytea) OWNER TO {owner};
+ALTER FUNCTION ringfence.context_missing() OWNER TO {owner};
 ALTER FUNCTION ringfence.tenant_id() OWNER TO {owner};
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ringfence FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ringfence.backend_register(), ringfence.tenant_id(),
+GRANT EXECUTE ON FUNCTION ringfence.backend_register(), ringfence.tenant_id(), ringfence.context_missing(),
     ringfence.context_set(text, text, bigint, bigint, bytea) TO {app};

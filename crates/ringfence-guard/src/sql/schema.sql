@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS ringfence.installed (
 
 -- The tenants' database keys, as HMAC's padded blocks (RFC 2104): SQL knows SHA-256 and no HMAC.
 CREATE TABLE IF NOT EXISTS ringfence.tenant_key (
-    tenant_id text PRIMARY KEY,
+    tenant_id text PRIMARY KEY CHECK (tenant_id ~ '^[a-z][a-z0-9-]{1,39}$'),
     inner_pad bytea NOT NULL CHECK (length(inner_pad) = 64),
     outer_pad bytea NOT NULL CHECK (length(outer_pad) = 64)
 );
@@ -25,14 +25,26 @@ CREATE TABLE IF NOT EXISTS ringfence.plane_key (
     outer_pad bytea NOT NULL CHECK (length(outer_pad) = 64)
 );
 
--- One row per server connection: who it is, and a key of its own that is made here and never leaves. A process id that
--- is used again registers again, under a later `started` and another key. Unlogged: backends do not survive a crash.
+-- One row per server connection: who it is, and when it was last seen that row security is as installed. A process id
+-- that is used again registers again, under a later `started`. Unlogged: backends do not survive a crash.
 CREATE UNLOGGED TABLE IF NOT EXISTS ringfence.backend (
-    pid       integer PRIMARY KEY,
-    started   bigint NOT NULL,
-    inner_pad bytea NOT NULL,
-    outer_pad bytea NOT NULL
+    pid            integer PRIMARY KEY,
+    started        bigint NOT NULL,
+    posture_looked bigint NOT NULL DEFAULT 0
 );
+ALTER TABLE ringfence.backend DROP COLUMN IF EXISTS inner_pad, DROP COLUMN IF EXISTS outer_pad,
+    ADD COLUMN IF NOT EXISTS posture_looked bigint NOT NULL DEFAULT 0;
+
+-- Registers of a session: currval() is what this session's last setval() said, and setval() asks for a right that {app}
+-- is not granted, only context_set() has. So this is a variable of the session that its client can read and not write.
+-- `tenant_verified` is until when (microseconds since the epoch, times 8) and how many of the others hold a part of the
+-- tenant's id, eight bytes each. No tenant is zero. The sequences themselves hold nothing: see context_set().
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_verified MINVALUE 0 START 0;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_1 MINVALUE 0 START 0;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_2 MINVALUE 0 START 0;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_3 MINVALUE 0 START 0;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_4 MINVALUE 0 START 0;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_5 MINVALUE 0 START 0;
 
 -- Each protected table with its restrictive policy as it was when protect() made it.
 CREATE TABLE IF NOT EXISTS ringfence.protected (
@@ -48,4 +60,14 @@ ALTER TABLE ringfence.tenant_key OWNER TO {owner};
 ALTER TABLE ringfence.plane_key OWNER TO {owner};
 ALTER TABLE ringfence.backend OWNER TO {owner};
 ALTER TABLE ringfence.protected OWNER TO {owner};
+ALTER SEQUENCE ringfence.tenant_verified OWNER TO {owner};
+ALTER SEQUENCE ringfence.tenant_1 OWNER TO {owner};
+ALTER SEQUENCE ringfence.tenant_2 OWNER TO {owner};
+ALTER SEQUENCE ringfence.tenant_3 OWNER TO {owner};
+ALTER SEQUENCE ringfence.tenant_4 OWNER TO {owner};
+ALTER SEQUENCE ringfence.tenant_5 OWNER TO {owner};
 REVOKE ALL ON ALL TABLES IN SCHEMA ringfence FROM PUBLIC, {app};
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA ringfence FROM PUBLIC, {app};
+-- SELECT and nothing else: USAGE would allow nextval(), UPDATE setval().
+GRANT SELECT ON SEQUENCE ringfence.tenant_verified, ringfence.tenant_1, ringfence.tenant_2, ringfence.tenant_3,
+    ringfence.tenant_4, ringfence.tenant_5 TO {app};

@@ -1,8 +1,8 @@
 //! Attacks on the context itself, from a connection that is already past the guard.
 
-use ringfence_context::{database::Backend, key::MacKey};
+use ringfence_context::{DatabaseContext, Seal, UnixTime, database::Backend, key::MacKey};
 
-use crate::fixture::{Arguments, World, ask, connect, fails, now};
+use crate::fixture::{Arguments, Tenant, World, ask, connect, fails, now};
 
 const COUNT: &str = "SELECT count(*) FROM accounts";
 
@@ -21,11 +21,14 @@ async fn cv23_no_context_no_rows() {
     }
     let insert = "INSERT INTO accounts VALUES ('acme', 9, '', 0)";
     assert_eq!(fails(&client, insert).await, "RF001");
-    client.batch_execute("BEGIN").await.unwrap();
     world.mint(&world.acme, backend).set(&client).await.unwrap();
     assert_eq!(ask(&client, COUNT).await.unwrap(), "3");
-    client.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(fails(&client, COUNT).await, "RF001");
+    // What cleaning a connection does.
+    client.batch_execute("DISCARD SEQUENCES").await.unwrap();
+    assert_eq!(fails(&client, COUNT).await, "55000");
+    // A connection that never registered has none either.
+    let stranger = connect(&world.direct_config()).await.unwrap();
+    assert_eq!(fails(&stranger, COUNT).await, "55000");
 }
 
 #[tokio::test]
@@ -60,9 +63,10 @@ async fn x16_key_and_claim_must_name_one_tenant() {
     let genuine = world.mint(&world.acme, backend);
     let World { guard_key: guard, acme, globex, .. } = &world;
     let check = async |name: &str, tenant: &str, tag: Vec<u8>, accepted: bool| {
-        client.batch_execute("BEGIN").await.unwrap();
         let result = Arguments { tenant: tenant.to_owned(), tag, ..genuine.clone() }.set(&client).await;
-        client.batch_execute("ROLLBACK").await.unwrap();
+        let seen = ask(&client, COUNT).await;
+        assert_eq!(seen.is_ok(), accepted, "{name}: {seen:?}");
+        client.batch_execute("DISCARD SEQUENCES").await.unwrap();
         assert_eq!(result, if accepted { Ok(()) } else { Err("RF002".to_owned()) }, "{name}");
     };
     let forge = |key: &MacKey, guard: &MacKey, named: &str, sealed: &str| {
@@ -151,31 +155,89 @@ async fn cv23_a_context_is_for_one_backend() {
     assert_eq!(context.set(&mine).await, Err("RF002".to_owned()));
 }
 
+/// The registers that hold the context, read and written by whoever may not.
 #[tokio::test]
-async fn cv23_the_setting_can_be_copied_nowhere() {
+async fn cv23_a_session_can_read_its_registers_and_nothing_else() {
     let world = World::new().await;
-    let (acme, acme_backend) = world.as_acme().await;
-    let (other, other_backend) = world.direct().await;
-    let stolen = ask(&acme, "SELECT current_setting('ringfence.context')").await.unwrap();
-    other.batch_execute("BEGIN").await.unwrap();
-    world.mint(&world.globex, other_backend).set(&other).await.unwrap();
-    let globex = ask(&other, "SELECT current_setting('ringfence.context')").await.unwrap();
-    // From another backend, in this transaction.
-    for value in [&globex, &format!("{globex}|"), &stolen.replace("acme", "globex"), &format!("{stolen}|x")] {
-        acme.batch_execute("SAVEPOINT s").await.unwrap();
-        ask(&acme, &format!("SELECT set_config('ringfence.context', '{value}', true)")).await.unwrap();
-        assert_eq!(fails(&acme, COUNT).await, "RF002", "{value}");
-        acme.batch_execute("ROLLBACK TO s").await.unwrap();
+    let (acme, _) = world.as_acme().await;
+    let (globex, backend) = world.direct().await;
+    world.mint(&world.globex, backend).set(&globex).await.unwrap();
+    let registers = ["tenant_verified", "tenant_1", "tenant_2", "tenant_3", "tenant_4", "tenant_5"];
+    for name in registers {
+        for sql in [
+            format!("SELECT nextval('ringfence.{name}')"),
+            format!("SELECT setval('ringfence.{name}', 7)"),
+            format!("SELECT setval('ringfence.{name}', 7, false)"),
+            format!("ALTER SEQUENCE ringfence.{name} RESTART WITH 7"),
+            format!("ALTER SEQUENCE ringfence.{name} OWNER TO CURRENT_USER"),
+            format!("UPDATE ringfence.{name} SET last_value = 7"),
+            format!("GRANT ALL ON ringfence.{name} TO PUBLIC"),
+            format!("DROP SEQUENCE ringfence.{name}"),
+        ] {
+            acme.batch_execute("SAVEPOINT s").await.unwrap();
+            let answer = ask(&acme, &sql).await;
+            // GRANT without the right to is a warning, and grants nothing: the next round shows it.
+            let is_grant = sql.starts_with("GRANT");
+            assert!(
+                is_grant || ["42501", "42809", "55000"].contains(&answer.clone().unwrap_err().0.as_str()),
+                "{sql}: {answer:?}"
+            );
+            acme.batch_execute("ROLLBACK TO s").await.unwrap();
+        }
+        // The other session's part of it is not in the sequence.
+        let shared =
+            ask(&acme, &format!("SELECT last_value, is_called FROM ringfence.{name}")).await.unwrap();
+        assert_eq!(shared, "0|f", "{name}");
     }
-    // Another transaction of the same backend: even a tenant's own.
-    acme.batch_execute("COMMIT; BEGIN").await.unwrap();
-    ask(&acme, &format!("SELECT set_config('ringfence.context', '{stolen}', true)")).await.unwrap();
-    assert_eq!(fails(&acme, COUNT).await, "RF002");
-    acme.batch_execute("ROLLBACK; BEGIN").await.unwrap();
-    // A session-level value of another transaction does not keep a new context from being set.
-    ask(&acme, &format!("SELECT set_config('ringfence.context', '{stolen}', false)")).await.unwrap();
-    world.mint(&world.acme, acme_backend).set(&acme).await.unwrap();
-    assert_eq!(ask(&acme, COUNT).await.unwrap(), "3");
+    assert_eq!(ask(&acme, "SELECT ringfence.tenant_id()").await.unwrap(), "acme");
+    assert_eq!(ask(&globex, "SELECT ringfence.tenant_id()").await.unwrap(), "globex");
+}
+
+/// As long as an id may be, and one that fills each register.
+#[tokio::test]
+async fn every_tenants_id_fits_the_registers() {
+    let mut world = World::new().await;
+    for len in [2, 7, 8, 9, 16, 17, 24, 25, 32, 33, 39, 40] {
+        let id: String = "ab-cdefghi".chars().cycle().take(len - 1).chain(['z']).collect();
+        let tenant = crate::fixture::Tenant::new(&id);
+        ringfence_guard::install::tenant_key_put(&world.admin, &tenant.id, &tenant.seal).await.unwrap();
+        let (client, backend) = world.direct().await;
+        world.acme = tenant;
+        world.mint(&world.acme, backend).set(&client).await.unwrap();
+        assert_eq!(ask(&client, "SELECT ringfence.tenant_id()").await.unwrap(), id);
+        let own = format!("INSERT INTO accounts VALUES ('{id}', 1, '', 0)");
+        ask(&client, &own).await.unwrap();
+        assert_eq!(ask(&client, "SELECT DISTINCT tenant_id FROM accounts").await.unwrap(), id);
+    }
+}
+
+/// Row security runs with the rights and the search path of whoever asks.
+#[tokio::test]
+async fn cv23_no_search_path_changes_who_the_tenant_is() {
+    let world = World::new().await;
+    // Worse than any application's role should be allowed: functions and operators of its own, in front of all others.
+    let mine = format!(
+        "CREATE SCHEMA mine AUTHORIZATION {0}; SET ROLE {0};
+         CREATE FUNCTION mine.currval(regclass) RETURNS bigint LANGUAGE sql AS 'SELECT 9223372036854775807';
+         CREATE FUNCTION mine.int8send(bigint) RETURNS bytea LANGUAGE sql AS $$ SELECT 'globex  '::bytea $$;
+         CREATE FUNCTION mine.encode(bytea, text) RETURNS text LANGUAGE sql AS $$ SELECT 'globex'::text $$;
+         CREATE FUNCTION mine.rtrim(text) RETURNS text LANGUAGE sql AS $$ SELECT 'globex'::text $$;
+         CREATE FUNCTION mine.date_part(text, timestamptz) RETURNS float8 LANGUAGE sql AS 'SELECT 0::float8';
+         CREATE FUNCTION mine.yes(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+         CREATE FUNCTION mine.any(bytea, bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT 'globex'::bytea $$;
+         CREATE OPERATOR mine.= (LEFTARG = text, RIGHTARG = text, FUNCTION = mine.yes);
+         CREATE OPERATOR mine.|| (LEFTARG = bytea, RIGHTARG = bytea, FUNCTION = mine.any);
+         RESET ROLE",
+        world.role
+    );
+    world.admin.batch_execute(&mine).await.unwrap();
+    let (acme, _) = world.as_acme().await;
+    for path in ["mine", "mine, pg_catalog", "mine, ringfence, pg_catalog, public", "ringfence", "''"] {
+        ask(&acme, &format!("SET search_path = {path}")).await.unwrap();
+        assert_eq!(ask(&acme, "SELECT ringfence.tenant_id()").await.unwrap(), "acme", "{path}");
+        let seen = ask(&acme, "SELECT owner FROM public.accounts").await.unwrap();
+        assert!(!seen.contains("CANARY") && seen.contains("acme-1"), "{path}: {seen}");
+    }
 }
 
 #[tokio::test]
@@ -199,6 +261,10 @@ async fn cv23_set_config_forges_nothing_in_any_place_of_a_query() {
         "SET LOCAL ringfence.context = ''; SELECT * FROM accounts".to_owned(),
         "RESET ringfence.context; SELECT * FROM accounts".to_owned(),
         "RESET ALL; SELECT owner FROM accounts".to_owned(),
+        "SELECT a.* FROM accounts a, LATERAL (SELECT ringfence.context_set('globex', a.owner, 1, 1, '')) s".to_owned(),
+        "SELECT ringfence.tenant_id() UNION ALL SELECT owner FROM accounts WHERE ringfence.backend_register() IS NOT NULL"
+            .to_owned(),
+        "DISCARD SEQUENCES; SELECT owner FROM accounts".to_owned(),
     ] {
         let (client, _) = world.as_acme().await;
         let answer = ask(&client, &sql).await;
@@ -208,19 +274,26 @@ async fn cv23_set_config_forges_nothing_in_any_place_of_a_query() {
 }
 
 #[tokio::test]
-async fn cv23_one_context_per_transaction() {
+async fn cv23_one_tenant_per_session() {
     let world = World::new().await;
     let (client, backend) = world.as_acme().await;
-    let second = world.mint(&world.globex, backend);
-    client.batch_execute("SAVEPOINT s").await.unwrap();
-    assert_eq!(second.set(&client).await, Err("RF003".to_owned()));
-    client.batch_execute("ROLLBACK TO s").await.unwrap();
-    // Clearing the setting does not help a client: only the guard's key mints a second one, and the guard sends none in
-    // a transaction that has begun.
-    ask(&client, "SELECT set_config('ringfence.context', '', true)").await.unwrap();
+    let other = world.mint(&world.globex, backend);
+    // Neither in the transaction that has a tenant, nor in a later one, whether or not the tenant exists.
+    for sql in ["SAVEPOINT s", "ROLLBACK", "BEGIN"] {
+        client.batch_execute(sql).await.unwrap();
+        assert_eq!(other.set(&client).await, Err("RF003".to_owned()), "{sql}");
+        let unknown = Arguments { tenant: "initech".to_owned(), ..other.clone() };
+        if sql == "ROLLBACK" {
+            assert_eq!(unknown.set(&client).await, Err("RF003".to_owned()));
+            assert_eq!(ask(&client, COUNT).await.unwrap(), "3");
+        }
+    }
+    client.batch_execute("ROLLBACK").await.unwrap();
+    // Its own is renewed; one that does not verify leaves nobody.
+    world.mint(&world.acme, backend).set(&client).await.unwrap();
+    let bad = Arguments { tag: vec![0; 32], ..world.mint(&world.acme, backend) };
+    assert_eq!(bad.set(&client).await, Err("RF002".to_owned()));
     assert_eq!(fails(&client, COUNT).await, "RF001");
-    client.batch_execute("ROLLBACK TO s").await.unwrap();
-    assert_eq!(ask(&client, COUNT).await.unwrap(), "3");
 }
 
 #[tokio::test]
@@ -237,8 +310,8 @@ async fn cv23_a_context_expires_on_a_warm_backend() {
         tag: vec![],
     };
     context.tag = tag(seal, &world.guard_key, "acme", "acme", backend, &context);
-    client.batch_execute("BEGIN").await.unwrap();
     context.set(&client).await.unwrap();
+    assert_eq!(ask(&client, COUNT).await.unwrap(), "3");
     let until = format!(
         "SELECT pg_sleep(greatest(0, ({} / 1e6) - extract(epoch FROM clock_timestamp()))::float8)",
         context.valid_until
@@ -295,4 +368,32 @@ async fn a_removed_tenant_reaches_nothing() {
     let context = world.mint(&world.acme, backend);
     ringfence_guard::install::tenant_key_remove(&world.admin, &world.acme.id).await.unwrap();
     assert_eq!(context.set(&client).await, Err("RF002".to_owned()));
+}
+
+/// What a backend has accepted stands for the token it was minted from, for a second, and for no other.
+#[test]
+fn a_context_covers_its_very_token_and_no_other() {
+    let (acme, globex) = (Tenant::new("acme"), Tenant::new("globex"));
+    let key = MacKey::generate().unwrap();
+    let (mut jti, mut exp) = (None, 0);
+    let access = acme.access_with(300, |claims| (jti, exp) = (Some(claims.jti.clone()), claims.exp));
+    let (permit, minted) = (acme.permit_of(&access), now());
+    let backend = Backend { pid: 7, started: 7 };
+    let context = DatabaseContext::mint(&permit, &key, backend, minted).unwrap();
+    let later = |millis: u64| minted.after(std::time::Duration::from_millis(millis));
+    assert!(context.covers(&permit, minted) && context.covers(&permit, later(999)));
+    assert!(!context.covers(&permit, later(1000)), "renewed each second");
+    assert!(
+        !context.covers(&permit, UnixTime::from_micros(minted.micros() - 1)),
+        "a clock that was set back"
+    );
+    assert!(!context.covers(&acme.permit(), minted), "another token of the tenant");
+    assert!(!context.covers(&globex.permit(), minted), "another tenant");
+    // Signed by the tenant's issuer, under the same token id, but sealed by whoever has no database key.
+    let forged = acme.access_with(300, |claims| {
+        claims.jti = jti.clone().unwrap();
+        claims.exp = exp;
+        claims.seal = Seal::issue(&MacKey::generate().unwrap(), &acme.id, &claims.jti, exp);
+    });
+    assert!(!context.covers(&acme.permit_of(&forged), minted), "another seal");
 }

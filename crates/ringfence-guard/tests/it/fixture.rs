@@ -373,7 +373,8 @@ impl Running {
                     // A dropped sender says the same.
                     let _ = stopped.await;
                 })
-                .await;
+                .await
+                .unwrap();
         });
         Self { port, stop: Some(stop), task }
     }

@@ -51,7 +51,7 @@ async fn isolation_levels_are_set_before_the_context_is() {
 }
 
 #[tokio::test]
-async fn statements_after_a_commit_in_one_string_have_no_context() {
+async fn statements_after_a_commit_in_one_string_are_the_same_tenants() {
     let world = World::new().await;
     let guard = world.guard().await;
     let client = world.client(&guard, &world.acme).await;
@@ -61,11 +61,90 @@ async fn statements_after_a_commit_in_one_string_have_no_context() {
         "BEGIN; COMMIT; BEGIN; SELECT count(*) FROM accounts",
         "ROLLBACK; SELECT count(*) FROM accounts",
         "BEGIN; COMMIT AND CHAIN; SELECT count(*) FROM accounts",
+        "BEGIN; SELECT count(*) FROM accounts; COMMIT",
     ] {
-        assert_eq!(fails(&client, sql).await, "RF001", "{sql}");
+        assert_eq!(ask(&client, sql).await.unwrap(), "3", "{sql}");
         ask(&client, "ROLLBACK").await.unwrap();
     }
-    assert_eq!(ask(&client, "BEGIN; SELECT count(*) FROM accounts; COMMIT").await.unwrap(), "3");
+    // What shows no tenant's rows may say so in one string with a transaction's end; then there is none.
+    assert_eq!(fails(&client, "DISCARD SEQUENCES; SELECT count(*) FROM accounts").await, "55000");
+    assert_eq!(ask(&client, "SELECT count(*) FROM accounts").await.unwrap(), "3");
+}
+
+/// What clients that prepare do, with more of them than there are connections.
+#[tokio::test]
+async fn prepared_statements_are_shared_by_more_clients_than_connections() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 2).await;
+    let mut clients = vec![];
+    for n in 0..8 {
+        let tenant = if n % 2 == 0 { &world.acme } else { &world.globex };
+        let client = world.client(&guard, tenant).await;
+        let count = client.prepare("SELECT count(*) FROM accounts WHERE id > $1").await.unwrap();
+        let owner = client.prepare("SELECT owner FROM accounts WHERE id = $1").await.unwrap();
+        clients.push((client, count, owner, if n % 2 == 0 { 3_i64 } else { 5 }));
+    }
+    for round in 0..6 {
+        let all = clients.iter().map(async |(client, count, owner, rows)| {
+            assert_eq!(client.query_one(count, &[&0]).await.unwrap().get::<_, i64>(0), *rows);
+            let owner: String = client.query_one(owner, &[&2]).await.unwrap().get(0);
+            assert_eq!(owner.starts_with("acme"), *rows == 3, "{owner}");
+        });
+        tokio::time::timeout(std::time::Duration::from_secs(20), join_all(all))
+            .await
+            .expect("they hold each other up");
+        if round == 3 {
+            // One that changes its session keeps its connection, and its statements.
+            ask(&clients[0].0, "SET work_mem = '1MB'").await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn statements_are_dropped_by_name_and_all_at_once() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let client = world.client(&guard, &world.acme).await;
+    let one = client.prepare("SELECT 1").await.unwrap();
+    let count = "SELECT count(*) FROM pg_prepared_statements WHERE name <> 'ringfence.context'";
+    assert_eq!(ask(&client, count).await.unwrap(), "1");
+    assert_eq!(fails(&client, "DEALLOCATE no_such").await, "26000");
+    client.query_one(&one, &[]).await.unwrap();
+    ask(&client, "DEALLOCATE ALL").await.unwrap();
+    assert_eq!(sqlstate(&client.query_one(&one, &[]).await.unwrap_err()), "26000");
+    // As psycopg and pgx drop one, in either protocol.
+    let mut raw = Raw::open(&world, &guard, &world.acme).await;
+    let named = |sql: &str| frame(b'P', format!("Mine\0{sql}\0\0\0").as_bytes());
+    let run = || [frame(b'B', b"\0Mine\0\0\0\0\0\0\0"), execute(), sync()].concat();
+    let drops = [
+        (query("DEALLOCATE \"Mine\""), "CZ"),
+        ([parse("DEALLOCATE \"Mine\""), bind(), execute(), sync()].concat(), "12CZ"),
+        (frame(b'C', b"SMine\0").into_iter().chain(sync()).collect(), "3Z"),
+    ];
+    for (drop, answer) in drops {
+        raw.send(&[named("SELECT 7"), run()]).await;
+        assert_eq!(raw.tags(b'Z').await, "12DCZ");
+        raw.send(&[run(), named("SELECT 8"), sync()]).await;
+        assert_eq!(raw.tags(b'Z').await, "2DCZ");
+        assert_eq!(raw.tags(b'Z').await, "EZ", "the name is taken");
+        raw.send(&[drop, run()]).await;
+        assert_eq!(raw.tags(b'Z').await, answer);
+        assert_eq!(raw.tags(b'Z').await, "EZ", "it is gone");
+    }
+    assert_eq!(ask(&client, "SELECT count(*) FROM accounts").await.unwrap(), "3");
+}
+
+#[tokio::test]
+async fn a_context_is_renewed_where_transactions_may_only_read() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let client = world.client(&guard, &world.acme).await;
+    ask(&client, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY").await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(ask(&client, "SELECT count(*) FROM accounts").await.unwrap(), "3");
+        assert_eq!(fails(&client, "DELETE FROM payments").await, "25006");
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    }
 }
 
 #[tokio::test]
@@ -80,7 +159,6 @@ async fn reset_and_deallocate_do_not_leave_a_session_without_context() {
         "SET work_mem = '1MB'",
         "DEALLOCATE \"ringfence.context\"",
     ] {
-        // The last fails where a client of its own lease has dropped it before; either way the next one works.
         let _ = ask(&client, sql).await;
         assert_eq!(ask(&client, "SELECT count(*) FROM accounts").await.unwrap(), "3", "{sql}");
     }
@@ -91,23 +169,16 @@ async fn a_client_that_takes_our_statements_name_gets_no_further() {
     let world = World::new().await;
     let guard = world.guard_with(|settings| settings.connections = 1).await;
     let acme = world.client(&guard, &world.acme).await;
-    let hijack = "DEALLOCATE \"ringfence.context\"";
-    ask(&acme, hijack).await.unwrap();
     let mine = "PREPARE \"ringfence.context\" (text, text, bigint, bigint, bytea) AS SELECT set_config('x.tag', $5::text, false)";
-    // The guard has prepared its own again before this runs, so the name is taken.
     assert_eq!(fails(&acme, mine).await, "42P05");
-    ask(&acme, &format!("{hijack}; {mine}")).await.unwrap();
-    // Without its statement there is no context; another client has it again.
-    let answer = ask(&acme, "SELECT count(*) FROM accounts").await;
-    assert!(answer.is_err() || answer == Ok("3".to_owned()), "{answer:?}");
+    ask(&acme, &format!("DEALLOCATE \"ringfence.context\"; {mine}")).await.unwrap();
+    // The guard knows that a statement was dropped, and puts its own in this one's place before it renews the context.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let answer = "SELECT count(*), coalesce(current_setting('x.tag', true), '') FROM accounts";
+    assert_eq!(ask(&acme, answer).await.unwrap(), "3|");
     drop(acme);
     let globex = world.client(&guard, &world.globex).await;
-    assert_eq!(
-        ask(&globex, "SELECT count(*), coalesce(current_setting('x.tag', true), '') FROM accounts")
-            .await
-            .unwrap(),
-        "5|"
-    );
+    assert_eq!(ask(&globex, answer).await.unwrap(), "5|");
 }
 
 #[tokio::test]
@@ -347,14 +418,13 @@ async fn a_refused_context_answers_as_an_error_in_either_protocol() {
         query("SELECT * FROM accounts"),
     ])
     .await;
-    assert_eq!(raw.tags(b'Z').await, "EZ");
-    assert_eq!(raw.tags(b'Z').await, "EZ");
-    assert_eq!(raw.tags(b'Z').await, "CZ");
-    let failed = raw.until(b'Z').await;
-    assert_eq!(failed.last().unwrap().1, b"E");
-    raw.send(&[query("SELECT * FROM accounts"), query("ROLLBACK")]).await;
-    assert_eq!(raw.tags(b'Z').await, "EZ");
-    assert_eq!(raw.tags(b'Z').await, "CZ");
+    for _ in 0..4 {
+        // No transaction begins.
+        let refused = raw.until(b'Z').await;
+        assert_eq!(refused.iter().map(|(tag, _)| char::from(*tag)).collect::<String>(), "EZ");
+        assert!(String::from_utf8_lossy(&refused[0].1).contains("RF004"));
+        assert_eq!(refused[1].1, b"I");
+    }
     world.admin.batch_execute("ALTER TABLE accounts ENABLE ROW LEVEL SECURITY").await.unwrap();
     raw.send(&[batch]).await;
     assert_eq!(raw.tags(b'Z').await, "12DDDCZ");

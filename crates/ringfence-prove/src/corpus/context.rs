@@ -1,4 +1,5 @@
-//! Forging the tenant context inside Postgres: the setting, the function that makes it, and the role that holds it.
+//! Forging the tenant context inside Postgres: the registers that hold it, settings as others hold theirs, the function
+//! that makes it, and the role.
 
 use crate::{
     attack::{Family, attack, control},
@@ -10,6 +11,10 @@ use crate::{
 /// A context for the victim as anyone would guess it: the tenant, a time far away, and a tag of zeros.
 const GUESS: &str =
     "globex|9999999999999999|0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The victim's name in the first register, eight bytes of it, and a time far away in the one that says how many count.
+const GLOBEX: &str = "setval('ringfence.tenant_1', ('x' || encode('globex  ', 'hex'))::bit(64)::bigint), \
+                      setval('ringfence.tenant_verified', 9999999999999999 * 8 + 1)";
 
 pub(super) const FAMILY: Family = Family {
     name: "SQL context forging",
@@ -87,18 +92,20 @@ pub(super) const FAMILY: Family = Family {
         ),
         attack!(
             "context-own-altered",
-            "the own context with the tenant's name exchanged",
+            "the registers of the own context written over with the victim's name",
             Database,
             Together,
             |a| {
                 a.sql_any(&[
-                    "BEGIN; SELECT set_config('ringfence.context', \
-                     replace(current_setting('ringfence.context'), 'acme', 'globex'), true); SELECT * \
-                     FROM payments",
-                    "BEGIN; SELECT set_config('ringfence.context', current_setting('ringfence.context') \
-                     || '|globex', true); SELECT * FROM payments",
-                    "BEGIN; SELECT set_config('ringfence.context', 'globex|' || \
-                     current_setting('ringfence.context'), true); SELECT * FROM payments",
+                    &format!("SELECT {GLOBEX}; SELECT * FROM payments"),
+                    &format!("BEGIN; DISCARD SEQUENCES; SELECT {GLOBEX}; SELECT * FROM payments"),
+                    &format!("SELECT p.* FROM payments p WHERE ROW({GLOBEX}) IS NOT NULL"),
+                    "SELECT nextval('ringfence.tenant_1'); SELECT * FROM payments",
+                    "SELECT nextval('ringfence.tenant_verified'); SELECT * FROM payments",
+                    "ALTER SEQUENCE ringfence.tenant_1 START 7449354444534473760 RESTART; SELECT * FROM payments",
+                    "UPDATE ringfence.tenant_1 SET last_value = 7449354444534473760; SELECT * FROM payments",
+                    "ALTER TABLE payments ALTER COLUMN memo SET DEFAULT nextval('ringfence.tenant_1')::text",
+                    "CREATE TEMP TABLE t (n bigint DEFAULT nextval('ringfence.tenant_1')); INSERT INTO t DEFAULT VALUES",
                 ])
                 .await
             }
@@ -229,6 +236,7 @@ pub(super) const FAMILY: Family = Family {
             |a| {
                 a.sql_any(&[
                     "BEGIN; SELECT * FROM ringfence.backend_register(); SELECT * FROM payments",
+                    "SELECT * FROM payments WHERE (ringfence.backend_register()).pid > 0",
                     "SELECT ringfence.protect('payments')",
                     "SELECT ringfence.statistics_forget('payments')",
                     "SELECT prosrc FROM pg_proc WHERE proname = 'context_set'",
@@ -269,16 +277,19 @@ pub(super) const FAMILY: Family = Family {
     })],
 };
 
-/// Takes the context of one transaction and uses it, tenant exchanged and as it was, in another.
+/// Takes what the registers say in one transaction, and says it, tenant exchanged and as it was, in another.
 async fn replayed(a: &Attacker, elsewhere: bool) -> Result<Outcome, Outcome> {
     let session = a.session().await?;
-    let taken = session.value("SELECT current_setting('ringfence.context', true)").await?.unwrap_or_default();
+    let until = session.value("SELECT currval('ringfence.tenant_verified')").await?.unwrap_or_default();
+    let name = session.value("SELECT currval('ringfence.tenant_1')").await?.unwrap_or_default();
     let other = if elsewhere { Some(a.session().await?) } else { None };
     let session = other.as_ref().unwrap_or(&session);
+    let victims = "('x' || encode('globex  ', 'hex'))::bit(64)::bigint";
     let mut tries = Vec::new();
-    for context in [taken.clone(), taken.replacen(ATTACKER, "globex", 1)] {
+    for name in [name.as_str(), victims] {
         let statement = format!(
-            "BEGIN; SELECT set_config('ringfence.context', '{context}', true); SELECT * FROM payments"
+            "BEGIN; SELECT setval('ringfence.tenant_1', {name}), setval('ringfence.tenant_verified', {until}); \
+             SELECT * FROM payments"
         );
         tries.push(session.one(&statement).await);
         let _ = session.one("ROLLBACK").await;

@@ -161,7 +161,7 @@ pub(super) const FAMILY: Family = Family {
         }),
         attack!(
             "guard-after-commit",
-            "statements after COMMIT in one string: does the next transaction have a context, and whose",
+            "statements after COMMIT in one string: whose is the next transaction",
             Database,
             Together,
             |a| {

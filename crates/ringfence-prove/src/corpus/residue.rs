@@ -68,15 +68,31 @@ pub(super) const FAMILY: Family = Family {
             ])
             .await
         }),
-        attack!("residue-context", "the context itself, for the next transaction", Database, Together, |a| {
+        attack!("residue-context", "the context itself, for whoever comes next", Database, Together, |a| {
             left_behind(
                 a,
-                "BEGIN; SELECT set_config('ringfence.context', 'globex', false); COMMIT",
-                "SELECT split_part(current_setting('ringfence.context', true), '|', 1)",
+                "BEGIN; SELECT set_config('ringfence.context', 'globex', false); DISCARD SEQUENCES; COMMIT",
+                "SELECT ringfence.tenant_id()",
                 "acme",
             )
             .await
         }),
+        attack!(
+            "residue-registers",
+            "what the sequences behind the context tell of the session that wrote them last",
+            Database,
+            Together,
+            |a| {
+                left_behind(
+                    a,
+                    "SELECT ringfence.tenant_id()",
+                    "SELECT sum(n) FROM (SELECT last_value n FROM ringfence.tenant_verified UNION ALL SELECT \
+                     last_value FROM ringfence.tenant_1 UNION ALL SELECT last_value FROM ringfence.tenant_2) x",
+                    "0",
+                )
+                .await
+            }
+        ),
         attack!(
             "residue-advisory-locks",
             "advisory locks: one space of numbers for all tenants",
