@@ -18,7 +18,7 @@ const USAGE: &str = "usage: cargo xtask <setup | demo | test | bench | fuzz | ti
           format, clippy, tidy, sdk, unit, range, prove
   bench   what the chain costs, as ratios to baselines of the same run: [gateway] [txn] [avp] [bomb] [decide] [guard]
           [lint] [--json]; installs nginx and wrk
-  fuzz    inputs nobody would write, by libFuzzer: [avp | authzen | entity | foreign | policy] [--seconds N], 60 each;
+  fuzz    inputs nobody would write, by libFuzzer: [avp | authzen | entity | foreign | policy | wire] [--seconds N], 60 each;
           needs a C++ compiler
   tidy    check sizes, arrows between crates, and that ARCHITECTURE.md names real tests";
 

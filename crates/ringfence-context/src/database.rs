@@ -84,7 +84,7 @@ pub struct DatabaseContext {
 }
 
 impl DatabaseContext {
-    /// Mints the context for one transaction on `backend`.
+    /// Mints the context for `backend`.
     ///
     /// # Errors
     /// [`Reason::TokenExpired`] where the permit's token has expired.

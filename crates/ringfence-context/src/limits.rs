@@ -184,6 +184,9 @@ pub const PG_STATEMENTS: usize = 4096;
 /// Most statements kept prepared on one server connection; the one prepared first is closed for a further one.
 pub const PG_STATEMENTS_PER_CONNECTION: usize = 512;
 
+/// Most messages of a client in the extended protocol that Postgres has not answered; further ones wait.
+pub const PG_PIPELINE: usize = 8192;
+
 /// Longest name of a prepared statement or portal, in bytes (Postgres itself looks at the first 63).
 pub const PG_NAME_BYTES: usize = 256;
 

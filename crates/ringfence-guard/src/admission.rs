@@ -4,7 +4,7 @@
 //! `Txn-Token` must name the same tenant, subject and token, and that tenant must be the user the client connects as.
 //!
 //! Two seams, because a range that attacks the chain replaces either: [`Admit`] decides who enters, [`Contexts`] what
-//! each transaction is opened with. The serving composition is [`Admission`] with [`MintContexts`]; without a permit
+//! a connection is given to a tenant with. The serving composition is [`Admission`] with [`MintContexts`]; without a permit
 //! that one refuses, so that a door left open here is still closed there, and Postgres refuses what has no context.
 
 use std::sync::Arc;
@@ -31,10 +31,10 @@ pub trait Admit: Send + Sync {
     fn still(&self, permit: &Permit, now: UnixTime) -> Result<(), Refusal>;
 }
 
-/// What a transaction is opened with.
+/// What a connection is given to a tenant with.
 pub trait Contexts: Send + Sync {
-    /// The context for one transaction on `backend`. Only a composition that is broken on purpose answers `None`: the
-    /// transaction then begins without one.
+    /// The context for `backend`, asked for where it has none of this permit's that is fresh. Only a composition that is
+    /// broken on purpose answers `None`: the transaction then begins without one.
     ///
     /// # Errors
     /// [`Reason::TokenExpired`], [`Reason::ContextMissing`].
@@ -88,7 +88,7 @@ impl Admit for Admission {
     }
 }
 
-/// Mints each transaction's context with the guard's key.
+/// Mints contexts with the guard's key.
 #[derive(Debug)]
 pub struct MintContexts {
     key: MacKey,

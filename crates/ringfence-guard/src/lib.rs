@@ -1,9 +1,9 @@
 //! Which rows: the last line of defence, in front of Postgres and inside it.
 //!
 //! It guarantees that no statement sees a row unless a tenant was proved for the transaction it runs in, three times
-//! over: the [`proxy`] admits a client only with two signatures that agree ([`admission`]); it opens every transaction
-//! with a context only the guard's key can mint and only the tenant's own key can justify; and row security inside
-//! Postgres ([`install`]) verifies that context itself. What the context is and what it withstands:
+//! over: the [`proxy`] admits a client only with two signatures that agree ([`admission`]); it passes nothing to a connection
+//! without a context only the guard's key can mint and only the tenant's own key can justify; and Postgres ([`install`])
+//! verifies that context itself, and keeps it where no client can write. What the context is and what it withstands:
 //! `docs/concepts/database-context.md`.
 //!
 //! [`lint`] looks a database over for what lets rows out. [`cluster`] runs the installed Postgres for those who bring none.

@@ -1,4 +1,4 @@
-//! The guard: a proxy for the Postgres wire protocol that opens every transaction with a verified tenant.
+//! The guard: a proxy for the Postgres wire protocol whose every transaction has a verified tenant.
 //!
 //! It guarantees that no byte of a client reaches Postgres before the client was admitted, and none on a connection whose
 //! context Postgres has not accepted for this client's very token; and that a connection changes hands between
@@ -40,9 +40,11 @@ use tokio::{
     task::JoinSet,
 };
 
+#[doc(hidden)]
+pub use self::exchange::converse;
 use self::{
     cancel::Cancels,
-    peer::Peer,
+    peer::{Peer, attend},
     pool::{Pool, SessionId},
     shares::{Holder, Shares},
 };
@@ -233,7 +235,7 @@ impl Guard {
                 Some(_) = connections.join_next() => {}
                 (accepted, place) = accepted => match accepted {
                     Ok((stream, _)) => {
-                        if let Err(error) = stream.set_nodelay(true) {
+                        if let Err(error) = attend(&stream) {
                             tracing::debug!(%error, "client went at once");
                         }
                         let (shared, down_seen) = (Arc::clone(&self.shared), down_seen.clone());

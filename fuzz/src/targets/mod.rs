@@ -5,6 +5,7 @@ pub mod avp;
 pub mod entity;
 pub mod foreign;
 pub mod policy;
+pub mod wire;
 
 use crate::World;
 
@@ -12,10 +13,11 @@ use crate::World;
 pub type Target = fn(&World, &[u8]);
 
 /// Every target, by its name: that of its folder of seeds too.
-pub const ALL: [(&str, Target); 5] = [
+pub const ALL: [(&str, Target); 6] = [
     ("authzen", authzen::run),
     ("avp", avp::run),
     ("entity", entity::run),
     ("foreign", foreign::run),
     ("policy", policy::run),
+    ("wire", wire::run),
 ];

@@ -18,7 +18,8 @@ pub(super) fn section(json: bool) -> Outcome<Found> {
         return Ok(None);
     }
     println!("\nDatabase context: what it costs a transaction\n");
-    let bench = ["bench", "--quiet", "--package", "ringfence-guard", "--bench", "context", "--"];
+    let bench =
+        ["bench", "--quiet", "--profile", "dist", "--package", "ringfence-guard", "--bench", "context", "--"];
     cargo(&[&bench[..], &["--pgbouncer", PGBOUNCER]].concat())?;
     Ok(None)
 }

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use tokio::net::{TcpStream, UnixStream};
 
-use super::peer::Duplex;
+use super::peer::{Duplex, attend};
 
 /// The address of a Postgres server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Endpoint {
             Self::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
             Self::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
+                attend(&stream)?;
                 Ok(Box::new(stream))
             }
         }

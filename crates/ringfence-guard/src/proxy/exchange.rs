@@ -6,6 +6,7 @@
 //! they are and in pieces; of most only the first bytes are looked at. Names of prepared statements are exchanged on the
 //! way: see [`super::statements`].
 
+mod fuzzed;
 mod names;
 mod owed;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 use bytes::{Buf, Bytes, BytesMut};
 use ringfence_context::limits;
 
+pub use self::fuzzed::converse;
 use self::owed::{Answer, Owed, Undo};
 use super::{
     frame::{self, BadFrame, HEAD_BYTES, Head},
@@ -52,7 +54,7 @@ pub(super) enum Broken {
     Server,
     /// Postgres did not accept what the client asked for at start-up.
     Settings,
-    /// Postgres did not accept the context; [`Exchange::refusal`] is what it said.
+    /// Postgres did not accept the context, or the client has cancelled; [`Exchange::refusal`] is what it said.
     Context,
 }
 
@@ -95,15 +97,6 @@ impl Rest {
     }
 }
 
-/// What was dropped of a connection's session, by its client.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Dropped {
-    /// Prepared statements, ours among them.
-    pub(super) statements: bool,
-    /// The context.
-    pub(super) context: bool,
-}
-
 /// One client and one server connection, from the first message to the end of the lease.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -115,6 +108,8 @@ pub(super) struct Exchange {
     context: bool,
     /// There was an error: Postgres ignores everything until a Sync.
     skipping: bool,
+    /// What the server owes was asked for.
+    flushed: bool,
     /// The server is reading `CopyData`.
     copying: bool,
     /// The connection's unnamed statement is this client's.
@@ -126,7 +121,9 @@ pub(super) struct Exchange {
     stateful: bool,
     /// Something may be left in the session that only cleaning takes away.
     may_keep: bool,
-    dropped: Dropped,
+    /// What is prepared in this transaction may have been read under settings of its own.
+    own_settings: bool,
+    dropped_context: bool,
     client_rest: Rest,
     server_rest: Rest,
     /// How much of the client's next message must be there before it can pass.
@@ -154,13 +151,15 @@ impl Exchange {
             status: Status::Idle,
             context: false,
             skipping: false,
+            flushed: false,
             copying: false,
             unnamed_here: false,
             unnamed_pending: false,
             local_set: false,
             stateful: false,
             may_keep: false,
-            dropped: Dropped::default(),
+            own_settings: false,
+            dropped_context: false,
             client_rest: Rest::NONE,
             server_rest: Rest::NONE,
             wanted: 0,
@@ -179,9 +178,9 @@ impl Exchange {
         self.may_keep || self.stateful
     }
 
-    /// What the client has dropped since this was asked last.
-    pub(super) fn take_dropped(&mut self) -> Dropped {
-        std::mem::take(&mut self.dropped)
+    /// Whether the client has discarded the context since this was asked last.
+    pub(super) fn take_dropped_context(&mut self) -> bool {
+        std::mem::take(&mut self.dropped_context)
     }
 
     /// The error with which Postgres refused the context.
@@ -213,6 +212,14 @@ impl Exchange {
             if !self.client_rest.is_none() || waits || !self.expected.is_empty() {
                 return Ok(Step::Wait);
             }
+            if self.owed.len() >= limits::PG_PIPELINE {
+                // Postgres keeps its answers until it is asked for them, or has many.
+                if !std::mem::replace(&mut self.flushed, true) {
+                    prologue::flush(sides.to_server);
+                }
+                return Ok(Step::Wait);
+            }
+            self.flushed = false;
             let head = frame::head(sides.from_client, limits::PG_MESSAGE_BYTES);
             let Some(head) = head.map_err(|BadFrame| Broken::Client)? else { return Ok(Step::Wait) };
             let drops_copy = !self.copying && matches!(head.tag, b'd' | b'c' | b'f');
@@ -277,10 +284,21 @@ impl Exchange {
         Ok(Rest::Pass(head.len))
     }
 
+    /// Notes what a statement may do to the session, and to the rest of the transaction: what was prepared under other
+    /// settings is prepared anew.
+    fn runs(&mut self, may_keep: bool, sets_locally: bool, planned: &mut Planned) {
+        self.may_keep |= may_keep;
+        if may_keep || sets_locally {
+            self.own_settings = true;
+            planned.clear();
+        }
+    }
+
     fn query(&mut self, head: Head, sides: &mut Sides<'_>) -> Rest {
         let body = body(head, sides.from_client);
         self.local_set = statement::sets_locally(body);
-        self.may_keep |= body.len() + HEAD_BYTES < head.len || statement::may_keep(body);
+        let may_keep = body.len() + HEAD_BYTES < head.len || statement::may_keep(body);
+        self.runs(may_keep, self.local_set, sides.planned);
         // Postgres drops the unnamed statement here.
         sides.prepared.unnamed = None;
         self.unnamed_pending = false;
@@ -313,7 +331,7 @@ impl Exchange {
             let Some(head) = head else { return Ok(Step::Wait) };
             let read = match head.tag {
                 b'Z' | b'C' | b'G' => true,
-                b'E' => matches!(self.expected.peek(), Some(Reply::Setting(_) | Reply::Context(_))),
+                b'E' => !self.expected.is_empty(),
                 _ => false,
             };
             if read && sides.from_server.len() < head.len {
@@ -332,6 +350,10 @@ impl Exchange {
                 self.server_rest = Rest::Pass(head.len);
                 self.server_rest.carry_on(sides.from_server, sides.to_client);
                 self.answered(status);
+                if status == Status::Idle && std::mem::take(&mut self.own_settings) {
+                    // A date, say, means what it meant there: nobody else runs what was prepared then.
+                    sides.planned.clear();
+                }
                 return Ok(Step::Ready(status));
             }
             self.server_rest = self.reply(head, sides)?;
@@ -347,7 +369,7 @@ impl Exchange {
             Some(Reply::Setting(_)) if head.tag == b'E' && is_about_data(body) => {
                 return Err(Broken::Settings);
             }
-            Some(Reply::Context(_)) if head.tag == b'E' => {
+            Some(reply) if head.tag == b'E' && (matches!(reply, Reply::Context(_)) || is_cancel(body)) => {
                 self.refusal = Bytes::copy_from_slice(body);
                 return Err(Broken::Context);
             }
@@ -364,6 +386,10 @@ impl Exchange {
             b'C' => {
                 let tag = command_tag(body(head, sides.from_server)).to_owned();
                 self.completed(&tag, sides);
+            }
+            // A copy that nobody asked for.
+            b'G' if self.owed.is_empty() && self.delimiter != Some(Delimiter::Call) => {
+                return Err(Broken::Server);
             }
             b'G' => {
                 self.copying = true;
@@ -397,6 +423,14 @@ impl Exchange {
             // A Query among them is skipped too, and a Sync is still to come.
             self.delimiter = None;
         }
+        let text = body(head, sides.from_server);
+        if ["C0A000", "C26000"]
+            .iter()
+            .any(|code| text.split(|byte| *byte == 0).any(|field| field == code.as_bytes()))
+        {
+            // A table is another than when a statement was prepared, or a statement is gone: all are prepared anew.
+            sides.planned.clear();
+        }
         match self.owed.fail(sides.prepared, sides.planned) {
             Some(failure) => {
                 failure.write(sides.to_client);
@@ -420,19 +454,18 @@ impl Exchange {
             "SET" | "RESET" | "PREPARE" | "LISTEN" | "UNLISTEN" | "DECLARE" | "LOAD" => self.stateful = true,
             "CALL" | "DO" | "CREATE" => self.may_keep = true,
             "DEALLOCATE" => {
-                self.dropped.statements = true;
                 sides.planned.clear();
                 if tag == "DEALLOCATE ALL" {
                     sides.prepared.clear();
                 }
             }
             "DISCARD" if tag == "DISCARD ALL" => {
-                self.dropped = Dropped { statements: true, context: true };
+                self.dropped_context = true;
                 sides.planned.clear();
                 sides.prepared.clear();
                 self.unnamed_here = true;
             }
-            "DISCARD" => self.dropped.context = true,
+            "DISCARD" => self.dropped_context = true,
             _ => {}
         }
     }
@@ -480,6 +513,11 @@ fn status(body: &[u8]) -> Result<Status, Broken> {
 /// Whether an error says that a value is wrong (SQLSTATE class 22), and not, say, that Postgres is shutting down.
 fn is_about_data(error: &[u8]) -> bool {
     error.split(|byte| *byte == 0).any(|field| field.starts_with(b"C22"))
+}
+
+/// Whether an error says that the client's own request to cancel has come, also where it hit our words and not its own.
+fn is_cancel(error: &[u8]) -> bool {
+    error.split(|byte| *byte == 0).any(|field| field == b"C57014")
 }
 
 fn command_tag(body: &[u8]) -> &str {

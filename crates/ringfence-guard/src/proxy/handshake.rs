@@ -17,7 +17,7 @@ use super::{
     peer::Peer,
     pool::SessionId,
     reply::{self, Failure, Severity, sqlstate},
-    session::{self, Session},
+    session::{self, Session, Timer},
     startup::{self, Opening, OpeningError, Startup},
     statements::Prepared,
 };
@@ -50,8 +50,13 @@ pub(super) async fn serve(shared: Arc<Shared>, mut client: Peer, shutdown: watch
             reply::backend_key_data(&mut client.outbound, cancel.key);
             reply::ready_for_query(&mut client.outbound, b'I');
             let shared = Arc::clone(&shared);
-            let prepared = Prepared::default();
-            Session { shared, id, client, permit, settings, prepared, cancel, reference, shutdown }
+            let (prepared, timer) = (Prepared::default(), Timer::new(shared.settings.transaction));
+            let mut shutdown = shutdown;
+            let shutdown = Box::pin(async move {
+                // An error means that whoever could say so is gone: stop as well.
+                let _ = shutdown.wait_for(|down| *down).await;
+            });
+            Session { shared, id, client, permit, settings, prepared, cancel, reference, shutdown, timer }
                 .run()
                 .await;
         }

@@ -8,15 +8,34 @@ use std::{
     io,
     pin::{Pin, pin},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use rustix::net::sockopt;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    net::TcpStream,
+};
 
 /// Stop reading from one side while this much waits for the other: back-pressure instead of memory.
 const HIGH_WATER: usize = 64 * 1024;
 
 const READ_BYTES: usize = 16 * 1024;
+
+/// After how much silence a TCP connection's other end is asked whether it is there, how long it has to answer, and how often.
+const SILENCE: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const QUESTIONS: u32 = 3;
+
+/// Sends what is said at once, and finds out, while nothing is said, when nobody is there any more.
+pub(super) fn attend(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, SILENCE)?;
+    sockopt::set_tcp_keepintvl(stream, ANSWER_WITHIN)?;
+    Ok(sockopt::set_tcp_keepcnt(stream, QUESTIONS)?)
+}
 
 /// What both kinds of socket, and a TLS stream, are.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}

@@ -208,7 +208,7 @@ async fn clean(server: &mut ServerConnection) -> bool {
             return false;
         }
     }
-    (server.prepared, server.used) = (true, false);
+    server.used = false;
     server.session = ServerSession::default();
     true
 }

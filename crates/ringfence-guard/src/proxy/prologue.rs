@@ -10,15 +10,6 @@ use ringfence_context::DatabaseContext;
 
 use super::reply::message;
 
-/// The name of the prepared statement. A client may drop or replace it on its own lease: its context is then not renewed
-/// and expires. It is closed and prepared anew before another client comes.
-const STATEMENT: &str = "ringfence.context";
-
-const CONTEXT_SQL: &str = "SELECT ringfence.context_set($1, $2, $3, $4, $5)";
-
-/// Type oids of `text`, `int8` and `bytea` (Postgres: `pg_type.dat`).
-const ARGUMENT_TYPES: [i32; 5] = [25, 25, 20, 20, 17];
-
 /// Replies expected to what was written, by their type; a command's completion by its tag.
 #[derive(Debug, Default)]
 pub(super) struct Expected {
@@ -50,18 +41,13 @@ impl Expected {
         self.replies.pop_front()
     }
 
-    /// What is expected next.
-    pub(super) fn peek(&self) -> Option<Reply> {
-        self.replies.front().copied()
-    }
-
     pub(super) fn expect(&mut self, replies: impl IntoIterator<Item = Reply>) {
         self.replies.extend(replies);
     }
 }
 
-/// What `DISCARD ALL` is documented to be equivalent to, without `DISCARD PLANS`: plans hold no tenant's data (a policy's
-/// tenant is looked up anew in each query), and planning `context_set` again would cost more than all the rest.
+/// What `DISCARD ALL` is documented to be equivalent to, without `DISCARD PLANS`: what is left of those when all statements
+/// are gone belongs to functions, holds no tenant's data, and is what makes `context_set` fast.
 const CLEAN: &[(&str, &[Reply])] = &[
     ("RESET SESSION AUTHORIZATION", &[Reply::Complete("RESET")]),
     ("RESET ALL", &[Reply::Complete("RESET")]),
@@ -76,7 +62,7 @@ const CLEAN: &[(&str, &[Reply])] = &[
     ("DISCARD SEQUENCES", &[Reply::Complete("DISCARD SEQUENCES")]),
 ];
 
-/// Resets everything a session of Postgres keeps, and prepares our statement again.
+/// Resets everything a session of Postgres keeps.
 pub(super) fn clean(out: &mut BytesMut, expected: &mut Expected) {
     message(out, b'Q', |body| {
         for (sql, replies) in CLEAN {
@@ -87,9 +73,6 @@ pub(super) fn clean(out: &mut BytesMut, expected: &mut Expected) {
         body.put_u8(0);
     });
     expected.expect([Reply::Idle]);
-    prepare(out);
-    sync(out);
-    expected.expect([Reply::Tag(b'3'), Reply::Tag(b'1'), Reply::Idle]);
 }
 
 /// Applies what a client asked for at start-up.
@@ -99,7 +82,7 @@ pub(super) fn settings(out: &mut BytesMut, expected: &mut Expected, settings: &[
     }
     for (name, value) in settings {
         parse(out, "", "SELECT pg_catalog.set_config($1, $2, false)", &[25, 25]);
-        bind(out, "", &[name.as_bytes(), value.as_bytes()], 0);
+        bind(out, "", &[name.as_bytes(), value.as_bytes()]);
         execute(out);
         expected.expect([b'1', b'2', b'D', b'C'].map(Reply::Setting));
     }
@@ -107,42 +90,35 @@ pub(super) fn settings(out: &mut BytesMut, expected: &mut Expected, settings: &[
     expected.expect([Reply::Idle]);
 }
 
-/// Gives the session to a tenant, or renews that, in a transaction of its own. `writable`: whether it is certain that
-/// transactions of this session may write by default, as this one does.
+/// Gives the session to a tenant, or renews that, in a transaction of its own: calls the function `context_set` as such
+/// (`FunctionCall`), so that there is no statement that a client could take the place of, and nothing to plan. `writable`:
+/// whether it is certain that transactions of this session may write by default, as this one does.
 pub(super) fn context(
     out: &mut BytesMut,
     expected: &mut Expected,
     context: &DatabaseContext,
-    prepared: bool,
+    context_set: u32,
     writable: bool,
 ) {
     if !writable {
         query(out, "BEGIN READ WRITE");
         expected.expect([Reply::Complete("BEGIN"), Reply::Tag(b'Z')]);
     }
-    if !prepared {
-        prepare(out);
-        expected.expect([Reply::Context(b'3'), Reply::Context(b'1')]);
-    }
     let (tenant, token, token_exp, valid_until, tag) = context.arguments();
     let arguments: [&[u8]; 5] =
         [tenant.as_bytes(), token.as_bytes(), &token_exp.to_be_bytes(), &valid_until.to_be_bytes(), tag];
-    bind(out, STATEMENT, &arguments, 1);
-    execute(out);
-    sync(out);
-    expected.expect([Reply::Context(b'2'), Reply::Context(b'D'), Reply::Context(b'C')]);
+    message(out, b'F', |body| {
+        body.put_u32(context_set);
+        values(body, &arguments, BINARY);
+        body.put_i16(BINARY);
+    });
+    expected.expect([Reply::Context(b'V')]);
     if writable {
         expected.expect([Reply::Idle]);
     } else {
         query(out, "COMMIT");
         expected.expect([Reply::Tag(b'Z'), Reply::Complete("COMMIT"), Reply::Idle]);
     }
-}
-
-/// Prepares our statement, whatever had its name.
-pub(super) fn prepare(out: &mut BytesMut) {
-    close(out, STATEMENT);
-    parse(out, STATEMENT, CONTEXT_SQL, &ARGUMENT_TYPES);
 }
 
 /// Closes a statement, which need not be there.
@@ -163,11 +139,15 @@ pub(super) fn parse_body(out: &mut BytesMut, name: &str, rest: &[u8]) {
 
 /// A message that fails, in every state of a transaction.
 pub(super) fn fail(out: &mut BytesMut) {
-    bind(out, "ringfence.none", &[], 0);
+    bind(out, "ringfence.none", &[]);
 }
 
 pub(super) fn query(out: &mut BytesMut, sql: &str) {
     message(out, b'Q', |body| cstring(body, sql));
+}
+
+pub(super) fn flush(out: &mut BytesMut) {
+    message(out, b'H', |_| ());
 }
 
 pub(super) fn sync(out: &mut BytesMut) {
@@ -185,20 +165,27 @@ fn parse(out: &mut BytesMut, name: &str, sql: &str, types: &[i32]) {
     });
 }
 
-/// `format`: of all arguments, 0 text and 1 binary.
-fn bind(out: &mut BytesMut, name: &str, arguments: &[&[u8]], format: i16) {
+fn bind(out: &mut BytesMut, name: &str, arguments: &[&[u8]]) {
     message(out, b'B', |body| {
         cstring(body, "");
         cstring(body, name);
-        body.put_i16(1);
-        body.put_i16(format);
-        body.put_u16(u16::try_from(arguments.len()).unwrap_or(u16::MAX));
-        for argument in arguments {
-            body.put_i32(i32::try_from(argument.len()).unwrap_or(i32::MAX));
-            body.extend_from_slice(argument);
-        }
+        values(body, arguments, TEXT);
         body.put_i16(0);
     });
+}
+
+/// Formats of values.
+const TEXT: i16 = 0;
+const BINARY: i16 = 1;
+
+fn values(body: &mut BytesMut, values: &[&[u8]], format: i16) {
+    body.put_i16(1);
+    body.put_i16(format);
+    body.put_u16(u16::try_from(values.len()).unwrap_or(u16::MAX));
+    for value in values {
+        body.put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
+        body.extend_from_slice(value);
+    }
 }
 
 fn execute(out: &mut BytesMut) {

@@ -93,8 +93,8 @@ pub(super) struct ServerConnection {
     pub(super) cancel_key: (i32, i32),
     /// What Postgres reports at start-up, for the client.
     pub(super) parameters: Parameters,
-    /// Whether our statement is prepared.
-    pub(super) prepared: bool,
+    /// The function that gives the session to a tenant (an oid of `pg_proc`).
+    pub(super) context_set: u32,
     /// Whether any client has had it since it was new or cleaned.
     pub(super) used: bool,
     /// Whether functions of the database may leave something behind in a session unseen.
@@ -147,7 +147,7 @@ impl ServerSettings {
         login.start().await?;
         login.authenticate().await?;
         let (cancel_key, parameters) = login.until_ready().await?;
-        let (backend, keeps) = match login.register().await {
+        let (backend, keeps, context_set) = match login.register().await {
             Err(ConnectError::Refused(role, sqlstate)) if sqlstate == "RF004" => {
                 tracing::warn!(%role, "settings were stored for the application's role; removing them");
                 login.reset_role().await?;
@@ -160,7 +160,7 @@ impl ServerSettings {
             backend,
             cancel_key,
             parameters: Arc::new(parameters),
-            prepared: false,
+            context_set,
             used: false,
             keeps,
             session: ServerSession::default(),
@@ -240,10 +240,10 @@ impl Login<'_> {
     }
 
     /// Asks the database for the backend's name.
-    async fn register(&mut self) -> Result<(Backend, bool), ConnectError> {
+    async fn register(&mut self) -> Result<(Backend, bool, u32), ConnectError> {
         prologue::query(
             &mut self.peer.outbound,
-            "SELECT pid, started, keeps FROM ringfence.backend_register()",
+            "SELECT pid, started, keeps, context_set FROM ringfence.backend_register()",
         );
         self.peer.flush().await?;
         let (mut named, mut refused) = (None, None);
@@ -284,13 +284,13 @@ fn offers(body: &AuthenticationSaslBody, mechanism: &str) -> bool {
     body.mechanisms().any(|offered| Ok(offered == mechanism)).unwrap_or(false)
 }
 
-/// `pid`, `started` and `keeps`, in text form.
-fn backend(row: &DataRowBody) -> Option<(Backend, bool)> {
+/// `pid`, `started`, `keeps` and `context_set`, in text form.
+fn backend(row: &DataRowBody) -> Option<(Backend, bool, u32)> {
     let mut ranges = row.ranges();
     let mut column = || {
         let range = ranges.next().ok()???;
         std::str::from_utf8(row.buffer().get(range)?).ok()
     };
     let backend = Backend { pid: column()?.parse().ok()?, started: column()?.parse().ok()? };
-    Some((backend, column()? != "f"))
+    Some((backend, column()? != "f", column()?.parse().ok()?))
 }

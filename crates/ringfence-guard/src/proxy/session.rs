@@ -3,14 +3,11 @@
 //! It guarantees that before every transaction its tenant and token are asked for, that Postgres has accepted a context
 //! minted from this very token a moment ago, and that a server connection changes hands between transactions only.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ringfence_context::{Layer, Permit, Reason, Reference, Refusal, limits};
-use tokio::{
-    sync::watch,
-    time::{Instant, Sleep},
-};
+use tokio::time::{Instant, Sleep};
 
 use super::{
     Shared,
@@ -37,7 +34,38 @@ pub(super) struct Session {
     pub(super) prepared: Prepared,
     pub(super) cancel: CancelKey,
     pub(super) reference: Reference,
-    pub(super) shutdown: watch::Receiver<bool>,
+    /// Completes when the guard stops; asked for once, and waited for wherever the session waits.
+    pub(super) shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub(super) timer: Timer,
+}
+
+/// Bounds how long a transaction takes. One for the session: it is put off, and not entered into the runtime's timers and
+/// taken out of them, with each transaction.
+pub(super) struct Timer {
+    limit: Duration,
+    deadline: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Timer {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, deadline: Instant::now() + limit, sleep: Box::pin(tokio::time::sleep(limit)) }
+    }
+
+    fn restart(&mut self) {
+        self.deadline = Instant::now() + self.limit;
+    }
+
+    /// Completes at the deadline.
+    async fn expired(&mut self) {
+        loop {
+            self.sleep.as_mut().await;
+            if Instant::now() >= self.deadline {
+                return;
+            }
+            self.sleep.as_mut().reset(self.deadline);
+        }
+    }
 }
 
 /// Why a session ends.
@@ -134,7 +162,7 @@ impl Session {
             }
             tokio::select! {
                 filled = self.client.fill() => filled?,
-                _ = self.shutdown.wait_for(|down| *down) => return Err(Stop::Failure(shutting_down())),
+                () = &mut self.shutdown => return Err(Stop::Failure(shutting_down())),
             }
         }
     }
@@ -192,16 +220,13 @@ impl Session {
         exchange: &mut Exchange,
         mut changes_hands: bool,
     ) -> Result<Next, Stop> {
-        let limit = self.shared.settings.transaction;
-        let mut deadline = std::pin::pin!(tokio::time::sleep(limit));
+        self.timer.restart();
         let (mut answered, mut quiet) = (false, false);
         loop {
             let heard = exchange.server(&mut sides(&mut self.client, server, &mut self.prepared));
             if let Step::Ready(status) = heard.map_err(|broken| self.broken(broken, exchange))? {
                 answered = true;
-                let dropped = exchange.take_dropped();
-                server.prepared &= !dropped.statements;
-                if dropped.context {
+                if exchange.take_dropped_context() {
                     server.session.context = None;
                 }
                 if status == Status::Idle {
@@ -228,9 +253,9 @@ impl Session {
                 Err(broken) => return Err(self.broken(broken, exchange)),
             }
             if std::mem::replace(&mut quiet, exchange.is_quiet()) && !quiet {
-                deadline.as_mut().reset(Instant::now() + limit);
+                self.timer.restart();
             }
-            match self.moved(server, exchange, deadline.as_mut(), quiet).await {
+            match self.moved(server, exchange, quiet).await {
                 Err(Stop::Client) if quiet && server.peer.is_drained() => return Ok(Next::Goodbye),
                 other => other?,
             }
@@ -242,18 +267,17 @@ impl Session {
         &mut self,
         server: &mut ServerConnection,
         exchange: &Exchange,
-        deadline: std::pin::Pin<&mut Sleep>,
         quiet: bool,
     ) -> Result<(), Stop> {
         let moved = tokio::select! {
             biased;
             moved = pump(&mut self.client, &mut server.peer, exchange.wanted()) => moved,
-            () = deadline, if !quiet => return Err(Stop::Failure(Failure::fatal(
+            () = self.timer.expired(), if !quiet => return Err(Stop::Failure(Failure::fatal(
                 sqlstate::TRANSACTION_TIMEOUT,
                 "The transaction took longer than allowed.",
                 "Do less in one transaction.",
             ))),
-            _ = self.shutdown.wait_for(|down| *down), if quiet => return Err(Stop::Failure(shutting_down())),
+            () = &mut self.shutdown, if quiet => return Err(Stop::Failure(shutting_down())),
         };
         moved.map_err(|end| match end {
             End::Client => Stop::Client,
@@ -282,7 +306,6 @@ impl Session {
         if !suits {
             if std::mem::replace(&mut server.used, true) {
                 prologue::clean(out, expected);
-                server.prepared = true;
             }
             prologue::settings(out, expected, &self.settings);
             let settings = self.settings.clone();
@@ -295,8 +318,7 @@ impl Session {
         let context = self.shared.contexts.context(permit, server.backend, now);
         let context = context.map_err(|refusal| self.turned_away(&refusal))?;
         if let Some(context) = &context {
-            prologue::context(out, expected, context, server.prepared, writable);
-            server.prepared = true;
+            prologue::context(out, expected, context, server.context_set, writable);
         }
         server.session.context = context;
         Ok(())

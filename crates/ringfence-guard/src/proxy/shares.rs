@@ -34,6 +34,8 @@ pub(super) struct Shares {
 #[derive(Debug)]
 struct State {
     free: usize,
+    /// How many wait.
+    waiting: usize,
     /// Who holds or waits; without either, an entry goes.
     tenants: HashMap<Holder, Share>,
     /// Numbers waiters in order of asking.
@@ -82,12 +84,15 @@ impl Drop for Waiter {
 impl Shares {
     /// `places` in all, at most `cap` of them one tenant's.
     pub(super) fn new(places: usize, cap: usize) -> Arc<Self> {
-        let state = State { free: places, tenants: HashMap::new(), asked: 0 };
+        let state = State { free: places, waiting: 0, tenants: HashMap::new(), asked: 0 };
         Arc::new(Self { cap, state: Mutex::new(state) })
     }
 
     /// Waits for a place at most so long.
     pub(super) async fn take(self: &Arc<Self>, holder: Holder, wait: Duration) -> Result<Place, NoPlace> {
+        if self.state().take_at_once(&holder, self.cap) {
+            return Ok(Place { shares: Arc::clone(self), holder });
+        }
         let (grant, granted) = oneshot::channel();
         let asked = self.state().ask(&holder, grant, self.cap);
         let mut waiter = Waiter { shares: Arc::clone(self), holder: holder.clone(), asked, granted };
@@ -117,11 +122,27 @@ impl Shares {
 }
 
 impl State {
+    /// Takes a place where nobody waits for one: by far the most usual.
+    fn take_at_once(&mut self, holder: &Holder, cap: usize) -> bool {
+        if self.waiting > 0 || self.free == 0 {
+            return false;
+        }
+        match self.tenants.get_mut(holder) {
+            Some(share) if share.held >= cap => return false,
+            Some(share) => share.held += 1,
+            None if cap == 0 => return false,
+            None => drop(self.tenants.insert(holder.clone(), Share { held: 1, ..Share::default() })),
+        }
+        self.free -= 1;
+        true
+    }
+
     /// Queues for a place; the number it is remembered by.
     fn ask(&mut self, holder: &Holder, grant: oneshot::Sender<()>, cap: usize) -> u64 {
         let asked = self.asked;
         self.asked = asked.wrapping_add(1);
         self.tenants.entry(holder.clone()).or_default().waiting.push_back((asked, grant));
+        self.waiting += 1;
         self.grant(cap);
         asked
     }
@@ -140,6 +161,7 @@ impl State {
                 return;
             };
             self.free -= 1;
+            self.waiting -= 1;
             // It is listening: a waiter that goes is forgotten before anything is granted again.
             let _ = waiter.send(());
         }
@@ -156,7 +178,9 @@ impl State {
 
     fn forget(&mut self, holder: &Holder, asked: u64) {
         if let Some(share) = self.tenants.get_mut(holder) {
+            let before = share.waiting.len();
             share.waiting.retain(|(number, _)| *number != asked);
+            self.waiting -= before - share.waiting.len();
         }
         self.tidy(holder);
     }

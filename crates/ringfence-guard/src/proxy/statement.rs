@@ -43,19 +43,20 @@ pub(super) fn deallocates(query: &[u8]) -> Option<String> {
     }
     match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(quoted) if !quoted.contains('"') => Some(quoted.to_owned()),
-        None if !name.contains('"') => Some(name.to_ascii_lowercase()),
+        None if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => {
+            Some(name.to_ascii_lowercase())
+        }
         _ => None,
     }
 }
 
-/// The words of a single statement; none where there is a second statement, a comment or a string.
+/// The words of a single statement; none where there may be a second one.
 fn words(query: &[u8]) -> impl Iterator<Item = &str> {
     const LONGEST: usize = 256;
     let text = query.split(|byte| *byte == 0).next().filter(|text| text.len() <= LONGEST);
     let text = text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
     let text = text.trim().trim_end_matches(';');
-    let plain = !text.contains([';', '\'', '$']) && !text.contains("--") && !text.contains("/*");
-    let text = if plain { text } else { "" };
+    let text = if text.contains(';') { "" } else { text };
     text.split_ascii_whitespace()
 }
 
@@ -67,6 +68,8 @@ mod tests {
     fn local_settings_end_with_the_transaction() {
         assert!(sets_locally(b"set local statement_timeout = 100\0"));
         assert!(sets_locally(b"SET TRANSACTION READ ONLY;"));
+        assert!(sets_locally(b"SET LOCAL DateStyle = 'ISO, DMY'"));
+        assert!(!sets_locally(b"SET /**/ LOCAL x = 1") && !sets_locally(b"SET -- LOCAL\n x = 1"));
         assert!(!sets_locally(b"set local x = 1; set y = 2\0"));
         assert!(!sets_locally(b"set session x = 1\0"));
     }

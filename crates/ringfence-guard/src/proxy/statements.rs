@@ -32,13 +32,15 @@ pub(super) struct Statement {
     pub(super) body: Bytes,
     /// Whether running it may leave something behind in the session.
     pub(super) may_keep: bool,
+    /// Whether running it changes a setting for the rest of the transaction.
+    pub(super) sets_locally: bool,
 }
 
 impl Statement {
     pub(super) fn new(body: &[u8]) -> Arc<Self> {
         let name = sha256(body).first_chunk().copied().unwrap_or_default();
-        let may_keep = statement::may_keep(body);
-        Arc::new(Self { name: ServerName(name), body: Bytes::copy_from_slice(body), may_keep })
+        let (may_keep, sets_locally) = (statement::may_keep(body), statement::sets_locally(body));
+        Arc::new(Self { name: ServerName(name), body: Bytes::copy_from_slice(body), may_keep, sets_locally })
     }
 }
 

@@ -12,9 +12,9 @@
 -- would carry one tenant's settings into another's session. So this is the moment to look, and not each transaction: that
 -- would let one tenant shut out all others. Refused too where row security does not bind the role.
 --
--- `keeps`: whether a function of this database may leave something behind in the session where no client's text says so.
+-- `context_set` is that function, which the guard calls as such, without a statement. `keeps`: whether a function of this database may leave something behind in the session where no client's text says so.
 DROP FUNCTION IF EXISTS ringfence.backend_register();
-CREATE FUNCTION ringfence.backend_register(OUT pid integer, OUT started bigint, OUT keeps boolean)
+CREATE FUNCTION ringfence.backend_register(OUT pid integer, OUT started bigint, OUT keeps boolean, OUT context_set oid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     stored boolean;
@@ -38,6 +38,7 @@ BEGIN
         started = greatest(excluded.started, b.started + 1), posture_looked = 0
     RETURNING b.pid, b.started INTO pid, started;
     PERFORM setval('ringfence.tenant_verified', 0), setval('ringfence.tenant_verified', 0, false);
+    context_set := 'ringfence.context_set(text, text, bigint, bigint, bytea)'::regprocedure;
     keeps := EXISTS (SELECT FROM pg_proc p WHERE p.prosrc ~* 'set_config|advisory|temp|prepare|declare|u&'
         AND p.pronamespace NOT IN (SELECT n.oid FROM pg_namespace n
             WHERE n.nspname IN ('pg_catalog', 'information_schema', 'ringfence')));
@@ -68,8 +69,11 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     k       record;
     padded  bytea  := convert_to(rpad(coalesce(tenant, ''), 40), 'UTF8');
-    parts   bigint[] := ARRAY(SELECT ('x' || encode(substr(padded, 1 + 8 * n, 8), 'hex'))::bit(64)::bigint
-                                FROM generate_series(0, 4) n);
+    parts   bigint[] := ARRAY[('x' || encode(substr(padded, 1, 8), 'hex'))::bit(64)::bigint,
+        ('x' || encode(substr(padded, 9, 8), 'hex'))::bit(64)::bigint,
+        ('x' || encode(substr(padded, 17, 8), 'hex'))::bit(64)::bigint,
+        ('x' || encode(substr(padded, 25, 8), 'hex'))::bit(64)::bigint,
+        ('x' || encode(substr(padded, 33, 8), 'hex'))::bit(64)::bigint];
     moment  bigint := round(date_part('epoch', clock_timestamp()) * 1000000);
     seal    bytea;
     wanted  bytea;

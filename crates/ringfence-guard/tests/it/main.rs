@@ -21,6 +21,8 @@ mod oracles;
 mod pooling;
 mod posture;
 mod protocol;
+mod raw;
+mod robustness;
 mod rows;
 mod shape;
 mod structure;

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, future::join_all, pin_mut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::NoTls;
 
-use crate::fixture::{CANARY, Running, Tenant, World, ask, eventually, fails, sqlstate};
+use crate::{
+    fixture::{CANARY, World, ask, eventually, fails, sqlstate},
+    raw::{Raw, bind, execute, flush, frame, parse, query, sync},
+};
 
 #[tokio::test]
 async fn simple_and_extended_queries_transactions_and_errors() {
@@ -106,7 +108,7 @@ async fn statements_are_dropped_by_name_and_all_at_once() {
     let guard = world.guard_with(|settings| settings.connections = 1).await;
     let client = world.client(&guard, &world.acme).await;
     let one = client.prepare("SELECT 1").await.unwrap();
-    let count = "SELECT count(*) FROM pg_prepared_statements WHERE name <> 'ringfence.context'";
+    let count = "SELECT count(*) FROM pg_prepared_statements";
     assert_eq!(ask(&client, count).await.unwrap(), "1");
     assert_eq!(fails(&client, "DEALLOCATE no_such").await, "26000");
     client.query_one(&one, &[]).await.unwrap();
@@ -134,6 +136,38 @@ async fn statements_are_dropped_by_name_and_all_at_once() {
     assert_eq!(ask(&client, "SELECT count(*) FROM accounts").await.unwrap(), "3");
 }
 
+/// What was prepared before a table changed is prepared anew for whoever prepares it again.
+#[tokio::test]
+async fn a_statement_prepared_before_a_table_changed_can_be_prepared_again() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let client = world.client(&guard, &world.acme).await;
+    let old = client.prepare("SELECT * FROM accounts WHERE id = 1").await.unwrap();
+    assert_eq!(client.query_one(&old, &[]).await.unwrap().len(), 4);
+    world.admin.batch_execute("ALTER TABLE accounts ADD COLUMN more int").await.unwrap();
+    assert_eq!(sqlstate(&client.query_one(&old, &[]).await.unwrap_err()), "0A000");
+    let new = client.prepare("SELECT * FROM accounts WHERE id = 1").await.unwrap();
+    assert_eq!(client.query_one(&new, &[]).await.unwrap().len(), 5);
+}
+
+/// The same text, prepared where dates are read another way, is another statement.
+#[tokio::test]
+async fn what_is_prepared_under_local_settings_is_nobody_elses() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let (mut one, other) = (world.client(&guard, &world.acme).await, world.client(&guard, &world.acme).await);
+    let text = "SELECT extract(month FROM date '01/02/2001')::int";
+    for set in ["SET LOCAL DateStyle = 'ISO, DMY'", "SELECT set_config('DateStyle', 'ISO, DMY', true)"] {
+        let transaction = one.transaction().await.unwrap();
+        transaction.batch_execute(set).await.unwrap();
+        let february = transaction.prepare(text).await.unwrap();
+        assert_eq!(transaction.query_one(&february, &[]).await.unwrap().get::<_, i32>(0), 2);
+        transaction.commit().await.unwrap();
+        let january = other.prepare(text).await.unwrap();
+        assert_eq!(other.query_one(&january, &[]).await.unwrap().get::<_, i32>(0), 1, "{set}");
+    }
+}
+
 #[tokio::test]
 async fn a_context_is_renewed_where_transactions_may_only_read() {
     let world = World::new().await;
@@ -152,33 +186,10 @@ async fn reset_and_deallocate_do_not_leave_a_session_without_context() {
     let world = World::new().await;
     let guard = world.guard().await;
     let client = world.client(&guard, &world.acme).await;
-    for sql in [
-        "DISCARD ALL",
-        "DEALLOCATE ALL",
-        "RESET ALL",
-        "SET work_mem = '1MB'",
-        "DEALLOCATE \"ringfence.context\"",
-    ] {
+    for sql in ["DISCARD ALL", "DEALLOCATE ALL", "RESET ALL", "SET work_mem = '1MB'"] {
         let _ = ask(&client, sql).await;
         assert_eq!(ask(&client, "SELECT count(*) FROM accounts").await.unwrap(), "3", "{sql}");
     }
-}
-
-#[tokio::test]
-async fn a_client_that_takes_our_statements_name_gets_no_further() {
-    let world = World::new().await;
-    let guard = world.guard_with(|settings| settings.connections = 1).await;
-    let acme = world.client(&guard, &world.acme).await;
-    let mine = "PREPARE \"ringfence.context\" (text, text, bigint, bigint, bytea) AS SELECT set_config('x.tag', $5::text, false)";
-    assert_eq!(fails(&acme, mine).await, "42P05");
-    ask(&acme, &format!("DEALLOCATE \"ringfence.context\"; {mine}")).await.unwrap();
-    // The guard knows that a statement was dropped, and puts its own in this one's place before it renews the context.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
-    let answer = "SELECT count(*), coalesce(current_setting('x.tag', true), '') FROM accounts";
-    assert_eq!(ask(&acme, answer).await.unwrap(), "3|");
-    drop(acme);
-    let globex = world.client(&guard, &world.globex).await;
-    assert_eq!(ask(&globex, answer).await.unwrap(), "5|");
 }
 
 #[tokio::test]
@@ -274,75 +285,6 @@ async fn cancels_reach_the_own_query_and_no_other() {
     };
     let (row, ()) = tokio::join!(running, canceller);
     assert_eq!(row.unwrap().get::<_, i32>(1), 7);
-}
-
-/// A client that speaks frames by hand.
-struct Raw(tokio::net::TcpStream);
-
-impl Raw {
-    async fn open(world: &World, guard: &Running, tenant: &Tenant) -> Self {
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", guard.port)).await.unwrap();
-        let pairs = format!("user\0{}\0database\0{}\0\0", tenant.id, world.database);
-        let body = [&[0, 3, 0, 0], pairs.as_bytes()].concat();
-        let head = i32::try_from(body.len() + 4).unwrap().to_be_bytes();
-        stream.write_all(&[&head[..], &body].concat()).await.unwrap();
-        let mut raw = Self(stream);
-        raw.send(&[frame(b'p', format!("{}\0", world.token(tenant)).as_bytes())]).await;
-        raw.until(b'Z').await;
-        raw
-    }
-
-    async fn send(&mut self, frames: &[Vec<u8>]) {
-        self.0.write_all(&frames.concat()).await.unwrap();
-    }
-
-    /// Types and bodies up to and with the next message of this type.
-    async fn until(&mut self, last: u8) -> Vec<(u8, Vec<u8>)> {
-        let mut seen = vec![];
-        loop {
-            let tag = self.0.read_u8().await.unwrap();
-            let len = usize::try_from(self.0.read_i32().await.unwrap()).unwrap() - 4;
-            let mut body = vec![0; len];
-            self.0.read_exact(&mut body).await.unwrap();
-            seen.push((tag, body));
-            if tag == last {
-                return seen;
-            }
-        }
-    }
-
-    /// Only the types.
-    async fn tags(&mut self, last: u8) -> String {
-        self.until(last).await.into_iter().map(|(tag, _)| char::from(tag)).collect()
-    }
-}
-
-fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
-    [&[tag][..], &i32::try_from(body.len() + 4).unwrap().to_be_bytes(), body].concat()
-}
-
-fn query(sql: &str) -> Vec<u8> {
-    frame(b'Q', format!("{sql}\0").as_bytes())
-}
-
-fn parse(sql: &str) -> Vec<u8> {
-    frame(b'P', format!("\0{sql}\0\0\0").as_bytes())
-}
-
-fn bind() -> Vec<u8> {
-    frame(b'B', &[0; 8])
-}
-
-fn execute() -> Vec<u8> {
-    frame(b'E', &[0; 5])
-}
-
-fn sync() -> Vec<u8> {
-    frame(b'S', &[])
-}
-
-fn flush() -> Vec<u8> {
-    frame(b'H', &[])
 }
 
 #[tokio::test]

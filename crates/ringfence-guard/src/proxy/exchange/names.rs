@@ -24,7 +24,7 @@ impl Exchange {
         let whole = body.len() + HEAD_BYTES == head.len;
         let (name, rest) = cstring(body).ok_or(Broken::Client)?;
         if name.is_empty() {
-            self.may_keep |= !whole || statement::may_keep(rest);
+            self.runs(!whole || statement::may_keep(rest), statement::sets_locally(rest), sides.planned);
             let dropped = whole.then(|| statement::deallocates(rest)).flatten();
             if let Some(statement) = dropped.and_then(|name| sides.prepared.remove(name.as_bytes())) {
                 return Ok(self.parse_deallocate(head, &statement, sides));
@@ -81,7 +81,7 @@ impl Exchange {
 
     /// Prepares what the connection lacks.
     fn plan(&mut self, statement: &Statement, sides: &mut Sides<'_>) {
-        self.may_keep |= statement.may_keep;
+        self.runs(statement.may_keep, statement.sets_locally, sides.planned);
         if !sides.planned.has(statement.name) {
             self.close_planned(statement, sides);
             prologue::parse_body(sides.to_server, &statement.name.to_string(), &statement.body);
@@ -96,7 +96,7 @@ impl Exchange {
         }
         match &sides.prepared.unnamed {
             Some(body) => {
-                self.may_keep |= statement::may_keep(body);
+                self.runs(statement::may_keep(body), statement::sets_locally(body), sides.planned);
                 prologue::parse_body(sides.to_server, "", body);
                 self.owed.push(Answer::Own(b'1'), Undo::Unnamed);
             }

@@ -52,6 +52,10 @@ impl Owed {
         self.answers.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.answers.len()
+    }
+
     pub(super) fn push(&mut self, answer: Answer, undo: Undo) {
         self.answers.push_back((answer, undo));
     }
@@ -67,8 +71,10 @@ impl Owed {
     /// Takes note of a message from Postgres; whether it answers one of ours. `None` where it can't come now.
     pub(super) fn settle(&mut self, tag: u8) -> Option<bool> {
         let Some((answer, _)) = self.answers.front() else {
-            // What only the extended protocol has is owed, or does not belong.
-            return (!matches!(tag, b'1' | b'2' | b'3' | b'n' | b't' | b's')).then_some(false);
+            // The answers to a Query or a FunctionCall, and nothing else.
+            let known =
+                matches!(tag, b'T' | b'D' | b'C' | b'I' | b'G' | b'H' | b'd' | b'c' | b'V' | b'N' | b'S');
+            return known.then_some(false);
         };
         let own = matches!(answer, Answer::Own(_));
         let ends = match answer {
