@@ -339,6 +339,12 @@ impl Exchange {
                 return if too_long { Err(Broken::Server) } else { Ok(Step::Wait) };
             }
             if !self.expected.is_empty() {
+                if head.tag == b'E' && self.delimiter.is_some() {
+                    // What was said in place of the client's call has failed, and that is its answer.
+                    self.expected.clear();
+                    self.server_rest = self.failed(head, sides);
+                    continue;
+                }
                 self.server_rest = self.own_reply(head, body(head, sides.from_server))?;
                 continue;
             }
@@ -384,8 +390,8 @@ impl Exchange {
     fn reply(&mut self, head: Head, sides: &mut Sides<'_>) -> Result<Rest, Broken> {
         match head.tag {
             b'C' => {
-                let tag = command_tag(body(head, sides.from_server)).to_owned();
-                self.completed(&tag, sides);
+                let tag = command_tag(body(head, sides.from_server));
+                self.completed(tag, sides.prepared, sides.planned);
             }
             // A copy that nobody asked for.
             b'G' if self.owed.is_empty() && self.delimiter != Some(Delimiter::Call) => {
@@ -448,21 +454,21 @@ impl Exchange {
     }
 
     /// What a finished command leaves behind in the session, or takes from it.
-    fn completed(&mut self, tag: &str, sides: &mut Sides<'_>) {
+    fn completed(&mut self, tag: &str, prepared: &mut Prepared, planned: &mut Planned) {
         match tag.split(' ').next().unwrap_or_default() {
             "SET" if self.local_set => {}
             "SET" | "RESET" | "PREPARE" | "LISTEN" | "UNLISTEN" | "DECLARE" | "LOAD" => self.stateful = true,
             "CALL" | "DO" | "CREATE" => self.may_keep = true,
             "DEALLOCATE" => {
-                sides.planned.clear();
+                planned.clear();
                 if tag == "DEALLOCATE ALL" {
-                    sides.prepared.clear();
+                    prepared.clear();
                 }
             }
             "DISCARD" if tag == "DISCARD ALL" => {
                 self.dropped_context = true;
-                sides.planned.clear();
-                sides.prepared.clear();
+                planned.clear();
+                prepared.clear();
                 self.unnamed_here = true;
             }
             "DISCARD" => self.dropped_context = true,

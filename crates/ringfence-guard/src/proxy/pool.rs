@@ -52,6 +52,8 @@ pub(super) enum PoolError {
 pub(super) struct Lease {
     pub(super) server: ServerConnection,
     pub(super) trace: Trace,
+    /// Whether it was made for this loan: no client can have done anything to it.
+    pub(super) fresh: bool,
     open: Open,
     _place: Place,
 }
@@ -102,14 +104,14 @@ impl Pool {
         let place = self.places.take(holder.clone(), self.wait).await.map_err(PoolError::NoPlace)?;
         while let Some(Idle { mut server, trace, open }) = self.pick(session, holder.as_ref()) {
             if is_alive(&mut server) {
-                return Ok(Lease { server, trace, open, _place: place });
+                return Ok(Lease { server, trace, fresh: false, open, _place: place });
             }
         }
         let open = Open::new(&self.open);
         let server = self.settings.connect().await.map_err(PoolError::Connect)?;
         *self.parameters.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Arc::clone(&server.parameters));
-        Ok(Lease { server, trace: Trace::New, open, _place: place })
+        Ok(Lease { server, trace: Trace::New, fresh: true, open, _place: place })
     }
 
     /// The session's own last connection, else one of its tenant, else a new one, else, if there may be no more, the one
@@ -128,7 +130,7 @@ impl Pool {
 
     /// Takes a connection back that stands between transactions.
     pub(super) fn give_back(&self, lease: Lease, session: SessionId) {
-        let Lease { server, trace: _, open, _place } = lease;
+        let Lease { server, trace: _, fresh: _, open, _place } = lease;
         // The place is free only after the connection is idle: whoever gets it finds it.
         self.put(Idle { server, trace: Trace::Of(session), open });
     }
@@ -167,7 +169,7 @@ impl Pool {
             None => {
                 let lease = self.take(session, holder).await?;
                 let parameters = Arc::clone(&lease.server.parameters);
-                let Lease { server, trace, open, _place } = lease;
+                let Lease { server, trace, fresh: _, open, _place } = lease;
                 self.put(Idle { server, trace, open });
                 Ok(parameters)
             }

@@ -41,6 +41,10 @@ impl Expected {
         self.replies.pop_front()
     }
 
+    pub(super) fn clear(&mut self) {
+        self.replies.clear();
+    }
+
     pub(super) fn expect(&mut self, replies: impl IntoIterator<Item = Reply>) {
         self.replies.extend(replies);
     }

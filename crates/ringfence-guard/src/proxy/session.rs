@@ -117,14 +117,17 @@ impl Session {
                 return Err(Stop::Failure(protocol_violation()));
             }
             match self.shared.pool.take(self.id, holder(self.permit.as_ref())).await {
-                Ok(lease) => match self.lease(lease).await {
-                    Ok(Next::Idle) => {}
-                    Ok(Next::Goodbye) => return Ok(()),
-                    Err(Stop::Refused { error, kept: false }) => {
+                Ok(lease) => match (lease.fresh, self.lease(lease).await) {
+                    (_, Ok(Next::Idle)) => {}
+                    (_, Ok(Next::Goodbye)) => return Ok(()),
+                    // A client before this one may have given the backend another name. That connection is gone, nothing
+                    // of this client was sent: the next is tried, until one is fresh.
+                    (false, Err(Stop::Refused { error, kept: false })) if is_of_another_backend(&error) => {}
+                    (_, Err(Stop::Refused { error, kept: false })) => {
                         reply::error(&mut self.client.outbound, &error);
                         self.skip_batch().await?;
                     }
-                    Err(stop) => return Err(stop),
+                    (_, Err(stop)) => return Err(stop),
                 },
                 Err(error) => {
                     self.unavailable(Severity::Error, &error).write(&mut self.client.outbound);
@@ -372,6 +375,11 @@ fn sides<'a>(
         prepared,
         planned: &mut server.session.planned,
     }
+}
+
+/// Whether an error is the one of a context that is not for this backend, among others.
+fn is_of_another_backend(error: &[u8]) -> bool {
+    error.split(|byte| *byte == 0).any(|field| field == b"CRF002")
 }
 
 /// What a client reads where there is no server connection for it.

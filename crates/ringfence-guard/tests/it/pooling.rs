@@ -53,6 +53,32 @@ async fn what_a_session_keeps_keeps_its_connection() {
     }
 }
 
+/// A client may register its backend anew, which makes the guard's contexts for it worthless: its own trouble, and nobody's
+/// who gets the connection after it.
+#[tokio::test]
+async fn a_backend_that_was_renamed_is_no_other_tenants_trouble() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 2).await;
+    for _ in 0..3 {
+        let poisoners = [world.client(&guard, &world.acme).await, world.client(&guard, &world.acme).await];
+        for poisoner in &poisoners {
+            ask(poisoner, "BEGIN").await.unwrap();
+        }
+        for poisoner in &poisoners {
+            ask(poisoner, "SELECT ringfence.backend_register()").await.unwrap();
+            ask(poisoner, "COMMIT").await.unwrap();
+        }
+        let globex = world.client(&guard, &world.globex).await;
+        assert_eq!(ask(&globex, "SELECT count(*) FROM accounts").await.unwrap(), "5");
+        // Both connections, also where the first had been cleaned after its client left.
+        drop(poisoners);
+        let acme = world.client(&guard, &world.acme).await;
+        ask(&globex, "BEGIN; SELECT 1").await.unwrap();
+        assert_eq!(ask(&acme, "SELECT count(*) FROM accounts").await.unwrap(), "3");
+        ask(&globex, "COMMIT").await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_full_pool_is_an_error_that_says_so_and_passes() {
     let world = World::new().await;

@@ -368,6 +368,20 @@ fn a_cancel_that_hits_our_own_words_is_the_clients_answer() {
     }
 }
 
+/// What is said in place of a client's DEALLOCATE is cancelled: one answer, and the conversation goes on.
+#[test]
+fn an_error_in_place_of_a_clients_call_is_its_answer() {
+    let (mut exchange, mut table) = (Exchange::new(Expected::default()), Table::default());
+    let (body, _) = statement(b"SELECT 1");
+    table.prepared.put(b"mine", Statement::new(&body)).unwrap();
+    table.client(&mut exchange, &frame(b'Q', b"DEALLOCATE mine\0"));
+    let answer = frames(&[(b'E', b"C57014\0\0"), (b'Z', b"I")]);
+    assert_eq!(table.server(&mut exchange, &answer), answer);
+    assert!(exchange.is_quiet());
+    let next = frame(b'Q', b"SELECT 1\0");
+    assert_eq!(table.client(&mut exchange, &next), next);
+}
+
 /// A client is told that its setting is wrong only where Postgres says so, and not where Postgres goes down meanwhile.
 #[test]
 fn what_postgres_did_not_accept_is_told_from_postgres_going_down() {
