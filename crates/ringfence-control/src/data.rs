@@ -10,6 +10,7 @@ use ringfence_guard::{
     install::{Install, InstallError, guard_key_put, table_protect, tenant_key_put, tenant_key_remove},
     proxy::Endpoint,
     role::RoleNameError,
+    tls::Authorities,
 };
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config};
@@ -23,6 +24,7 @@ const PREPARE_LOCK: i64 = 0x0070_7265_7061_7265;
 #[derive(Debug)]
 pub struct Data {
     admin: Config,
+    tls: Option<Authorities>,
     endpoint: Endpoint,
     app_password: Option<Secret<String>>,
     app_role: RoleName,
@@ -123,13 +125,14 @@ impl Data {
         let binaries = Binaries::find(settings.postgres.binaries.as_deref())?;
         let roles = vec![app_role.clone()];
         let cluster = Cluster::start(ClusterSettings { folder, binaries, roles, durability }).await?;
-        let client = connect(&cluster.admin(SUPERUSER)).await?;
+        let client = connect(&cluster.admin(SUPERUSER), None).await?;
         let exists = "SELECT FROM pg_database WHERE datname = $1";
         if client.query_opt(exists, &[&database.as_str()]).await?.is_none() {
             client.batch_execute(&format!("CREATE DATABASE {database}")).await?;
         }
         Ok(Self {
             admin: cluster.admin(database.as_str()),
+            tls: None,
             endpoint: Endpoint::Unix(cluster.socket()),
             app_password: None,
             app_role,
@@ -156,13 +159,15 @@ impl Data {
             .user(&server.admin_role)
             .password(secret(&server.admin_password_file)?.reveal())
             .dbname(database.as_str());
+        let tls = server.authorities(&settings.folder)?;
         let endpoint = if server.host.starts_with('/') {
             Endpoint::Unix(Path::new(&server.host).join(format!(".s.PGSQL.{}", server.port)))
         } else {
-            Endpoint::Tcp(server.host.clone(), server.port)
+            Endpoint::Tcp { host: server.host.clone(), port: server.port, tls: tls.clone() }
         };
         Ok(Self {
             admin,
+            tls,
             endpoint,
             app_password: Some(secret(&server.app_password_file)?),
             app_role,
@@ -247,7 +252,7 @@ impl Data {
     /// # Errors
     /// What Postgres says.
     pub async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
-        connect(&self.admin).await
+        connect(&self.admin, self.tls.as_ref()).await
     }
 
     /// Where Postgres is, for the guard.

@@ -7,10 +7,13 @@ use ringfence_guard::{
     proxy::{GuardSettings, ServerSettings},
 };
 
-use crate::{parts::Parts, plane::Plane};
+use crate::{parts::Parts, plane::Plane, settings::SettingsError};
 
 /// The guard in front of the plane's database.
-pub(crate) fn guard(plane: &Plane, parts: &Parts) -> Guard {
+///
+/// # Errors
+/// What is wrong with its certificate.
+pub(crate) fn guard(plane: &Plane, parts: &Parts) -> Result<Guard, SettingsError> {
     let data = &plane.workflow.data;
     let (role, password) = data.app_role();
     let server = ServerSettings {
@@ -20,11 +23,17 @@ pub(crate) fn guard(plane: &Plane, parts: &Parts) -> Guard {
         password: password.cloned(),
         search_path: "public".to_owned(),
     };
-    Guard::new(
-        GuardSettings::new(server),
+    let own = &plane.settings.guard;
+    let settings = GuardSettings {
+        identity: own.identity(&plane.settings.folder)?,
+        plaintext: own.plaintext,
+        ..GuardSettings::new(server)
+    };
+    Ok(Guard::new(
+        settings,
         Arc::clone(&parts.admit),
         Arc::clone(&parts.contexts),
         Arc::clone(&plane.clock),
         Arc::new(plane.log.clone()),
-    )
+    ))
 }

@@ -124,6 +124,7 @@ impl Plane {
         settings.route_table()?;
         settings.schema_sql()?;
         settings.upstream_check()?;
+        settings.guard.identity(&settings.folder)?;
         let listed = settings.issuers()?;
         Data::names_check(&settings.postgres)?;
         Data::programs_check(&settings.postgres)?;

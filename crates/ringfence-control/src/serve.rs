@@ -68,7 +68,7 @@ pub fn serve(plane: Plane, parts: &Parts, upstream: &str) -> Result<Running, Pla
     let gateway = Arc::new(gateway(&plane, parts, &signer, upstream)?);
     let front = Arc::new(Front { hosts: hosts(&plane), issuers: issuers(&plane, parts, &signer), gateway });
     let api = api_router(&plane, parts);
-    let guard = crate::guard::guard(&plane, parts);
+    let guard = crate::guard::guard(&plane, parts)?;
 
     let (stop, stopped) = watch::channel(false);
     let stopping = || wait(stopped.clone());

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,6 +11,11 @@ use http::uri::Authority;
 use ringfence_authorization::{Mode, PolicyBundle, Review, SolverSettings, Terms, WhenUnproved, avp::Quotas};
 use ringfence_context::Secret;
 use ringfence_gateway::{RouteTable, limit::Rate};
+use ringfence_guard::{
+    proxy::Plaintext,
+    tls::{Authorities, Identity},
+};
+use ringfence_sdk::GuardTls;
 use serde::Deserialize;
 
 use crate::{
@@ -63,6 +68,9 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     /// The database.
     pub postgres: PostgresSettings,
+    /// How the guard meets its clients.
+    #[serde(default)]
+    pub guard: GuardSettings,
     /// The route table's file.
     pub routes: PathBuf,
     /// The solver that proves policies.
@@ -152,12 +160,42 @@ pub struct ServerSettings {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// Whether connections to it are in TLS; by default `"verify-full"`, but for sockets and this machine's own address.
+    pub sslmode: Option<SslMode>,
+    /// A file with the authorities that may vouch for it, in PEM, and no others; by default those browsers believe.
+    pub sslrootcert: Option<PathBuf>,
     /// The role that installs: may create roles and owns the tables.
     pub admin_role: String,
     /// A file with that role's password.
     pub admin_password_file: PathBuf,
     /// A file with the application role's password.
     pub app_password_file: PathBuf,
+}
+
+/// How the guard meets its clients.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardSettings {
+    /// A file with its certificate, and those that lead to an authority, in PEM. It is read when the plane starts.
+    pub certificate_file: Option<PathBuf>,
+    /// A file with the certificate's private key.
+    pub key_file: Option<PathBuf>,
+    /// The name in the certificate by which backends know the guard.
+    pub name: Option<String>,
+    /// A file with the authorities that may vouch for it to backends, in PEM; by default those browsers believe.
+    pub ca_file: Option<PathBuf>,
+    /// Whose tokens it takes without TLS: `"never"`, `"loopback"` or `"always"`.
+    pub plaintext: Plaintext,
+}
+
+/// Whether connections to Postgres are in TLS: libpq's `sslmode`, of which nothing in between is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    /// They are not: the way there is private.
+    Disable,
+    /// They are, and with nobody but the very host.
+    VerifyFull,
 }
 
 /// The solver that proves policies, and what one proof may take.
@@ -180,6 +218,61 @@ impl Default for Solver {
     fn default() -> Self {
         let SolverSettings { program, time, memory, prover } = SolverSettings::default();
         Self { program, seconds: time.as_secs(), memory, prover }
+    }
+}
+
+impl ServerSettings {
+    /// By whose word it is who it says; none where connections are in the clear.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(crate) fn authorities(&self, folder: &Path) -> Result<Option<Authorities>, SettingsError> {
+        let here = || {
+            let address = self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+            address || self.host == "localhost" || self.host.starts_with('/')
+        };
+        let mode =
+            self.sslmode.unwrap_or_else(|| if here() { SslMode::Disable } else { SslMode::VerifyFull });
+        if mode == SslMode::Disable {
+            return Ok(None);
+        }
+        let path = self.sslrootcert.as_ref().map(|file| folder.join(file));
+        let pem = path.as_deref().map(read).transpose()?;
+        let authorities = Authorities::new(pem.as_deref().map(str::as_bytes)).map_err(|error| {
+            SettingsError::Form { path: path.unwrap_or_default(), what: error.to_string() }
+        })?;
+        Ok(Some(authorities))
+    }
+}
+
+impl GuardSettings {
+    /// Who the guard is, where it has a certificate.
+    ///
+    /// # Errors
+    /// What is wrong with its files.
+    pub(crate) fn identity(&self, folder: &Path) -> Result<Option<Identity>, SettingsError> {
+        let (certificate, key) = match (&self.certificate_file, &self.key_file, &self.name) {
+            (Some(certificate), Some(key), Some(_)) => (folder.join(certificate), folder.join(key)),
+            (None, None, None) => return Ok(None),
+            (certificate, key, _) => {
+                let path = certificate.as_ref().or(key.as_ref()).cloned().unwrap_or_default();
+                let what = "[guard] wants certificate_file, key_file and name, or none of them".to_owned();
+                return Err(SettingsError::Form { path, what });
+            }
+        };
+        let (chain, secret) = (read(&certificate)?, Secret::new(read(&key)?));
+        let identity = Identity::new(chain.as_bytes(), secret.reveal().as_bytes());
+        identity.map(Some).map_err(|error| SettingsError::Form { path: certificate, what: error.to_string() })
+    }
+
+    /// How backends know the guard, where it has a certificate.
+    ///
+    /// # Errors
+    /// Where a file can't be read.
+    pub(crate) fn known_by(&self, folder: &Path) -> Result<Option<GuardTls>, SettingsError> {
+        let Some(name) = self.name.clone() else { return Ok(None) };
+        let authorities = self.ca_file.as_ref().map(|file| read(&folder.join(file))).transpose()?;
+        Ok(Some(GuardTls { name, authorities }))
     }
 }
 

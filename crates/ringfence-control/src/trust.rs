@@ -36,6 +36,7 @@ pub fn trust(plane: &Plane) -> Result<Trust, PlaneError> {
         plane.gateway_keys(),
         plane.listeners.api.local_addr().map_err(unbound)?,
         plane.listeners.guard.local_addr().map_err(unbound)?,
+        plane.settings.guard.known_by(&plane.settings.folder)?,
         plane.workflow.data.database().to_string(),
         &plane.keys.binding,
     ))

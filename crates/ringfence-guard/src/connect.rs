@@ -1,13 +1,33 @@
 //! A client's connection to Postgres, which goes on by itself.
 
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{
+    Client, Config, NoTls, Socket,
+    config::SslMode,
+    tls::{MakeTlsConnect, TlsConnect},
+};
 
-/// Connects without TLS, and drives the connection on the runtime this is called on until the client is dropped.
+use crate::tls::Authorities;
+
+/// Connects, and drives the connection on the runtime this is called on until the client is dropped. With `tls` it is TLS
+/// with the very host, by the word of one of these, or nothing; without, it is in the clear.
 ///
 /// # Errors
 /// What `tokio_postgres` says.
-pub async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
+pub async fn connect(config: &Config, tls: Option<&Authorities>) -> Result<Client, tokio_postgres::Error> {
+    match tls {
+        Some(tls) => drive(config.clone().ssl_mode(SslMode::Require), tls.connector()).await,
+        None => drive(config, NoTls).await,
+    }
+}
+
+async fn drive<T>(config: &Config, tls: T) -> Result<Client, tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::TlsConnect: Send,
+    T::Stream: Send + 'static,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let (client, connection) = config.connect(tls).await?;
     tokio::spawn(async move {
         // It ends with the client, whose calls say what went wrong.
         let _ = connection.await;

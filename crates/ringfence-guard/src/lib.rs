@@ -17,6 +17,7 @@ pub mod lint;
 pub mod proxy;
 pub mod role;
 pub mod structure;
+pub mod tls;
 
 pub use admission::{Admission, Admit, Contexts, MintContexts};
 pub use cluster::{Binaries, Cluster};

@@ -33,6 +33,7 @@ use std::{
 };
 
 use ringfence_context::{Clock, Layer, Part, Permit, Record, Reference, Refusal, TenantId, Verdict};
+use serde::Deserialize;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -49,7 +50,10 @@ use self::{
     shares::{Holder, Shares},
 };
 pub use self::{endpoint::Endpoint, server::ServerSettings};
-use crate::admission::{Admit, Contexts};
+use crate::{
+    admission::{Admit, Contexts},
+    tls::Identity,
+};
 
 /// How long a client may take to open its connection, and to authenticate.
 const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
@@ -65,6 +69,10 @@ const SPARE_CONNECTIONS: usize = 64;
 pub struct GuardSettings {
     /// Where Postgres is, and as whom.
     pub server: ServerSettings,
+    /// Who the guard is to clients that ask for TLS.
+    pub identity: Option<Identity>,
+    /// Whose tokens it takes in the clear.
+    pub plaintext: Plaintext,
     /// Most server connections.
     pub connections: usize,
     /// Most server connections that one tenant holds.
@@ -80,16 +88,41 @@ pub struct GuardSettings {
 }
 
 impl GuardSettings {
-    /// 20 server connections, half of them at most one tenant's, 1,000 clients, 10 s of waiting, 5 min per transaction, 5 s of grace.
+    /// No TLS, and so clients of this machine only; 20 server connections, half of them at most one tenant's, 1,000 clients, 10 s of waiting, 5 min per transaction, 5 s of grace.
     pub fn new(server: ServerSettings) -> Self {
         Self {
             server,
+            identity: None,
+            plaintext: Plaintext::Loopback,
             connections: 20,
             connections_per_tenant: 10,
             clients: 1000,
             wait: Duration::from_secs(10),
             transaction: Duration::from_secs(300),
             grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Whose tokens are taken without TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Plaintext {
+    /// Nobody's.
+    Never,
+    /// Those of clients on this machine.
+    #[default]
+    Loopback,
+    /// Everybody's: the way here is private.
+    Always,
+}
+
+impl Plaintext {
+    fn is_allowed(self, loopback: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Loopback => loopback,
+            Self::Always => true,
         }
     }
 }
@@ -234,13 +267,14 @@ impl Guard {
                 () = &mut shutdown => break,
                 Some(_) = connections.join_next() => {}
                 (accepted, place) = accepted => match accepted {
-                    Ok((stream, _)) => {
+                    Ok((stream, from)) => {
                         if let Err(error) = attend(&stream) {
                             tracing::debug!(%error, "client went at once");
                         }
                         let (shared, down_seen) = (Arc::clone(&self.shared), down_seen.clone());
                         connections.spawn(async move {
-                            handshake::serve(shared, Peer::new(stream), down_seen).await;
+                            let private = from.ip().to_canonical().is_loopback();
+                            handshake::serve(shared, Peer::new(stream), private, down_seen).await;
                             drop(place);
                         });
                     }

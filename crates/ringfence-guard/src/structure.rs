@@ -108,12 +108,12 @@ impl Structure {
         let roles = RoleName::new(STRUCTURE).into_iter().collect();
         let settings = ClusterSettings { folder, binaries, roles, durability: Durability::Test };
         let cluster = Cluster::start(settings).await?;
-        let (root, read) = (connect(&cluster.admin(SUPERUSER)).await?, Read::of(text));
+        let (root, read) = (connect(&cluster.admin(SUPERUSER), None).await?, Read::of(text));
         root.batch_execute(&format!("CREATE ROLE {STRUCTURE} LOGIN")).await?;
         let mut types: Vec<String> = Vec::new();
         loop {
             let left_out = prepare(&cluster, &root, &read, &types).await?;
-            let owner = connect(cluster.admin(STRUCTURE).user(STRUCTURE)).await?;
+            let owner = connect(cluster.admin(STRUCTURE).user(STRUCTURE), None).await?;
             let Err(error) = owner.batch_execute(&read.sql).await else {
                 // Whoever looks for the application's role is not to take it for one.
                 root.batch_execute(&format!("ALTER ROLE {STRUCTURE} NOLOGIN")).await?;
@@ -136,7 +136,7 @@ impl Structure {
     /// # Errors
     /// What Postgres says.
     pub async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
-        connect(&self.cluster.admin(STRUCTURE)).await
+        connect(&self.cluster.admin(STRUCTURE), None).await
     }
 
     /// Stops its Postgres.
@@ -157,7 +157,7 @@ async fn prepare(
 ) -> Result<Vec<String>, tokio_postgres::Error> {
     root.batch_execute(&format!("DROP DATABASE IF EXISTS {STRUCTURE} WITH (FORCE)")).await?;
     root.batch_execute(&format!("CREATE DATABASE {STRUCTURE} OWNER {STRUCTURE} TEMPLATE template0")).await?;
-    let inside = connect(&cluster.admin(STRUCTURE)).await?;
+    let inside = connect(&cluster.admin(STRUCTURE), None).await?;
     inside.batch_execute(&format!("GRANT ALL ON SCHEMA public TO {STRUCTURE}")).await?;
     let mut left_out = Vec::new();
     for (name, schema) in &read.extensions {
@@ -172,7 +172,7 @@ async fn prepare(
             left_out.push(format!("extension {name}"));
         }
     }
-    let owner = connect(cluster.admin(STRUCTURE).user(STRUCTURE)).await?;
+    let owner = connect(cluster.admin(STRUCTURE).user(STRUCTURE), None).await?;
     for name in types {
         let quoted = owner.query_one("SELECT quote_ident($1)", &[name]).await?;
         let quoted: &str = quoted.try_get(0)?;

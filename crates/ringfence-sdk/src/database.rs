@@ -1,17 +1,29 @@
 //! Database sessions that can't leave the tenant: opened at the guard with both tokens, and only with a permit.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use ringfence_context::{Layer, Permit, Reason, Refusal};
-use tokio_postgres::{Client, NoTls, error::SqlState};
+use tokio_postgres::{
+    Client, Config, NoTls, Socket,
+    config::SslMode,
+    error::SqlState,
+    tls::{MakeTlsConnect, TlsConnect},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_rustls::rustls::{
+    self, ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
-use crate::session::TenantSession;
+use crate::{session::TenantSession, trust::GuardTls};
 
 /// The guard, as a backend reaches it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Database {
     guard: SocketAddr,
     name: String,
+    tls: Option<(String, MakeRustlsConnect)>,
 }
 
 /// A session pinned to one tenant; it ends when dropped.
@@ -33,7 +45,30 @@ pub enum DatabaseError {
 impl Database {
     /// A database behind a guard.
     pub fn new(guard: SocketAddr, name: String) -> Self {
-        Self { guard, name }
+        Self { guard, name, tls: None }
+    }
+
+    /// The same, in TLS with nobody but the guard (libpq's `verify-full`).
+    ///
+    /// # Errors
+    /// Where an authority is not one.
+    pub fn in_tls(self, tls: &GuardTls) -> Result<Self, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        match &tls.authorities {
+            Some(pem) => {
+                for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                    let certificate =
+                        certificate.map_err(|error| rustls::Error::General(error.to_string()))?;
+                    roots.add(certificate)?;
+                }
+            }
+            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { tls: Some((tls.name.clone(), MakeRustlsConnect::new(config))), ..self })
     }
 
     /// Opens a session for what `permit` permits.
@@ -49,21 +84,35 @@ impl Database {
             let detail = "the permit is another tenant's";
             return Err(Refusal::new(Layer::Backend, Reason::SourcesDisagree, detail).into());
         }
-        let mut config = tokio_postgres::Config::new();
+        let mut config = Config::new();
         config
-            .host(self.guard.ip().to_string())
+            .hostaddr(self.guard.ip())
             .port(self.guard.port())
             .user(session.tenant().as_str())
             .password(session.tokens().reveal())
             .dbname(&self.name)
             .application_name(format!("ringfence:{}", session.reference()));
-        let (client, connection) = config.connect(NoTls).await.map_err(classify)?;
-        tokio::spawn(async move {
-            // Ends with the client; what went wrong shows in the client's calls.
-            let _ = connection.await;
-        });
-        Ok(TenantDatabase { client })
+        let client = match &self.tls {
+            Some((name, tls)) => connect(config.host(name).ssl_mode(SslMode::Require), tls.clone()).await,
+            None => connect(&config, NoTls).await,
+        };
+        Ok(TenantDatabase { client: client.map_err(classify)? })
     }
+}
+
+async fn connect<T>(config: &Config, tls: T) -> Result<Client, tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::TlsConnect: Send,
+    T::Stream: Send + 'static,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let (client, connection) = config.connect(tls).await?;
+    tokio::spawn(async move {
+        // Ends with the client; what went wrong shows in the client's calls.
+        let _ = connection.await;
+    });
+    Ok(client)
 }
 
 impl TenantDatabase {

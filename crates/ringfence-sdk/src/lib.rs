@@ -24,5 +24,5 @@ pub use migration::{Migration, Stage};
 pub use report::Report;
 pub use ringfence_context as context;
 pub use session::TenantSession;
-pub use trust::Trust;
+pub use trust::{GuardTls, Trust};
 pub use verify::{Recheck, Verify};

@@ -9,6 +9,8 @@ use ringfence_context::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::database::Database;
+
 /// What is wrong with the file.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
@@ -30,6 +32,17 @@ pub enum TrustError {
     },
 }
 
+/// How a backend knows the guard in TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardTls {
+    /// The name in its certificate.
+    pub name: String,
+    /// Who may vouch for it, in PEM, and nobody else; without, those browsers believe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<String>,
+}
+
 /// Whom a backend believes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +61,9 @@ pub struct Trust {
     pub api: SocketAddr,
     /// The guard, `host:port`.
     pub guard: SocketAddr,
+    /// How the guard is known in TLS; without, sessions are in the clear, and the guard must be on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard_tls: Option<GuardTls>,
     /// The database behind the guard.
     pub database: String,
     /// The MAC key shared with the gateway, base64url.
@@ -65,11 +81,23 @@ impl Trust {
         gateway_keys: Jwks,
         api: SocketAddr,
         guard: SocketAddr,
+        guard_tls: Option<GuardTls>,
         database: String,
         binding: &MacKey,
     ) -> Self {
         let binding_key = ringfence_context::key::base64url(binding.bytes().reveal());
-        Self { base_url, audience, gateway, trust_domain, gateway_keys, api, guard, database, binding_key }
+        Self {
+            base_url,
+            audience,
+            gateway,
+            trust_domain,
+            gateway_keys,
+            api,
+            guard,
+            guard_tls,
+            database,
+            binding_key,
+        }
     }
 
     /// Reads the file.
@@ -93,6 +121,19 @@ impl Trust {
             keys: keys.map_err(|_| form("gateway_keys"))?,
             issuer: self.gateway.clone(),
             audience: self.trust_domain.clone(),
+        })
+    }
+
+    /// The database behind the guard.
+    ///
+    /// # Errors
+    /// [`TrustError::Form`] where an authority is not one.
+    pub fn database(&self) -> Result<Database, TrustError> {
+        let database = Database::new(self.guard, self.database.clone());
+        let Some(tls) = &self.guard_tls else { return Ok(database) };
+        database.in_tls(tls).map_err(|error| TrustError::Form {
+            path: "the trust file".to_owned(),
+            what: format!("guard_tls: {error}"),
         })
     }
 

@@ -62,7 +62,7 @@ impl Ledger {
             clock: Arc::clone(&clock),
         };
         Ok(Self {
-            database: Database::new(trust.guard, trust.database.clone()),
+            database: trust.database()?,
             filter: TenantFilter::default(),
             recheck: Arc::new(verify),
             ask: Arc::new(Ask::new(client.clone(), &trust.api.to_string())),

@@ -2,27 +2,49 @@
 
 use std::{io, path::PathBuf};
 
-use tokio::net::{TcpStream, UnixStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UnixStream},
+};
 
-use super::peer::{Duplex, attend};
+use super::{
+    peer::{Duplex, attend},
+    startup::SSL_REQUEST,
+};
+use crate::tls::Authorities;
 
 /// The address of a Postgres server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Endpoint {
     /// The path of a Unix socket.
     Unix(PathBuf),
-    /// A host and port; the way there must be private: it is not encrypted.
-    Tcp(String, u16),
+    /// A host and port.
+    Tcp {
+        /// The name its certificate must bear, or an address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// By whose word it is that host (libpq's `verify-full`); without, the way there must be private, for nothing is
+        /// encrypted.
+        tls: Option<Authorities>,
+    },
 }
 
 impl Endpoint {
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Duplex>> {
         match self {
             Self::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
-            Self::Tcp(host, port) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            Self::Tcp { host, port, tls } => {
+                let mut stream = TcpStream::connect((host.as_str(), *port)).await?;
                 attend(&stream)?;
-                Ok(Box::new(stream))
+                let Some(authorities) = tls else { return Ok(Box::new(stream)) };
+                let [length, request] = [8, SSL_REQUEST].map(i32::to_be_bytes);
+                stream.write_all(&[length, request].concat()).await?;
+                // One byte and no more: what somebody in between adds in the clear must not be taken for Postgres' words.
+                if stream.read_u8().await? != b'S' {
+                    return Err(io::Error::other("it does not offer TLS, which is asked for"));
+                }
+                Ok(Box::new(authorities.connect(host, stream).await?))
             }
         }
     }

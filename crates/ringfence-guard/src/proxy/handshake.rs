@@ -23,11 +23,23 @@ use super::{
 };
 
 /// Serves one accepted connection to its end.
-pub(super) async fn serve(shared: Arc<Shared>, mut client: Peer, shutdown: watch::Receiver<bool>) {
-    let opening = tokio::time::timeout(AUTHENTICATE_WITHIN, startup::receive(&mut client)).await;
-    let startup = match opening {
-        Ok(Ok(Opening::Start(startup))) => startup,
-        Ok(Ok(Opening::Cancel { pid, secret })) => {
+/// `private`: nobody is between.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    mut client: Peer,
+    private: bool,
+    shutdown: watch::Receiver<bool>,
+) {
+    let opening = startup::receive(&mut client, shared.settings.identity.as_ref());
+    let startup = match tokio::time::timeout(AUTHENTICATE_WITHIN, opening).await {
+        Ok(Ok((Opening::Start(startup), secure))) => {
+            if !secure && !shared.settings.plaintext.is_allowed(private) {
+                // Before it says its password.
+                return say(client, &in_the_clear()).await;
+            }
+            startup
+        }
+        Ok(Ok((Opening::Cancel { pid, secret }, _))) => {
             return shared.cancels.cancel((pid, secret), &shared.settings.server.endpoint).await;
         }
         Ok(Err(OpeningError::Malformed)) => return say(client, &session::protocol_violation()).await,
@@ -63,6 +75,14 @@ pub(super) async fn serve(shared: Arc<Shared>, mut client: Peer, shutdown: watch
         Ok(Err(Turned::Away(failure))) => say(client, &failure).await,
         Ok(Err(Turned::Gone)) | Err(_) => {}
     }
+}
+
+fn in_the_clear() -> Failure {
+    Failure::fatal(
+        sqlstate::INVALID_AUTHORIZATION,
+        "The guard takes tokens over TLS only.",
+        "Connect with sslmode=verify-full.",
+    )
 }
 
 struct Admitted {

@@ -14,9 +14,11 @@ use std::{
 use bytes::{Buf, BytesMut};
 use rustix::net::sockopt;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+
+use crate::tls::{ALPN, Identity};
 
 /// Stop reading from one side while this much waits for the other: back-pressure instead of memory.
 const HIGH_WATER: usize = 64 * 1024;
@@ -49,6 +51,8 @@ pub(super) struct Peer {
     pub(super) inbound: BytesMut,
     /// To be written.
     pub(super) outbound: BytesMut,
+    /// Whether the stream may still hold back what it took, as TLS does.
+    held: bool,
 }
 
 /// The other end has closed the stream, or it broke.
@@ -63,7 +67,7 @@ impl From<io::Error> for Gone {
 
 impl Peer {
     pub(super) fn new(io: impl Duplex + 'static) -> Self {
-        Self { io: Box::new(io), inbound: BytesMut::new(), outbound: BytesMut::new() }
+        Self { io: Box::new(io), inbound: BytesMut::new(), outbound: BytesMut::new(), held: false }
     }
 
     /// Reads once.
@@ -84,9 +88,16 @@ impl Peer {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Gone)),
                 Poll::Ready(Ok(count)) => {
                     self.outbound.advance(count);
-                    progress = true;
+                    (progress, self.held) = (true, true);
                 }
                 Poll::Pending => break,
+            }
+        }
+        if self.held && self.outbound.is_empty() {
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(Ok(())) => (progress, self.held) = (true, false),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Gone)),
+                Poll::Pending => {}
             }
         }
         if progress { Poll::Ready(Ok(())) } else { Poll::Pending }
@@ -94,7 +105,7 @@ impl Peer {
 
     /// Whether nothing is left to look at or to write.
     pub(super) fn is_drained(&self) -> bool {
-        self.inbound.is_empty() && self.outbound.is_empty()
+        self.inbound.is_empty() && self.outbound.is_empty() && !self.held
     }
 
     /// Waits for more bytes.
@@ -104,10 +115,62 @@ impl Peer {
 
     /// Writes everything out.
     pub(super) async fn flush(&mut self) -> Result<(), Gone> {
-        while !self.outbound.is_empty() {
+        while !self.outbound.is_empty() || self.held {
             poll_fn(|cx| self.poll_drain(cx)).await?;
         }
         Ok(())
+    }
+
+    /// Goes on in TLS, as the one who is asked. What was read before is taken for the beginning of it.
+    pub(super) async fn secure(&mut self, identity: &Identity) -> Result<Secured, Gone> {
+        let io = std::mem::replace(&mut self.io, Box::new(tokio::io::empty()));
+        let stream = identity.acceptor().accept(Begun { read: self.inbound.split(), io }).await?;
+        let (_, connection) = stream.get_ref();
+        let secured = Secured { named: connection.alpn_protocol() == Some(ALPN) };
+        self.io = Box::new(stream);
+        Ok(secured)
+    }
+}
+
+/// What TLS was agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Secured {
+    /// Whether the client said that it speaks Postgres.
+    pub(super) named: bool,
+}
+
+/// A stream of which some was read already.
+struct Begun {
+    read: BytesMut,
+    io: Box<dyn Duplex>,
+}
+
+impl AsyncRead for Begun {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let count = buf.remaining().min(self.read.len());
+        buf.put_slice(&self.read.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Begun {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 

@@ -4,8 +4,9 @@ use bytes::{Buf, BytesMut};
 use ringfence_context::{Reference, TenantId, limits};
 
 use super::peer::{Gone, Peer};
+use crate::tls::Identity;
 
-const SSL_REQUEST: i32 = 80_877_103;
+pub(super) const SSL_REQUEST: i32 = 80_877_103;
 const GSSENC_REQUEST: i32 = 80_877_104;
 const CANCEL_REQUEST: i32 = 80_877_102;
 const VERSION_3: i32 = 3;
@@ -54,8 +55,21 @@ impl From<Gone> for OpeningError {
     }
 }
 
-/// Reads what a client opens with; encryption is declined until TLS ends here.
-pub(super) async fn receive(client: &mut Peer) -> Result<Opening, OpeningError> {
+/// A TLS record of a handshake (RFC 8446, section 5.1), which no packet of Postgres' begins with.
+const HANDSHAKE: u8 = 22;
+
+/// Reads what a client opens with, in TLS where there is an `identity` and the client asks for it; whether it did.
+pub(super) async fn receive(
+    client: &mut Peer,
+    identity: Option<&Identity>,
+) -> Result<(Opening, bool), OpeningError> {
+    let mut secure = false;
+    client.fill().await?;
+    if client.inbound.first() == Some(&HANDSHAKE) {
+        // A client that asks for nothing before TLS must say in it what it wants: nobody can pass another protocol off.
+        let secured = client.secure(identity.ok_or(OpeningError::Malformed)?).await?;
+        secure = secured.named.then_some(true).ok_or(OpeningError::Gone)?;
+    }
     for _ in 0..=ENCRYPTION_REQUESTS {
         let mut packet = packet(client).await?;
         let code = packet.try_get_i32().map_err(|_| OpeningError::Malformed)?;
@@ -65,16 +79,21 @@ pub(super) async fn receive(client: &mut Peer) -> Result<Opening, OpeningError> 
                 if !client.inbound.is_empty() {
                     return Err(OpeningError::Malformed);
                 }
-                client.outbound.extend_from_slice(b"N");
+                let identity = identity.filter(|_| code == SSL_REQUEST && !secure);
+                client.outbound.extend_from_slice(if identity.is_some() { b"S" } else { b"N" });
                 client.flush().await?;
+                if let Some(identity) = identity {
+                    client.secure(identity).await?;
+                    secure = true;
+                }
             }
             CANCEL_REQUEST if packet.len() == 8 => {
-                return Ok(Opening::Cancel { pid: packet.get_i32(), secret: packet.get_i32() });
+                return Ok((Opening::Cancel { pid: packet.get_i32(), secret: packet.get_i32() }, secure));
             }
             version if version >> 16 == VERSION_3 => {
                 let mut startup = parse(&packet)?;
                 startup.newer_minor = version & 0xffff != 0;
-                return Ok(Opening::Start(startup));
+                return Ok((Opening::Start(startup), secure));
             }
             _ => return Err(OpeningError::Malformed),
         }
@@ -152,7 +171,7 @@ mod tests {
         let (mut theirs, ours) = tokio::io::duplex(1 << 16);
         theirs.write_all(&bytes).await.unwrap();
         drop(theirs);
-        receive(&mut Peer::new(ours)).await
+        receive(&mut Peer::new(ours), None).await.map(|(opening, _)| opening)
     }
 
     #[tokio::test]

@@ -26,4 +26,5 @@ mod robustness;
 mod rows;
 mod shape;
 mod structure;
+mod tls;
 mod tools;

@@ -11,7 +11,7 @@ use std::{
 use clap::{Args, Subcommand};
 use miette::{Context, IntoDiagnostic, Result, miette};
 use ringfence_context::{Secret, key};
-use ringfence_guard::{Binaries, connect, structure::Structure};
+use ringfence_guard::{Binaries, connect, structure::Structure, tls::Authorities};
 use tokio_postgres::{Client, Config, config::SslMode};
 
 use crate::output::printable;
@@ -34,13 +34,23 @@ impl DataCommand {
     }
 }
 
-/// Which database.
+/// Where a database is.
 #[derive(Debug, Args)]
-struct Database {
+struct Address {
     /// Where it is, as libpq's URLs or keywords say it. Others on this machine may read what is written here: a password
     /// belongs into the variable
     #[arg(value_name = "DSN", env = "DATABASE_URL", hide_env_values = true)]
     dsn: Option<String>,
+    /// With sslmode=require: who may vouch for the server, in PEM, and nobody else. Else those browsers believe
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+/// Which database.
+#[derive(Debug, Args)]
+struct Database {
+    #[command(flatten)]
+    address: Address,
     /// A schema in a file instead, as `pg_dump --schema-only` writes it: it is read by a Postgres of its own, which is gone
     /// afterwards
     #[arg(long, value_name = "FILE")]
@@ -65,21 +75,50 @@ impl Database {
         if let Some(file) = &self.structure {
             return structure(file).await;
         }
-        let dsn = self.dsn.filter(|dsn| !dsn.is_empty()).map(Secret::new);
-        let dsn = dsn.ok_or_else(|| {
-            miette!("name the database: postgres://user@host/name, or set DATABASE_URL, or --structure with a file")
-        })?;
-        // What is wrong with it is said without it: it may hold a password.
-        let mut config: Config =
-            dsn.reveal().parse().into_diagnostic().wrap_err("the name of the database")?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(miette!(
-                "connections over TLS are not made yet: ask on the server, or through a tunnel, with sslmode=prefer"
-            ));
-        }
-        config.application_name("ringfence");
-        let client = connect(&config).await.into_diagnostic().wrap_err("connecting to the database")?;
+        let named = self.address.named();
+        let client = named.ok_or_else(|| miette!("{NAME_IT}, or --structure with a file"))?.connect().await?;
         Ok(Looked { client, _own: None })
+    }
+}
+
+/// What to do where no database is named.
+const NAME_IT: &str = "name the database: postgres://user@host/name, or set DATABASE_URL";
+
+/// The name of a database, which may hold a password, and who vouches for its server.
+struct Named {
+    dsn: Secret<String>,
+    ca_file: Option<PathBuf>,
+}
+
+impl Address {
+    fn named(self) -> Option<Named> {
+        let dsn = Secret::new(self.dsn.filter(|dsn| !dsn.is_empty())?);
+        Some(Named { dsn, ca_file: self.ca_file })
+    }
+
+    async fn connect(self) -> Result<Client> {
+        self.named().ok_or_else(|| miette!("{NAME_IT}"))?.connect().await
+    }
+}
+
+impl Named {
+    async fn connect(self) -> Result<Client> {
+        // What is wrong with it is said without it.
+        let mut config: Config =
+            self.dsn.reveal().parse().into_diagnostic().wrap_err("the name of the database")?;
+        config.application_name("ringfence");
+        let pem =
+            self.ca_file.as_ref().map(std::fs::read).transpose().into_diagnostic().wrap_err("--ca-file")?;
+        let tls = match config.get_ssl_mode() {
+            SslMode::Require => {
+                Some(Authorities::new(pem.as_deref()).into_diagnostic().wrap_err("--ca-file")?)
+            }
+            _ if pem.is_some() => {
+                return Err(miette!("--ca-file is of use with sslmode=require, which verifies it all"));
+            }
+            _ => None,
+        };
+        connect(&config, tls.as_ref()).await.into_diagnostic().wrap_err("connecting to the database")
     }
 }
 

@@ -19,9 +19,26 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts one with these databases.
     pub(crate) fn start(dir: PathBuf, databases: &[&str]) -> Self {
+        Self::start_with(dir, databases, 5432, "-c listen_addresses=''", None)
+    }
+
+    /// Starts one that is `localhost` at a port of its own, in TLS only and for who knows a password; its certificate and
+    /// key are `localhost.pem` and `localhost.key` in `dir`.
+    pub(crate) fn start_in_tls(dir: PathBuf, databases: &[&str], port: u16) -> Self {
+        let files = "-c ssl=on -c ssl_cert_file=../localhost.pem -c ssl_key_file=../localhost.key";
+        let hosts = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        let options = format!("-c listen_addresses=127.0.0.1 {files}");
+        Self::start_with(dir, databases, port, &options, Some(hosts))
+    }
+
+    fn start_with(dir: PathBuf, databases: &[&str], port: u16, options: &str, hosts: Option<&str>) -> Self {
         let owner = (dir.metadata().unwrap().uid() == 0).then(|| (id("-u"), id("-g")));
         if let Some((uid, gid)) = owner {
-            chown(&dir, Some(uid), Some(gid)).unwrap();
+            for path in
+                std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).chain([dir.clone()])
+            {
+                chown(path, Some(uid), Some(gid)).unwrap();
+            }
         }
         let cluster = Self { dir, owner };
         cluster.run(
@@ -29,13 +46,18 @@ impl Cluster {
             &["--auth=trust", "--username=postgres", "--no-sync", "--locale=C.UTF-8", "--pgdata", "data"],
         );
         let socket = cluster.socket();
-        let options = format!("-c listen_addresses='' -c unix_socket_directories='{socket}' -c fsync=off");
+        if let Some(hosts) = hosts {
+            std::fs::write(cluster.dir.join("data/pg_hba.conf"), hosts).unwrap();
+        }
+        let options = format!("-c port={port} {options} -c unix_socket_directories='{socket}' -c fsync=off");
         cluster.run(
             "pg_ctl",
             &["start", "--wait", "--silent", "--pgdata", "data", "--log", "log", "--options", &options],
         );
         for database in databases {
-            cluster.run("createdb", &["--host", &socket, "--username", "postgres", database]);
+            let port = port.to_string();
+            cluster
+                .run("createdb", &["--host", &socket, "--port", &port, "--username", "postgres", database]);
         }
         cluster
     }

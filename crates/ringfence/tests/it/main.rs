@@ -29,3 +29,4 @@ mod policy_bombs;
 mod process;
 mod program;
 mod session;
+mod tls;
