@@ -6,10 +6,11 @@
 //! verifies that context itself, and keeps it where no client can write. What the context is and what it withstands:
 //! `docs/concepts/database-context.md`.
 //!
-//! [`lint`] looks a database over for what lets rows out. [`cluster`] runs the installed Postgres for those who bring none.
+//! [`lint`] looks a database over for what lets rows out; [`canary`] tries to get some out. [`cluster`] runs the installed Postgres for those who bring none.
 
 pub mod admission;
 pub mod adopt;
+pub mod canary;
 pub mod cluster;
 mod connect;
 pub mod install;

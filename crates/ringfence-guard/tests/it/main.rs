@@ -11,6 +11,7 @@
 )]
 
 mod admission;
+mod canary;
 mod cluster;
 mod context;
 mod doors;

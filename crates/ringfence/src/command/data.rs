@@ -2,6 +2,7 @@
 
 mod adopt;
 mod lint;
+mod prove;
 
 use std::{
     path::{Path, PathBuf},
@@ -23,6 +24,8 @@ pub(crate) enum DataCommand {
     Adopt(adopt::Adopt),
     /// Look a database over for everything known to let one tenant's rows out to another
     Lint(lint::Lint),
+    /// Plant rows of two made-up tenants in a database, try to reach one's as the other, and roll all of it back
+    Prove(prove::Prove),
 }
 
 impl DataCommand {
@@ -30,6 +33,7 @@ impl DataCommand {
         match self {
             Self::Adopt(command) => command.run().await,
             Self::Lint(command) => command.run().await,
+            Self::Prove(command) => command.run().await,
         }
     }
 }

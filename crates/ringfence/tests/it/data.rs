@@ -159,3 +159,44 @@ fn a_reader_who_has_enough_is_no_fault_and_a_full_disk_is() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("can't be written"));
 }
+
+#[test]
+fn a_database_is_proved_and_what_leaks_is_shown() {
+    let cluster = Cluster::start(scratch("data-prove"), &["shop"]);
+    let dsn = format!("host={} user=postgres dbname=shop", cluster.socket());
+    let schema = "CREATE ROLE shop LOGIN; CREATE TABLE orders (tenant_id text NOT NULL, id int, PRIMARY KEY (tenant_id, id));
+        CREATE TABLE notes (tenant_id text NOT NULL, words text); ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY own ON orders USING (tenant_id = current_setting('shop.tenant'));
+        GRANT SELECT, INSERT ON orders, notes TO shop;";
+    let psql =
+        |sql: &str| Command::new("psql").args(["--quiet", "--dbname", &dsn, "--command", sql]).status();
+    assert!(psql(schema).unwrap().success());
+    let prove = |more: &[&str]| run(&[&["data", "prove", &dsn], more].concat());
+
+    let text = prove(&[]);
+    assert_eq!(text.status.code(), Some(1), "a leak makes it fail");
+    let text = String::from_utf8(text.stdout).unwrap();
+    // read, find, insert, unique
+    assert!(text.contains("\npublic.notes   L L L\n"), "{text}");
+    assert!(text.contains("\npublic.orders  · · · ·\n"), "{text}");
+    assert!(
+        text.contains(
+            "    find public.notes: the other tenant's row is found\n        SELECT FROM public.notes"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("claim the session: whoever gets to run a statement"), "{text}");
+    assert!(text.ends_with("All of it was rolled back.\n"), "{text}");
+
+    let json: Value = serde_json::from_str(&said(&prove(&["--json", "--fail-on", "never"]))).unwrap();
+    assert_eq!(json["planted"], serde_json::json!(["public.notes", "public.orders"]));
+    let leaks = json["tries"].as_array().unwrap().iter().filter(|one| one["outcome"] == "leak");
+    assert_eq!(leaks.count(), 8);
+
+    // Who can't say who it is can't be who it is not.
+    let mended = "ALTER TABLE notes ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON notes USING (tenant_id = current_role);";
+    assert!(psql(mended).unwrap().success());
+    let said_so = complaint(&prove(&["--as", "SELECT 1"]));
+    assert!(said_so.contains("none of that tenant's own rows"), "{said_so}");
+    assert!(complaint(&prove(&["--role", "nobody-here"])).contains("there is no role \"nobody-here\""));
+}
