@@ -1,6 +1,12 @@
-//! The database of the application: started where it is ours to start, prepared, and told which tenants there are.
+//! The databases of the application: started where they are ours to start, prepared, and told which tenants there are.
 
-use std::path::{Path, PathBuf};
+mod placement;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use ringfence_context::{Secret, TenantId, key::MacKey};
 use ringfence_guard::{
@@ -8,14 +14,25 @@ use ringfence_guard::{
     cluster::{ClusterError, ClusterSettings, Durability, SUPERUSER},
     connect,
     install::{Install, InstallError, guard_key_put, table_protect, tenant_key_put, tenant_key_remove},
-    proxy::Endpoint,
+    proxy::{Endpoint, ServerSettings as GuardedServer},
     role::RoleNameError,
     tls::Authorities,
 };
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config};
 
-use crate::settings::{PostgresSettings, ServerSettings, Settings, SettingsError, read};
+use self::placement::own_database;
+pub use self::placement::{Shape, TenantPlaces};
+use crate::{
+    settings::{PostgresSettings, ServerSettings, Settings, SettingsError, read},
+    tenant::Tenant,
+};
+
+/// The role that owns what the guard installs.
+const OWNER: &str = "ringfence_owner";
+
+/// Most bytes of the database's name that leave room for a tenant's id of 40 and what is between.
+const OWN_DATABASE_PREFIX: usize = 63 - 40 - 1;
 
 /// Names the lock under which one node at a time prepares the database: `prepare` in ASCII.
 const PREPARE_LOCK: i64 = 0x0070_7265_7061_7265;
@@ -25,11 +42,13 @@ const PREPARE_LOCK: i64 = 0x0070_7265_7061_7265;
 pub struct Data {
     admin: Config,
     tls: Option<Authorities>,
-    endpoint: Endpoint,
-    app_password: Option<Secret<String>>,
-    app_role: RoleName,
-    database: RoleName,
+    server: GuardedServer,
     tables: Vec<String>,
+    /// The SQL that makes the tables.
+    schema: String,
+    guard_key: MacKey,
+    shapes: BTreeMap<String, Shape>,
+    places: Arc<TenantPlaces>,
     cluster: Mutex<Option<Cluster>>,
 }
 
@@ -63,6 +82,11 @@ pub enum DataError {
         /// What is wrong.
         error: RoleNameError,
     },
+    /// A name that leaves no room.
+    #[error(
+        "[postgres] database = \"{0}\": tenants with databases of their own need a name of at most {OWN_DATABASE_PREFIX} bytes"
+    )]
+    LongName(String),
     /// A file the settings name.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -73,7 +97,7 @@ fn said(error: &tokio_postgres::Error) -> String {
 }
 
 impl Data {
-    /// Starts the managed cluster, or reaches the server the settings name, and prepares the database.
+    /// Starts the managed cluster, or reaches the server the settings name, and prepares the database tenants share.
     ///
     /// # Errors
     /// [`DataError`], each saying what to do.
@@ -84,13 +108,24 @@ impl Data {
         durability: Durability,
     ) -> Result<Self, DataError> {
         let postgres = &settings.postgres;
-        let (app_role, database) = names(postgres)?;
-        let tables = postgres.tables.clone();
-        let data = match &postgres.server {
-            Some(server) => Self::external(settings, server, app_role, database, tables)?,
-            None => Self::managed(settings, dir, durability, app_role, database, tables).await?,
+        let (role, database) = names(settings)?;
+        let Reached { admin, tls, endpoint, password, cluster } = match &postgres.server {
+            Some(server) => Reached::external(settings, server, &database)?,
+            None => Reached::managed(settings, dir, durability, &role, &database).await?,
         };
-        data.prepare(settings, guard_key).await?;
+        let server = GuardedServer { endpoint, database, role, password, search_path: "public".to_owned() };
+        let data = Self {
+            admin,
+            tls,
+            places: Arc::new(TenantPlaces::new(server.clone())),
+            server,
+            tables: postgres.tables.clone(),
+            schema: settings.schema_sql()?,
+            guard_key: guard_key.clone(),
+            shapes: settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.data)).collect(),
+            cluster: Mutex::new(cluster),
+        };
+        data.prepare(&mut data.connect().await?).await?;
         Ok(data)
     }
 
@@ -98,8 +133,8 @@ impl Data {
     ///
     /// # Errors
     /// [`DataError::Name`].
-    pub fn names_check(postgres: &PostgresSettings) -> Result<(), DataError> {
-        names(postgres).map(drop)
+    pub fn names_check(settings: &Settings) -> Result<(), DataError> {
+        names(settings).map(drop)
     }
 
     /// Looks for the programs of a managed cluster, before anything is made.
@@ -113,141 +148,131 @@ impl Data {
         Ok(())
     }
 
-    async fn managed(
-        settings: &Settings,
-        dir: &Path,
-        durability: Durability,
-        app_role: RoleName,
-        database: RoleName,
-        tables: Vec<String>,
-    ) -> Result<Self, DataError> {
-        let folder = dir.join("postgres");
-        let binaries = Binaries::find(settings.postgres.binaries.as_deref())?;
-        let roles = vec![app_role.clone()];
-        let cluster = Cluster::start(ClusterSettings { folder, binaries, roles, durability }).await?;
-        let client = connect(&cluster.admin(SUPERUSER), None).await?;
-        let exists = "SELECT FROM pg_database WHERE datname = $1";
-        if client.query_opt(exists, &[&database.as_str()]).await?.is_none() {
-            client.batch_execute(&format!("CREATE DATABASE {database}")).await?;
-        }
-        Ok(Self {
-            admin: cluster.admin(database.as_str()),
-            tls: None,
-            endpoint: Endpoint::Unix(cluster.socket()),
-            app_password: None,
-            app_role,
-            database,
-            tables,
-            cluster: Mutex::new(Some(cluster)),
-        })
-    }
-
-    fn external(
-        settings: &Settings,
-        server: &ServerSettings,
-        app_role: RoleName,
-        database: RoleName,
-        tables: Vec<String>,
-    ) -> Result<Self, DataError> {
-        let secret = |path: &PathBuf| -> Result<Secret<String>, SettingsError> {
-            Ok(Secret::new(read(&settings.folder.join(path))?.trim_end().to_owned()))
-        };
-        let mut admin = Config::new();
-        admin
-            .host(&server.host)
-            .port(server.port)
-            .user(&server.admin_role)
-            .password(secret(&server.admin_password_file)?.reveal())
-            .dbname(database.as_str());
-        let tls = server.authorities(&settings.folder)?;
-        let endpoint = if server.host.starts_with('/') {
-            Endpoint::Unix(Path::new(&server.host).join(format!(".s.PGSQL.{}", server.port)))
-        } else {
-            Endpoint::Tcp { host: server.host.clone(), port: server.port, tls: tls.clone() }
-        };
-        Ok(Self {
-            admin,
-            tls,
-            endpoint,
-            app_password: Some(secret(&server.app_password_file)?),
-            app_role,
-            database,
-            tables,
-            cluster: Mutex::default(),
-        })
-    }
-
-    async fn prepare(&self, settings: &Settings, guard_key: &MacKey) -> Result<(), DataError> {
-        let mut client = self.connect().await?;
+    /// Makes a database ready for tenants: what the guard asks, the tables, and the guard's key.
+    async fn prepare(&self, client: &mut Client) -> Result<(), DataError> {
         // Nodes that start at once prepare it one after the other. Given back with the connection.
         client.execute("SELECT pg_advisory_lock($1)", &[&PREPARE_LOCK]).await?;
-        let owner = RoleName::new("ringfence_owner").map_err(|error| DataError::Name {
+        let owner = RoleName::new(OWNER).map_err(|error| DataError::Name {
             key: "owner",
-            value: "ringfence_owner".to_owned(),
+            value: OWNER.to_owned(),
             error,
         })?;
-        Install::new(self.app_role.clone(), owner).run(&mut client).await?;
-        self.make_tables(&mut client, &settings.postgres, &settings.schema_sql()?).await?;
+        Install::new(self.server.role.clone(), owner).run(client).await?;
+        self.make_tables(client).await?;
         for table in &self.tables {
-            table_protect(&client, table)
+            table_protect(client, table)
                 .await
                 .map_err(|error| DataError::Protect { table: table.clone(), error })?;
         }
-        guard_key_put(&client, guard_key).await?;
+        guard_key_put(client, &self.guard_key).await?;
         Ok(())
     }
 
     /// Runs the schema's SQL in one transaction, once: where the first table is not there yet.
-    async fn make_tables(
-        &self,
-        client: &mut Client,
-        settings: &PostgresSettings,
-        sql: &str,
-    ) -> Result<(), DataError> {
-        let Some(first) = settings.tables.first() else { return Ok(()) };
+    async fn make_tables(&self, client: &mut Client) -> Result<(), DataError> {
+        let Some(first) = self.tables.first() else { return Ok(()) };
         let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[first]).await?;
-        if there.get(0) || sql.is_empty() {
+        if there.get(0) || self.schema.is_empty() {
             return Ok(());
         }
         let transaction = client.transaction().await?;
-        transaction.batch_execute(sql).await?;
+        transaction.batch_execute(&self.schema).await?;
         Ok(transaction.commit().await?)
     }
 
-    /// Makes the database know a tenant: its key, and so its rows.
+    /// How a new tenant of a tier has its rows kept.
+    pub fn shape(&self, tier: &str) -> Shape {
+        self.shapes.get(tier).copied().unwrap_or_default()
+    }
+
+    /// Where tenants' rows are.
+    pub fn places(&self) -> &Arc<TenantPlaces> {
+        &self.places
+    }
+
+    /// Makes the database know a tenant: its key, and so its rows. Where that is one of its own, it is made first.
     ///
     /// # Errors
     /// What Postgres says.
-    pub async fn tenant_admit(&self, tenant: &TenantId, key: &MacKey) -> Result<(), DataError> {
-        Ok(tenant_key_put(&self.connect().await?, tenant, key).await?)
+    pub async fn tenant_admit(&self, tenant: &Tenant, key: &MacKey) -> Result<(), DataError> {
+        let client = match tenant.data {
+            Shape::Rows => self.connect().await?,
+            Shape::Database => self.own_make(&tenant.id).await?,
+        };
+        tenant_key_put(&client, &tenant.id, key).await?;
+        self.places.put(tenant);
+        Ok(())
     }
 
     /// Takes the tenant's key away: nothing reaches its rows.
     ///
     /// # Errors
     /// What Postgres says.
-    pub async fn tenant_bar(&self, tenant: &TenantId) -> Result<(), DataError> {
-        Ok(tenant_key_remove(&self.connect().await?, tenant).await?)
+    pub async fn tenant_bar(&self, tenant: &Tenant) -> Result<(), DataError> {
+        if let Some(client) = self.reach(tenant).await? {
+            tenant_key_remove(&client, &tenant.id).await?;
+        }
+        Ok(())
     }
 
-    /// Deletes the tenant's rows in every protected table, all or none; says how many.
+    /// Deletes the tenant's rows in every protected table, all or none, and its own database with them; says how many.
     ///
     /// # Errors
     /// What Postgres says.
-    pub async fn tenant_rows_delete(&self, tenant: &TenantId) -> Result<u64, DataError> {
-        let mut client = self.connect().await?;
+    pub async fn tenant_rows_delete(&self, tenant: &Tenant) -> Result<u64, DataError> {
+        let Some(mut client) = self.reach(tenant).await? else { return Ok(0) };
         let transaction = client.transaction().await?;
         let mut deleted: u64 = 0;
         for table in self.tables.iter().rev() {
             let quoted = transaction.query_one("SELECT $1::text::regclass::text", &[table]).await?;
             let sql = format!("DELETE FROM {} WHERE tenant_id = $1", quoted.get::<_, String>(0));
-            deleted = deleted.saturating_add(transaction.execute(&sql, &[&tenant.as_str()]).await?);
+            deleted = deleted.saturating_add(transaction.execute(&sql, &[&tenant.id.as_str()]).await?);
         }
         transaction.commit().await?;
+        drop(client);
+        if tenant.data == Shape::Database {
+            let database = self.own_name(&tenant.id)?;
+            // Whoever is still connected was refused already.
+            self.connect().await?.batch_execute(&format!("DROP DATABASE {database} WITH (FORCE)")).await?;
+        }
         Ok(deleted)
     }
 
-    /// A connection of the administrator.
+    fn own_name(&self, tenant: &TenantId) -> Result<RoleName, DataError> {
+        let named = own_database(&self.server.database, tenant);
+        named.map_err(|error| DataError::Name {
+            key: "database",
+            value: self.server.database.to_string(),
+            error,
+        })
+    }
+
+    /// Makes a tenant's own database, if it is not there, and prepares it.
+    async fn own_make(&self, tenant: &TenantId) -> Result<Client, DataError> {
+        let database = self.own_name(tenant)?;
+        let root = self.connect().await?;
+        if !exists(&root, &database).await? {
+            root.batch_execute(&format!("CREATE DATABASE {database}")).await?;
+        }
+        let mut client = connect(self.admin.clone().dbname(database.as_str()), self.tls.as_ref()).await?;
+        self.prepare(&mut client).await?;
+        Ok(client)
+    }
+
+    /// The administrator's connection to where a tenant's rows are, if there is such a place yet.
+    async fn reach(&self, tenant: &Tenant) -> Result<Option<Client>, DataError> {
+        let root = self.connect().await?;
+        if tenant.data == Shape::Rows {
+            return Ok(Some(root));
+        }
+        let database = self.own_name(&tenant.id)?;
+        if !exists(&root, &database).await? {
+            return Ok(None);
+        }
+        Ok(Some(connect(self.admin.clone().dbname(database.as_str()), self.tls.as_ref()).await?))
+    }
+
+    /// A connection of the administrator, to the database that tenants share.
     ///
     /// # Errors
     /// What Postgres says.
@@ -255,19 +280,9 @@ impl Data {
         connect(&self.admin, self.tls.as_ref()).await
     }
 
-    /// Where Postgres is, for the guard.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    /// The role all tenants' statements run as, with its password where it needs one.
-    pub fn app_role(&self) -> (&RoleName, Option<&Secret<String>>) {
-        (&self.app_role, self.app_password.as_ref())
-    }
-
     /// The database's name.
     pub fn database(&self) -> &RoleName {
-        &self.database
+        &self.server.database
     }
 
     /// The protected tables, parents first.
@@ -277,7 +292,7 @@ impl Data {
 
     /// Folder and port number of the managed cluster's socket, if it is one.
     pub fn socket(&self) -> Option<(&Path, u16)> {
-        match (&self.endpoint, self.admin.get_ports().first()) {
+        match (&self.server.endpoint, self.admin.get_ports().first()) {
             (Endpoint::Unix(socket), Some(port)) => Some((socket.parent()?, *port)),
             _ => None,
         }
@@ -296,9 +311,80 @@ impl Data {
 }
 
 /// The application's role, and its database.
-fn names(postgres: &PostgresSettings) -> Result<(RoleName, RoleName), DataError> {
+fn names(settings: &Settings) -> Result<(RoleName, RoleName), DataError> {
+    let postgres = &settings.postgres;
     let name = |key, value: &str| {
         RoleName::new(value).map_err(|error| DataError::Name { key, value: value.to_owned(), error })
     };
-    Ok((name("app_role", &postgres.app_role)?, name("database", &postgres.database)?))
+    let names = (name("app_role", &postgres.app_role)?, name("database", &postgres.database)?);
+    let owned = settings.tiers.values().any(|tier| tier.data == Shape::Database);
+    if owned && names.1.as_str().len() > OWN_DATABASE_PREFIX {
+        return Err(DataError::LongName(postgres.database.clone()));
+    }
+    Ok(names)
+}
+
+async fn exists(client: &Client, database: &RoleName) -> Result<bool, DataError> {
+    let there = "SELECT FROM pg_database WHERE datname = $1";
+    Ok(client.query_opt(there, &[&database.as_str()]).await?.is_some())
+}
+
+/// A server that is reached, and how.
+struct Reached {
+    admin: Config,
+    tls: Option<Authorities>,
+    endpoint: Endpoint,
+    password: Option<Secret<String>>,
+    cluster: Option<Cluster>,
+}
+
+impl Reached {
+    async fn managed(
+        settings: &Settings,
+        dir: &Path,
+        durability: Durability,
+        app_role: &RoleName,
+        database: &RoleName,
+    ) -> Result<Self, DataError> {
+        let folder = dir.join("postgres");
+        let binaries = Binaries::find(settings.postgres.binaries.as_deref())?;
+        let roles = vec![app_role.clone()];
+        let cluster = Cluster::start(ClusterSettings { folder, binaries, roles, durability }).await?;
+        let client = connect(&cluster.admin(SUPERUSER), None).await?;
+        if !exists(&client, database).await? {
+            client.batch_execute(&format!("CREATE DATABASE {database}")).await?;
+        }
+        Ok(Self {
+            admin: cluster.admin(database.as_str()),
+            tls: None,
+            endpoint: Endpoint::Unix(cluster.socket()),
+            password: None,
+            cluster: Some(cluster),
+        })
+    }
+
+    fn external(
+        settings: &Settings,
+        server: &ServerSettings,
+        database: &RoleName,
+    ) -> Result<Self, DataError> {
+        let secret = |path: &PathBuf| -> Result<Secret<String>, SettingsError> {
+            Ok(Secret::new(read(&settings.folder.join(path))?.trim_end().to_owned()))
+        };
+        let mut admin = Config::new();
+        admin
+            .host(&server.host)
+            .port(server.port)
+            .user(&server.admin_role)
+            .password(secret(&server.admin_password_file)?.reveal())
+            .dbname(database.as_str());
+        let tls = server.authorities(&settings.folder)?;
+        let endpoint = if server.host.starts_with('/') {
+            Endpoint::Unix(Path::new(&server.host).join(format!(".s.PGSQL.{}", server.port)))
+        } else {
+            Endpoint::Tcp { host: server.host.clone(), port: server.port, tls: tls.clone() }
+        };
+        let password = Some(secret(&server.app_password_file)?);
+        Ok(Self { admin, tls, endpoint, password, cluster: None })
+    }
 }

@@ -1,6 +1,8 @@
-//! What this node keeps in memory of tenants that another node made or changed: each one's tier, and so its rates.
+//! What this node keeps in memory of tenants that another node made or changed: each one's tier, and so its rates, and where
+//! its rows are.
 //!
-//! A tenant without a tier is refused ([`RateLimits`]), so a node that does not know a tenant yet refuses it.
+//! A tenant without a tier is refused ([`RateLimits`]), and so is one whose rows are nowhere: a node that does not know a
+//! tenant yet refuses it.
 
 use std::sync::Arc;
 
@@ -10,7 +12,8 @@ use ringfence_store::{Answer, Apply, News, Scope, StoreError};
 
 use crate::{
     api::avp::TierRates,
-    tenant::{TENANT, TenantError, Tenants},
+    data::Data,
+    tenant::{TENANT, Tenant, TenantError, Tenants},
 };
 
 /// Tenants read at once.
@@ -24,12 +27,14 @@ pub(crate) struct TenantTiers {
     pub(crate) limits: Arc<RateLimits>,
     /// At the policy service, where a tenant's is looked up when it first asks.
     pub(crate) rates: Arc<TierRates>,
+    /// Where their rows are.
+    pub(crate) data: Arc<Data>,
 }
 
 impl TenantTiers {
     async fn one(&self, id: &TenantId) -> Result<(), StoreError> {
         match self.tenants.tenant_get(id).await {
-            Ok(found) => self.put(id.clone(), &found.value.tier),
+            Ok(found) => self.put(&found.value),
             Err(TenantError::Store(error @ StoreError::Unavailable { .. })) => return Err(error),
             // Its tier stays what it was, and whoever reads its record is refused.
             Err(error) => tracing::error!(tenant = %id, %error, "a tenant can't be read"),
@@ -37,11 +42,13 @@ impl TenantTiers {
         Ok(())
     }
 
-    fn put(&self, id: TenantId, tier: &str) {
-        if self.rates.knows(&id) {
+    fn put(&self, tenant: &Tenant) {
+        let Tenant { id, tier, .. } = tenant;
+        if self.rates.knows(id) {
             self.rates.tier_put(id.clone(), tier);
         }
-        self.limits.tier_put(id, tier);
+        self.limits.tier_put(id.clone(), tier);
+        self.data.places().put(tenant);
     }
 
     async fn all(&self) -> Result<(), StoreError> {
@@ -55,7 +62,7 @@ impl TenantTiers {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id.to_string());
             for tenant in page {
-                self.put(tenant.id, &tenant.tier);
+                self.put(&tenant);
             }
         }
     }

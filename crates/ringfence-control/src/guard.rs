@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use ringfence_guard::{
-    Guard,
-    proxy::{GuardSettings, ServerSettings},
-};
+use ringfence_guard::{Guard, proxy::GuardSettings};
 
 use crate::{parts::Parts, plane::Plane, settings::SettingsError};
 
@@ -14,23 +11,15 @@ use crate::{parts::Parts, plane::Plane, settings::SettingsError};
 /// # Errors
 /// What is wrong with its certificate.
 pub(crate) fn guard(plane: &Plane, parts: &Parts) -> Result<Guard, SettingsError> {
-    let data = &plane.workflow.data;
-    let (role, password) = data.app_role();
-    let server = ServerSettings {
-        endpoint: data.endpoint().clone(),
-        database: data.database().clone(),
-        role: role.clone(),
-        password: password.cloned(),
-        search_path: "public".to_owned(),
-    };
     let own = &plane.settings.guard;
     let settings = GuardSettings {
         identity: own.identity(&plane.settings.folder)?,
         plaintext: own.plaintext,
-        ..GuardSettings::new(server)
+        ..GuardSettings::new(plane.workflow.data.database().clone())
     };
     Ok(Guard::new(
         settings,
+        Arc::clone(&parts.placements),
         Arc::clone(&parts.admit),
         Arc::clone(&parts.contexts),
         Arc::clone(&plane.clock),

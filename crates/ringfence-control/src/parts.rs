@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ringfence_authorization::{Decide, canary::Staged, shadow::Shadowed};
 use ringfence_context::{AccessVerifier, VerifyAccess, txn::VerifyTxn};
 use ringfence_gateway::{HeaderStrip, Strip};
-use ringfence_guard::{Admission, Admit, Contexts, MintContexts};
+use ringfence_guard::{Admission, Admit, Contexts, MintContexts, proxy::Placements};
 use ringfence_identity::{MembershipHook, PreTokenHook};
 
 use crate::plane::Plane;
@@ -30,6 +30,8 @@ pub struct Parts {
     pub strip: Arc<dyn Strip>,
     /// Verification of `Txn-Token`s at the API.
     pub txn: Arc<dyn VerifyTxn>,
+    /// Where tenants' rows are.
+    pub placements: Arc<dyn Placements>,
     /// The guard's admission.
     pub admit: Arc<dyn Admit>,
     /// The guard's contexts.
@@ -50,6 +52,7 @@ impl Parts {
             gateway_decide: Arc::clone(&decide),
             decide,
             strip: Arc::new(HeaderStrip),
+            placements: Arc::clone(plane.workflow.data.places()) as _,
             admit: Arc::new(Admission {
                 issuers: Arc::clone(&plane.workflow.directory) as _,
                 access: Arc::clone(&access),

@@ -126,7 +126,7 @@ impl Plane {
         settings.upstream_check()?;
         settings.guard.identity(&settings.folder)?;
         let listed = settings.issuers()?;
-        Data::names_check(&settings.postgres)?;
+        Data::names_check(&settings)?;
         Data::programs_check(&settings.postgres)?;
         std::fs::create_dir_all(dir).map_err(|error| PlaneError::folder(dir, error))?;
         let records = state(&settings, dir).await?;
@@ -315,6 +315,7 @@ async fn consistency(
         tenants: workflow.tenants.clone(),
         limits: Arc::clone(&workflow.limits),
         rates: Arc::clone(rates),
+        data: Arc::clone(&workflow.data),
     };
     let tiers = Follower::begin(workflow.records.clone(), tiers).await?;
     tokio::spawn(Arc::clone(&tiers).follow());

@@ -19,6 +19,7 @@ use ringfence_sdk::GuardTls;
 use serde::Deserialize;
 
 use crate::{
+    data::Shape,
     fault::PlaneError,
     foreign::{Allowed, Fetch, IssuerSettings},
     sample::Sampling,
@@ -308,6 +309,9 @@ pub struct TierSettings {
     /// share: `"own"` or `"shared"`.
     #[serde(default)]
     pub policy_store: Mode,
+    /// How new tenants' rows are kept from others': `"rows"`, in tables they share, or `"database"`, in one of their own.
+    #[serde(default)]
+    pub data: Shape,
     /// How many tenants may have a store of their own. Those who come after are put in the shared store.
     pub own_stores: Option<u64>,
     /// What becomes of a change to policies that can neither be proved safe nor refuted: `"refuse"` or `"accept"`.

@@ -4,6 +4,8 @@ use ringfence_context::{TenantId, id::IdError};
 use ringfence_store::{Draft, Expect, Kind, Records, Revision, Scope, StoreError, Stored};
 use serde::{Deserialize, Serialize};
 
+use crate::data::Shape;
+
 pub(crate) const TENANT: Kind = Kind::new("tenant");
 
 /// A tenant.
@@ -16,6 +18,9 @@ pub struct Tenant {
     pub display_name: String,
     /// Its tier.
     pub tier: String,
+    /// How its rows are kept from others'.
+    #[serde(default)]
+    pub data: Shape,
     /// Where it is in its life.
     pub status: TenantStatus,
 }

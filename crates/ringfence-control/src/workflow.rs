@@ -87,7 +87,7 @@ impl Workflow {
         )?;
         self.store_seed(&tenant, policies, by).await?;
         let pool = self.pools.pool_get(&tenant.id).await?;
-        self.data.tenant_admit(&tenant.id, &pool.database_key()).await?;
+        self.data.tenant_admit(&tenant, &pool.database_key()).await?;
         self.limits.tier_put(tenant.id.clone(), tier);
         self.status_put(&tenant.id, TenantStatus::Active).await
     }
@@ -102,6 +102,7 @@ impl Workflow {
             id,
             display_name: display_name.to_owned(),
             tier: tier.to_owned(),
+            data: self.data.shape(tier),
             status: TenantStatus::Onboarding,
         };
         match self.tenants.tenant_put(&tenant, Expect::Absent).await {
@@ -211,7 +212,7 @@ impl Workflow {
         self.status_check(id, &[TenantStatus::Active, TenantStatus::Suspended], "active").await?;
         let tenant = self.status_put(id, TenantStatus::Suspended).await?;
         self.pools.pool_suspend(id).await?;
-        self.data.tenant_bar(id).await?;
+        self.data.tenant_bar(&tenant).await?;
         self.current().await?;
         Ok(tenant)
     }
@@ -222,7 +223,8 @@ impl Workflow {
     /// [`TenantError::Status`] where it is not suspended.
     pub async fn resume(&self, id: &TenantId) -> Result<Tenant, TenantError> {
         self.status_check(id, &[TenantStatus::Suspended], "suspended").await?;
-        self.data.tenant_admit(id, &self.pools.pool_get(id).await?.database_key()).await?;
+        let tenant = self.tenants.tenant_get(id).await?.value;
+        self.data.tenant_admit(&tenant, &self.pools.pool_get(id).await?.database_key()).await?;
         self.pools.pool_resume(id).await?;
         self.status_put(id, TenantStatus::Active).await
     }
@@ -238,9 +240,9 @@ impl Workflow {
         }
         self.status_put(id, TenantStatus::Offboarding).await?;
         missing_is_fine(self.pools.pool_suspend(id).await)?;
-        self.data.tenant_bar(id).await?;
+        self.data.tenant_bar(&found).await?;
         self.current().await?;
-        let rows = self.data.tenant_rows_delete(id).await?;
+        let rows = self.data.tenant_rows_delete(&found).await?;
         self.store_remove(&found).await?;
         self.rows_delete(id).await?;
         missing_is_fine(self.pools.pool_delete(id).await)?;
@@ -296,6 +298,7 @@ impl Workflow {
                         Err(error) => return Err(error.into()),
                     }
                 }
+                self.data.places().put(&tenant);
                 self.limits.tier_put(tenant.id, &tenant.tier);
             }
         }
@@ -315,6 +318,7 @@ impl Workflow {
         let found = self.tenants.tenant_get(id).await?;
         let tenant = Tenant { status, ..found.value };
         self.tenants.tenant_put(&tenant, Expect::Revision(found.revision)).await?;
+        self.data.places().put(&tenant);
         self.current().await?;
         Ok(tenant)
     }

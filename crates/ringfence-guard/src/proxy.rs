@@ -14,6 +14,7 @@ mod exchange;
 mod frame;
 mod handshake;
 mod peer;
+mod placement;
 mod pool;
 mod prologue;
 mod reply;
@@ -49,9 +50,14 @@ use self::{
     pool::{Pool, SessionId},
     shares::{Holder, Shares},
 };
-pub use self::{endpoint::Endpoint, server::ServerSettings};
+pub use self::{
+    endpoint::Endpoint,
+    placement::{Placement, Placements, Together},
+    server::ServerSettings,
+};
 use crate::{
     admission::{Admit, Contexts},
+    role::RoleName,
     tls::Identity,
 };
 
@@ -67,8 +73,8 @@ const SPARE_CONNECTIONS: usize = 64;
 /// How the guard serves.
 #[derive(Debug, Clone)]
 pub struct GuardSettings {
-    /// Where Postgres is, and as whom.
-    pub server: ServerSettings,
+    /// The name clients know the database by, wherever their tenant's is.
+    pub database: RoleName,
     /// Who the guard is to clients that ask for TLS.
     pub identity: Option<Identity>,
     /// Whose tokens it takes in the clear.
@@ -89,9 +95,9 @@ pub struct GuardSettings {
 
 impl GuardSettings {
     /// No TLS, and so clients of this machine only; 20 server connections, half of them at most one tenant's, 1,000 clients, 10 s of waiting, 5 min per transaction, 5 s of grace.
-    pub fn new(server: ServerSettings) -> Self {
+    pub fn new(database: RoleName) -> Self {
         Self {
-            server,
+            database,
             identity: None,
             plaintext: Plaintext::Loopback,
             connections: 20,
@@ -130,6 +136,7 @@ impl Plaintext {
 /// What all sessions share.
 struct Shared {
     settings: GuardSettings,
+    placements: Arc<dyn Placements>,
     pool: Pool,
     cancels: Arc<Cancels>,
     sessions: Semaphore,
@@ -212,20 +219,31 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard for one database. `admit` and `contexts` are its two seams: see [`crate::admission`].
+    /// A guard for an application's database. `admit` and `contexts` are its two seams: see [`crate::admission`].
     pub fn new(
         settings: GuardSettings,
+        placements: Arc<dyn Placements>,
         admit: Arc<dyn Admit>,
         contexts: Arc<dyn Contexts>,
         clock: Arc<dyn Clock>,
         record: Arc<dyn Record>,
     ) -> Self {
         let places = Shares::new(settings.connections, settings.connections_per_tenant);
-        let pool = Pool::new(settings.server.clone(), places, settings.connections, settings.wait);
+        let pool = Pool::new(places, settings.connections, settings.wait);
         let sessions = Semaphore::new(settings.clients);
         let (cancels, next_session) = (Arc::default(), AtomicU64::new(0));
-        let shared =
-            Shared { settings, pool, cancels, sessions, next_session, admit, contexts, clock, record };
+        let shared = Shared {
+            settings,
+            placements,
+            pool,
+            cancels,
+            sessions,
+            next_session,
+            admit,
+            contexts,
+            clock,
+            record,
+        };
         Self { shared: Arc::new(shared) }
     }
 

@@ -4,7 +4,7 @@
 use super::{
     CanaryError, Outcome, Try,
     plant::Planted,
-    schema::{Relation, Routine, Schema},
+    schema::{Routine, Schema},
     session::{Answer, Attempt, Pair, Refused, Seat, Session, Who},
     values::{Values, name, text},
 };
@@ -27,6 +27,8 @@ struct Look<'a> {
     /// First, as whoever asked.
     before: String,
     sql: String,
+    /// What a person would say to see the same.
+    plain: String,
     /// Whether it shows tenants' rows, and so must show one's own.
     shows: bool,
 }
@@ -60,7 +62,7 @@ impl Looker<'_> {
             {
                 let (outcome, detail) = judged(look, all, again, without, blind);
                 let object = look.object.to_owned();
-                tries.push(Try { what: look.what, object, from, outcome, detail, sql: look.sql.clone() });
+                tries.push(Try { what: look.what, object, from, outcome, detail, sql: look.plain.clone() });
             }
             tell("what calls do to the other's rows");
             tries.extend(self.effects(from, values.of_mut(from)).await?);
@@ -112,40 +114,30 @@ impl Looker<'_> {
     fn looks(&self, from: Who, values: &mut Values) -> Vec<Look<'_>> {
         let mut looks = Vec::new();
         for relation in self.schema.relations.iter().filter(|relation| relation.reached) {
-            let Some(sql) = self.shown(relation, from) else { continue };
-            let refresh = match relation.kind {
+            let read = relation.columns.iter().filter(|column| column.read);
+            let read: Vec<String> = read.map(|column| format!("q.{}", name(&column.name))).collect();
+            if read.is_empty() {
+                continue;
+            }
+            let before = match relation.kind {
                 'm' => format!("REFRESH MATERIALIZED VIEW {}", relation.name),
                 _ => String::new(),
             };
+            let (read, object) = (read.join(", "), relation.name.as_str());
+            let sql = self.summed(&format!("SELECT ROW({read})::text AS r FROM {object} AS q"), from);
+            let plain = format!("SELECT {read} FROM {object} AS q");
             let shows = self.planted.of.one.contains_key(&relation.oid) || !relation.is_table();
-            looks.push(Look { what: "read", object: &relation.name, before: refresh, sql, shows });
+            looks.push(Look { what: "read", object, before, sql, plain, shows });
         }
         for routine in self.schema.routines.iter().filter(|routine| !routine.procedure) {
             for arguments in self.arguments(routine, from, values) {
-                let rows = format!("SELECT x::text AS r FROM {}({arguments}) AS x", routine.name);
-                let sql = self.summed(&rows, from);
-                looks.push(Look {
-                    what: "call",
-                    object: &routine.signature,
-                    before: String::new(),
-                    sql,
-                    shows: false,
-                });
+                let called = format!("{}({arguments})", routine.name);
+                let sql = self.summed(&format!("SELECT x::text AS r FROM {called} AS x"), from);
+                let (object, plain) = (routine.signature.as_str(), format!("SELECT * FROM {called}"));
+                looks.push(Look { what: "call", object, before: String::new(), sql, plain, shows: false });
             }
         }
         looks
-    }
-
-    /// What asks for everything of a relation that the role may read.
-    fn shown(&self, relation: &Relation, from: Who) -> Option<String> {
-        let read = relation.columns.iter().filter(|column| column.read);
-        let read: Vec<String> = read.map(|column| format!("q.{}", name(&column.name))).collect();
-        (!read.is_empty()).then(|| {
-            self.summed(
-                &format!("SELECT ROW({})::text AS r FROM {} AS q", read.join(", "), relation.name),
-                from,
-            )
-        })
     }
 
     /// Sums rows up: their number, a hash whatever their order, and whether one bears the other's mark.

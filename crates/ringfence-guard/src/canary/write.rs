@@ -99,11 +99,7 @@ impl Writer<'_> {
         let place = victim.place();
         if relation.columns.iter().any(|column| column.read) {
             let sql = format!("SELECT FROM {} WHERE {place}", relation.name);
-            told(
-                "find",
-                sql.clone(),
-                self.plainly(target, &sql, 0, "the other tenant's row is found").await?,
-            );
+            told("find", sql.clone(), self.plainly(target, &sql, "the other tenant's row is found").await?);
         }
         if may("UPDATE")
             && let Some(column) = relation.columns.iter().find(|column| column.written && !column.generated)
@@ -113,7 +109,7 @@ impl Writer<'_> {
             told(
                 "update",
                 sql.clone(),
-                self.plainly(target, &sql, 0, "it changes the other tenant's row").await?,
+                self.plainly(target, &sql, "it changes the other tenant's row").await?,
             );
         }
         if may("UPDATE")
@@ -136,11 +132,10 @@ impl Writer<'_> {
         }
         if may("DELETE") {
             let sql = format!("DELETE FROM {} WHERE {place}", relation.name);
-            told(
-                "delete",
-                sql.clone(),
-                self.plainly(target, &sql, 0, "it deletes the other tenant's row").await?,
-            );
+            // Whatever points at it: a row that only a foreign key keeps is not kept from the other tenant.
+            let attempt = Attempt { sql: &sql, bare: true, ..Attempt::default() };
+            let answer = self.session.attempt(Seat::Tenant(*from), attempt).await?;
+            told("delete", sql.clone(), touched(answer, 0, "it deletes the other tenant's row"));
             if relation.pages <= PAGES {
                 let sql = format!("DELETE FROM {}", relation.name);
                 told("delete-all", sql.clone(), self.barely(target, &sql).await?);
@@ -175,9 +170,9 @@ impl Writer<'_> {
     }
 
     /// A statement that must touch nothing.
-    async fn plainly(&self, target: &Target<'_>, sql: &str, mine: u64, detail: &str) -> Tried {
+    async fn plainly(&self, target: &Target<'_>, sql: &str, detail: &str) -> Tried {
         let attempt = Attempt { sql, ..Attempt::default() };
-        Ok(touched(self.session.attempt(Seat::Tenant(target.from), attempt).await?, mine, detail))
+        Ok(touched(self.session.attempt(Seat::Tenant(target.from), attempt).await?, 0, detail))
     }
 
     /// A statement over a whole table, which must touch one's own rows only: no condition, and so no policy for reading, is

@@ -11,7 +11,7 @@ use postgres_protocol::message::frontend;
 use ringfence_context::key::{KeyError, random};
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{endpoint::Endpoint, peer::Peer};
+use super::{peer::Peer, placement::Placement};
 
 /// How long Postgres may take to accept a cancel request.
 const CANCEL_WITHIN: Duration = Duration::from_secs(5);
@@ -19,7 +19,15 @@ const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 /// What is to be cancelled at the server: the backend's own key, while it is leased to this client.
 ///
 /// Locked while a cancel request is under way, so that the backend is not handed to another client meanwhile.
-pub(super) type Target = Arc<AsyncMutex<Option<(i32, i32)>>>;
+pub(super) type Target = Arc<AsyncMutex<Option<Leased>>>;
+
+/// A backend, while a client has it.
+#[derive(Debug)]
+pub(super) struct Leased {
+    pub(super) placement: Arc<Placement>,
+    /// Process id and secret.
+    pub(super) key: (i32, i32),
+}
 
 /// The keys of all sessions.
 #[derive(Debug, Default)]
@@ -58,15 +66,15 @@ impl Cancels {
     }
 
     /// Cancels what the client with this key is running; a wrong key and an idle client do nothing.
-    pub(super) async fn cancel(&self, key: (i32, i32), endpoint: &Endpoint) {
+    pub(super) async fn cancel(&self, key: (i32, i32)) {
         let target = self.targets.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let Some(target) = target else { return };
         let running = target.lock().await;
-        let Some((pid, secret)) = *running else { return };
+        let Some(Leased { placement, key: (pid, secret) }) = &*running else { return };
         let request = async {
-            let mut server = Peer::new(endpoint.connect().await.ok()?);
+            let mut server = Peer::new(placement.server.endpoint.connect().await.ok()?);
             let mut packet = BytesMut::new();
-            frontend::cancel_request(pid, secret, &mut packet);
+            frontend::cancel_request(*pid, *secret, &mut packet);
             server.outbound.extend_from_slice(&packet);
             server.flush().await.ok()?;
             // Postgres closes the connection once the signal is sent: only then may the backend change hands.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use ringfence_context::{
-    DatabaseToken, Layer, Permit, Reason, Reference, Refusal,
+    DatabaseToken, Layer, Permit, Reason, Reference, Refusal, TenantId,
     key::{KeyError, random},
     limits,
 };
@@ -40,7 +40,7 @@ pub(super) async fn serve(
             startup
         }
         Ok(Ok((Opening::Cancel { pid, secret }, _))) => {
-            return shared.cancels.cancel((pid, secret), &shared.settings.server.endpoint).await;
+            return shared.cancels.cancel((pid, secret)).await;
         }
         Ok(Err(OpeningError::Malformed)) => return say(client, &session::protocol_violation()).await,
         Ok(Err(OpeningError::Gone)) | Err(_) => return,
@@ -57,7 +57,7 @@ pub(super) async fn serve(
     let id = shared.session_id();
     let admitted = tokio::time::timeout(AUTHENTICATE_WITHIN, admit(&shared, id, &mut client, startup)).await;
     match admitted {
-        Ok(Ok(Admitted { permit, settings, reference })) => {
+        Ok(Ok(Admitted { user, permit, settings, reference })) => {
             let Ok(cancel) = shared.cancels.issue() else { return };
             reply::backend_key_data(&mut client.outbound, cancel.key);
             reply::ready_for_query(&mut client.outbound, b'I');
@@ -68,9 +68,21 @@ pub(super) async fn serve(
                 // An error means that whoever could say so is gone: stop as well.
                 let _ = shutdown.wait_for(|down| *down).await;
             });
-            Session { shared, id, client, permit, settings, prepared, cancel, reference, shutdown, timer }
-                .run()
-                .await;
+            Session {
+                shared,
+                id,
+                client,
+                user,
+                permit,
+                settings,
+                prepared,
+                cancel,
+                reference,
+                shutdown,
+                timer,
+            }
+            .run()
+            .await;
         }
         Ok(Err(Turned::Away(failure))) => say(client, &failure).await,
         Ok(Err(Turned::Gone)) | Err(_) => {}
@@ -86,6 +98,7 @@ fn in_the_clear() -> Failure {
 }
 
 struct Admitted {
+    user: TenantId,
     permit: Option<Permit>,
     settings: Vec<(&'static str, String)>,
     reference: Reference,
@@ -132,7 +145,7 @@ async fn admit(
         shared.record_for(user.as_ref(), &reference, Some(&refusal));
         Turned::Away(Failure::turned_away(&refusal, &reference))
     })?;
-    if startup.database != shared.settings.server.database.as_str() {
+    if startup.database != shared.settings.database.as_str() {
         let refusal = Refusal::new(Layer::Guard, Reason::NotServed, "another database");
         shared.record_for(user.as_ref(), &reference, Some(&refusal));
         let failure = Failure::refusal(Severity::Fatal, sqlstate::INVALID_DATABASE, &refusal, &reference);
@@ -145,12 +158,18 @@ async fn admit(
             "Leave out `options` and settings that change what statements do; SET them after connecting.",
         )));
     }
-    let parameters = shared.pool.parameters(id, holder(permit.as_ref())).await;
+    // Whoever is admitted is a tenant.
+    let Some(user) = user else { return Err(Turned::Gone) };
+    let placement = shared.placements.placement(&user).map_err(|refusal| {
+        shared.record_for(Some(&user), &reference, Some(&refusal));
+        Turned::Away(Failure::turned_away(&refusal, &reference))
+    })?;
+    let parameters = shared.pool.parameters(id, holder(permit.as_ref()), &placement).await;
     let parameters = parameters
         .map_err(|error| Turned::Away(session::unavailable(Severity::Fatal, &error, &reference)))?;
-    shared.record_for(user.as_ref(), &reference, None);
+    shared.record_for(Some(&user), &reference, None);
     greet(client, &parameters, &startup.settings);
-    Ok(Admitted { permit, settings: startup.settings, reference })
+    Ok(Admitted { user, permit, settings: startup.settings, reference })
 }
 
 /// What Postgres reports at start-up, as the client's own settings will make it.

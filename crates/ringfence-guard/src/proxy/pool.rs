@@ -18,8 +18,9 @@ use ringfence_context::TenantId;
 
 use super::{
     exchange::{Exchange, Sides, Step},
+    placement::Placement,
     prologue::{self, Expected},
-    server::{ConnectError, Parameters, ServerConnection, ServerSession, ServerSettings},
+    server::{ConnectError, Parameters, ServerConnection, ServerSession},
     shares::{Holder, NoPlace, Place, Shares},
     statements::{Planned, Prepared},
 };
@@ -81,51 +82,64 @@ struct Idle {
     open: Open,
 }
 
-/// The connections of one database.
+/// The connections of all databases.
 pub(super) struct Pool {
-    settings: ServerSettings,
     wait: Duration,
     places: Arc<Shares>,
     /// How many connections there may be, and are.
     most: usize,
     open: Arc<AtomicUsize>,
     idle: Mutex<Vec<Idle>>,
-    parameters: Mutex<Option<Parameters>>,
 }
 
 impl Pool {
-    pub(super) fn new(settings: ServerSettings, places: Arc<Shares>, most: usize, wait: Duration) -> Self {
-        let (open, idle, parameters) = Default::default();
-        Self { settings, wait, places, most, open, idle, parameters }
+    pub(super) fn new(places: Arc<Shares>, most: usize, wait: Duration) -> Self {
+        let (open, idle) = Default::default();
+        Self { wait, places, most, open, idle }
     }
 
-    /// Lends a connection; waits for one, fairly between tenants.
-    pub(super) async fn take(&self, session: SessionId, holder: Holder) -> Result<Lease, PoolError> {
+    /// Lends a connection to where `placement` is; waits for one, fairly between tenants.
+    pub(super) async fn take(
+        &self,
+        session: SessionId,
+        holder: Holder,
+        placement: &Arc<Placement>,
+    ) -> Result<Lease, PoolError> {
         let place = self.places.take(holder.clone(), self.wait).await.map_err(PoolError::NoPlace)?;
-        while let Some(Idle { mut server, trace, open }) = self.pick(session, holder.as_ref()) {
+        while let Some(Idle { mut server, trace, open }) = self.pick(session, holder.as_ref(), placement) {
             if is_alive(&mut server) {
                 return Ok(Lease { server, trace, fresh: false, open, _place: place });
             }
         }
         let open = Open::new(&self.open);
-        let server = self.settings.connect().await.map_err(PoolError::Connect)?;
-        *self.parameters.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Arc::clone(&server.parameters));
+        let server = placement.connect().await.map_err(PoolError::Connect)?;
+        placement.parameters_put(&server.parameters);
         Ok(Lease { server, trace: Trace::New, fresh: true, open, _place: place })
     }
 
-    /// The session's own last connection, else one of its tenant, else a new one, else, if there may be no more, the one
-    /// idle for longest.
-    fn pick(&self, session: SessionId, tenant: Option<&TenantId>) -> Option<Idle> {
+    /// Of those that lead there: the session's own last connection, else one of its tenant, else a new one, else, if there
+    /// may be no more, the one idle for longest. If there may be no more and none leads there, the one idle for longest
+    /// is closed.
+    fn pick(
+        &self,
+        session: SessionId,
+        tenant: Option<&TenantId>,
+        placement: &Arc<Placement>,
+    ) -> Option<Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_own = |idle: &Idle| idle.trace == Trace::Of(session);
-        let is_tenants = |idle: &Idle| tenant.is_some() && idle.server.session.tenant.as_ref() == tenant;
+        let there = |idle: &Idle| Arc::ptr_eq(&idle.server.placement, placement);
+        let is_own = |idle: &Idle| there(idle) && idle.trace == Trace::Of(session);
+        let is_tenants =
+            |idle: &Idle| there(idle) && tenant.is_some() && idle.server.session.tenant.as_ref() == tenant;
         let at = idle.iter().rposition(is_own);
         let at = at.or_else(|| idle.iter().rposition(is_tenants));
-        let at = at.or_else(|| idle.iter().position(|idle| idle.trace == Trace::New));
+        let at = at.or_else(|| idle.iter().position(|idle| there(idle) && idle.trace == Trace::New));
         let full = self.open.load(Ordering::Relaxed) >= self.most;
-        let at = at.or_else(|| (full && !idle.is_empty()).then_some(0))?;
-        Some(idle.remove(at))
+        let at = at.or_else(|| if full { idle.iter().position(there) } else { None });
+        if at.is_none() && full && !idle.is_empty() {
+            drop(idle.remove(0));
+        }
+        at.map(|at| idle.remove(at))
     }
 
     /// Takes a connection back that stands between transactions.
@@ -162,12 +176,12 @@ impl Pool {
         &self,
         session: SessionId,
         holder: Holder,
+        placement: &Arc<Placement>,
     ) -> Result<Parameters, PoolError> {
-        let known = self.parameters.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match known {
+        match placement.parameters() {
             Some(parameters) => Ok(parameters),
             None => {
-                let lease = self.take(session, holder).await?;
+                let lease = self.take(session, holder, placement).await?;
                 let parameters = Arc::clone(&lease.server.parameters);
                 let Lease { server, trace, fresh: _, open, _place } = lease;
                 self.put(Idle { server, trace, open });

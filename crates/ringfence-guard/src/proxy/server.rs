@@ -15,6 +15,7 @@ use ringfence_context::{DatabaseContext, Secret, TenantId, database::Backend};
 use super::{
     endpoint::Endpoint,
     peer::{Gone, Peer},
+    placement::Placement,
     prologue,
     statements::Planned,
 };
@@ -87,6 +88,8 @@ pub(super) type Parameters = Arc<Vec<(String, String)>>;
 /// A logged-in connection.
 pub(super) struct ServerConnection {
     pub(super) peer: Peer,
+    /// Where it leads.
+    pub(super) placement: Arc<Placement>,
     /// What contexts for it are bound to.
     pub(super) backend: Backend,
     /// Process id and secret for cancel requests.
@@ -127,12 +130,12 @@ impl ServerConnection {
     }
 }
 
-impl ServerSettings {
+impl Placement {
     /// Logs in and learns the backend's name.
     ///
     /// A tenant may have stored settings for the role all tenants share (ALTER ROLE on oneself can't be forbidden); the
     /// database then refuses the connection a name. They are removed, and it is tried once more.
-    pub(super) async fn connect(&self) -> Result<ServerConnection, ConnectError> {
+    pub(super) async fn connect(self: &Arc<Self>) -> Result<ServerConnection, ConnectError> {
         let attempt = async {
             match self.log_in().await {
                 Err(ConnectError::Refused(_, sqlstate)) if sqlstate == "RF004" => self.log_in().await,
@@ -142,8 +145,9 @@ impl ServerSettings {
         tokio::time::timeout(LOGIN_WITHIN, attempt).await.map_err(|_| ConnectError::Timeout)?
     }
 
-    async fn log_in(&self) -> Result<ServerConnection, ConnectError> {
-        let mut login = Login { settings: self, peer: Peer::new(self.endpoint.connect().await?) };
+    async fn log_in(self: &Arc<Self>) -> Result<ServerConnection, ConnectError> {
+        let peer = Peer::new(self.server.endpoint.connect().await?);
+        let mut login = Login { settings: &self.server, peer };
         login.start().await?;
         login.authenticate().await?;
         let (cancel_key, parameters) = login.until_ready().await?;
@@ -157,6 +161,7 @@ impl ServerSettings {
         };
         Ok(ServerConnection {
             peer: login.peer,
+            placement: Arc::clone(self),
             backend,
             cancel_key,
             parameters: Arc::new(parameters),

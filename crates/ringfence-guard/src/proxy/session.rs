@@ -6,12 +6,12 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use ringfence_context::{Layer, Permit, Reason, Reference, Refusal, limits};
+use ringfence_context::{Layer, Permit, Reason, Reference, Refusal, TenantId, limits};
 use tokio::time::{Instant, Sleep};
 
 use super::{
     Shared,
-    cancel::CancelKey,
+    cancel::{CancelKey, Leased},
     exchange::{Broken, Exchange, Sides, Status, Step},
     frame::{self, Head},
     holder,
@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) id: SessionId,
     pub(super) client: Peer,
+    /// As which tenant it connected: where it is led.
+    pub(super) user: TenantId,
     pub(super) permit: Option<Permit>,
     pub(super) settings: Vec<(&'static str, String)>,
     pub(super) prepared: Prepared,
@@ -116,7 +118,21 @@ impl Session {
             if !matches!(head.tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'C' | b'F') {
                 return Err(Stop::Failure(protocol_violation()));
             }
-            match self.shared.pool.take(self.id, holder(self.permit.as_ref())).await {
+            let placement = match self.shared.placements.placement(&self.user) {
+                Ok(placement) => placement,
+                Err(refusal) => {
+                    let failure = Failure::refusal(
+                        Severity::Error,
+                        sqlstate::CANNOT_CONNECT_NOW,
+                        &refusal,
+                        &self.reference,
+                    );
+                    failure.write(&mut self.client.outbound);
+                    self.skip_batch().await?;
+                    continue;
+                }
+            };
+            match self.shared.pool.take(self.id, holder(self.permit.as_ref()), &placement).await {
                 Ok(lease) => match (lease.fresh, self.lease(lease).await) {
                     (_, Ok(Next::Idle)) => {}
                     (_, Ok(Next::Goodbye)) => return Ok(()),
@@ -200,13 +216,14 @@ impl Session {
 
     /// Lets the client talk to a server connection until the transaction, or all that is kept in it, is over.
     async fn lease(&mut self, mut lease: Lease) -> Result<Next, Stop> {
-        *self.cancel.target.lock().await = Some(lease.server.cancel_key);
+        let placement = Arc::clone(&lease.server.placement);
+        *self.cancel.target.lock().await = Some(Leased { placement, key: lease.server.cancel_key });
         let mut exchange = Exchange::new(Expected::default());
         let is_own = lease.trace == Trace::Of(self.id);
         let result = self.relay(&mut lease.server, &mut exchange, !is_own).await;
         if let Err(Stop::Client | Stop::Failure(_)) = result {
             // Nobody waits for the answer any more, and what still runs holds its locks.
-            self.shared.cancels.cancel(self.cancel.key, &self.shared.settings.server.endpoint).await;
+            self.shared.cancels.cancel(self.cancel.key).await;
         }
         // Waits for a cancel request under way: it is for this client's statement, not the next one's.
         *self.cancel.target.lock().await = None;

@@ -24,7 +24,7 @@ use ringfence_guard::{
     Admission, Binaries, Cluster, Guard, MintContexts, RoleName,
     cluster::{ClusterSettings, Durability, SUPERUSER},
     install::{self, Install},
-    proxy::{Endpoint, GuardSettings, ServerSettings},
+    proxy::{Endpoint, GuardSettings, Placement, Placements, ServerSettings, Together},
 };
 use tokio::sync::{OnceCell, oneshot};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
@@ -320,7 +320,16 @@ impl World {
     }
 
     pub(crate) async fn guard_with(&self, change: impl FnOnce(&mut GuardSettings)) -> Running {
-        let mut settings = GuardSettings::new(self.server());
+        self.guard_at(Arc::new(Together(Placement::new(self.server()))), change).await
+    }
+
+    /// A guard that leads each tenant where `placements` says.
+    pub(crate) async fn guard_at(
+        &self,
+        placements: Arc<dyn Placements>,
+        change: impl FnOnce(&mut GuardSettings),
+    ) -> Running {
+        let mut settings = GuardSettings::new(self.database.clone());
         change(&mut settings);
         let admission = Admission {
             issuers: Arc::clone(&self.registry) as Arc<dyn Issuers>,
@@ -335,6 +344,7 @@ impl World {
         let verdicts = Arc::clone(&self.verdicts) as Arc<dyn Record>;
         Running::start(Guard::new(
             settings,
+            placements,
             Arc::new(admission),
             Arc::new(contexts),
             Arc::new(SystemClock),

@@ -19,6 +19,7 @@ mod fixture;
 mod holes;
 mod lint;
 mod oracles;
+mod placement;
 mod pooling;
 mod posture;
 mod protocol;

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use ringfence_context::Secret;
-use ringfence_guard::Cluster;
+use std::sync::Arc;
+
+use ringfence_guard::{
+    Cluster,
+    proxy::{Placement, ServerSettings, Together},
+};
 use tokio_postgres::Client;
 
 use crate::fixture::{CANARY, World, ask, cluster_settings, connect, eventually, fails, scratch, sqlstate};
@@ -175,7 +180,8 @@ async fn postgres_that_wants_a_password_gets_it_by_scram() {
     world.admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     let with = async |password: Option<&str>| {
         let password = password.map(|text| Secret::new(text.to_owned()));
-        let guard = world.guard_with(|settings| settings.server.password = password).await;
+        let server = ServerSettings { password, ..world.server() };
+        let guard = world.guard_at(Arc::new(Together(Placement::new(server))), |_| ()).await;
         let client = connect(&world.through(&guard, &world.acme)).await.map_err(|error| sqlstate(&error))?;
         Ok::<_, String>(ask(&client, "SELECT count(*) FROM accounts").await.unwrap())
     };

@@ -25,6 +25,7 @@ mod init;
 mod isolation;
 mod maps;
 mod nodes;
+mod own_database;
 mod policy_bombs;
 mod process;
 mod program;

@@ -1,0 +1,61 @@
+//! Where each tenant's rows are: the map from a tenant to the database its sessions are led to.
+//!
+//! The map is not believed alone. Whatever it says, the database that is reached asks for a context under the tenant's own key,
+//! which only the tenant's own database knows: a tenant led to another's database is refused there.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ringfence_context::{Refusal, TenantId};
+
+use super::server::{Parameters, ServerSettings};
+
+/// A database, and how it is reached.
+pub struct Placement {
+    pub(super) server: ServerSettings,
+    parameters: Mutex<Option<Parameters>>,
+}
+
+impl fmt::Debug for Placement {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Placement").field(&self.server).finish()
+    }
+}
+
+impl Placement {
+    /// Sessions led to one `Arc` of a placement share its connections; those led to another never do, be it the same
+    /// database: who moves a tenant gives it a new one.
+    pub fn new(server: ServerSettings) -> Arc<Self> {
+        Arc::new(Self { server, parameters: Mutex::default() })
+    }
+
+    /// What Postgres reports at start-up, once it was asked.
+    pub(super) fn parameters(&self) -> Option<Parameters> {
+        self.parameters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn parameters_put(&self, parameters: &Parameters) {
+        *self.parameters.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(parameters));
+    }
+}
+
+/// Where tenants' rows are.
+pub trait Placements: Send + Sync {
+    /// Asked before every transaction.
+    ///
+    /// # Errors
+    /// A refusal of the guard where it is not known: nobody is led anywhere by default.
+    fn placement(&self, tenant: &TenantId) -> Result<Arc<Placement>, Refusal>;
+}
+
+/// All tenants' rows are in one database.
+#[derive(Debug)]
+pub struct Together(pub Arc<Placement>);
+
+impl Placements for Together {
+    fn placement(&self, _tenant: &TenantId) -> Result<Arc<Placement>, Refusal> {
+        Ok(Arc::clone(&self.0))
+    }
+}
