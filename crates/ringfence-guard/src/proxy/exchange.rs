@@ -52,8 +52,6 @@ pub(super) enum Broken {
     Client,
     /// Postgres said something that does not belong here.
     Server,
-    /// Postgres did not accept what the client asked for at start-up.
-    Settings,
     /// Postgres did not accept the context, or the client has cancelled; [`Exchange::refusal`] is what it said.
     Context,
 }
@@ -372,14 +370,11 @@ impl Exchange {
             return Ok(Rest::Drop(head.len));
         }
         let fits = match self.expected.next() {
-            Some(Reply::Setting(_)) if head.tag == b'E' && is_about_data(body) => {
-                return Err(Broken::Settings);
-            }
             Some(reply) if head.tag == b'E' && (matches!(reply, Reply::Context(_)) || is_cancel(body)) => {
                 self.refusal = Bytes::copy_from_slice(body);
                 return Err(Broken::Context);
             }
-            Some(Reply::Tag(tag) | Reply::Setting(tag) | Reply::Context(tag)) => head.tag == tag,
+            Some(Reply::Tag(tag) | Reply::Context(tag)) => head.tag == tag,
             Some(Reply::Complete(text)) => head.tag == b'C' && command_tag(body) == text,
             Some(Reply::Idle) => head.tag == b'Z' && status(body)? == Status::Idle,
             None => false,
@@ -514,11 +509,6 @@ fn status(body: &[u8]) -> Result<Status, Broken> {
         b"E" => Ok(Status::Failed),
         _ => Err(Broken::Server),
     }
-}
-
-/// Whether an error says that a value is wrong (SQLSTATE class 22), and not, say, that Postgres is shutting down.
-fn is_about_data(error: &[u8]) -> bool {
-    error.split(|byte| *byte == 0).any(|field| field.starts_with(b"C22"))
 }
 
 /// Whether an error says that the client's own request to cancel has come, also where it hit our words and not its own.

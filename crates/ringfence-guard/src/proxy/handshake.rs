@@ -18,7 +18,7 @@ use super::{
     pool::SessionId,
     reply::{self, Failure, Severity, sqlstate},
     session::{self, Session, Timer},
-    startup::{self, Opening, OpeningError, Startup},
+    startup::{self, Opening, OpeningError, Settings, Startup},
     statements::Prepared,
 };
 
@@ -100,7 +100,7 @@ fn in_the_clear() -> Failure {
 struct Admitted {
     user: TenantId,
     permit: Option<Permit>,
-    settings: Vec<(&'static str, String)>,
+    settings: Settings,
     reference: Reference,
 }
 
@@ -164,20 +164,19 @@ async fn admit(
         shared.record_for(Some(&user), &reference, Some(&refusal));
         Turned::Away(Failure::turned_away(&refusal, &reference))
     })?;
-    let parameters = shared.pool.parameters(id, holder(permit.as_ref()), &placement).await;
+    let parameters = shared.pool.parameters(id, holder(permit.as_ref()), &placement, &startup.settings).await;
     let parameters = parameters
         .map_err(|error| Turned::Away(session::unavailable(Severity::Fatal, &error, &reference)))?;
     shared.record_for(Some(&user), &reference, None);
-    greet(client, &parameters, &startup.settings);
+    greet(client, &parameters);
     Ok(Admitted { user, permit, settings: startup.settings, reference })
 }
 
-/// What Postgres reports at start-up, as the client's own settings will make it.
-fn greet(client: &mut Peer, parameters: &[(String, String)], settings: &[(&'static str, String)]) {
+/// What Postgres reports at start-up.
+fn greet(client: &mut Peer, parameters: &[(String, String)]) {
     reply::authentication_ok(&mut client.outbound);
     for (name, value) in parameters {
-        let own = settings.iter().find(|(setting, _)| setting.eq_ignore_ascii_case(name));
-        reply::parameter_status(&mut client.outbound, name, own.map_or(value, |(_, value)| value));
+        reply::parameter_status(&mut client.outbound, name, value);
     }
 }
 

@@ -4,18 +4,25 @@
 //! which only the tenant's own database knows: a tenant led to another's database is refused there.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use ringfence_context::{Refusal, TenantId};
 
-use super::server::{Parameters, ServerSettings};
+use super::{
+    server::{Parameters, ServerSettings},
+    startup::Settings,
+};
+
+/// For how many settings it is kept what Postgres reports: as many as clients there are of different kinds, and some.
+const KNOWN: usize = 64;
 
 /// A database, and how it is reached.
 pub struct Placement {
     pub(super) server: ServerSettings,
-    parameters: Mutex<Option<Parameters>>,
+    parameters: Mutex<HashMap<Settings, Parameters>>,
 }
 
 impl fmt::Debug for Placement {
@@ -31,13 +38,17 @@ impl Placement {
         Arc::new(Self { server, parameters: Mutex::default() })
     }
 
-    /// What Postgres reports at start-up, once it was asked.
-    pub(super) fn parameters(&self) -> Option<Parameters> {
-        self.parameters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What Postgres reports at start-up to who opens with these settings, once it was asked.
+    pub(super) fn parameters(&self, settings: &Settings) -> Option<Parameters> {
+        self.parameters.lock().unwrap_or_else(PoisonError::into_inner).get(settings).cloned()
     }
 
-    pub(super) fn parameters_put(&self, parameters: &Parameters) {
-        *self.parameters.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(parameters));
+    pub(super) fn parameters_put(&self, settings: &Settings, parameters: &Parameters) {
+        let mut known = self.parameters.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN && !known.contains_key(settings) {
+            known.clear();
+        }
+        known.insert(settings.clone(), Arc::clone(parameters));
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
     prologue::{self, Expected},
     server::{ConnectError, Parameters, ServerConnection, ServerSession},
     shares::{Holder, NoPlace, Place, Shares},
+    startup::Settings,
     statements::{Planned, Prepared},
 };
 
@@ -104,20 +105,23 @@ impl Pool {
         session: SessionId,
         holder: Holder,
         placement: &Arc<Placement>,
+        settings: &Settings,
     ) -> Result<Lease, PoolError> {
         let place = self.places.take(holder.clone(), self.wait).await.map_err(PoolError::NoPlace)?;
-        while let Some(Idle { mut server, trace, open }) = self.pick(session, holder.as_ref(), placement) {
+        while let Some(Idle { mut server, trace, open }) =
+            self.pick(session, holder.as_ref(), placement, settings)
+        {
             if is_alive(&mut server) {
                 return Ok(Lease { server, trace, fresh: false, open, _place: place });
             }
         }
         let open = Open::new(&self.open);
-        let server = placement.connect().await.map_err(PoolError::Connect)?;
-        placement.parameters_put(&server.parameters);
+        let server = placement.connect(settings).await.map_err(PoolError::Connect)?;
+        placement.parameters_put(settings, &server.parameters);
         Ok(Lease { server, trace: Trace::New, fresh: true, open, _place: place })
     }
 
-    /// Of those that lead there: the session's own last connection, else one of its tenant, else a new one, else, if there
+    /// Of those that lead there, with these settings: the session's own last connection, else one of its tenant, else a new one, else, if there
     /// may be no more, the one idle for longest. If there may be no more and none leads there, the one idle for longest
     /// is closed.
     fn pick(
@@ -125,19 +129,23 @@ impl Pool {
         session: SessionId,
         tenant: Option<&TenantId>,
         placement: &Arc<Placement>,
+        settings: &Settings,
     ) -> Option<Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let there = |idle: &Idle| Arc::ptr_eq(&idle.server.placement, placement);
+        let there =
+            |idle: &Idle| Arc::ptr_eq(&idle.server.placement, placement) && idle.server.settings == *settings;
         let is_own = |idle: &Idle| there(idle) && idle.trace == Trace::Of(session);
-        let is_tenants =
-            |idle: &Idle| there(idle) && tenant.is_some() && idle.server.session.tenant.as_ref() == tenant;
+        let had = |idle: &Idle| tenant.is_some() && idle.server.session.tenant.as_ref() == tenant;
+        let is_tenants = |idle: &Idle| there(idle) && had(idle);
         let at = idle.iter().rposition(is_own);
         let at = at.or_else(|| idle.iter().rposition(is_tenants));
         let at = at.or_else(|| idle.iter().position(|idle| there(idle) && idle.trace == Trace::New));
         let full = self.open.load(Ordering::Relaxed) >= self.most;
         let at = at.or_else(|| if full { idle.iter().position(there) } else { None });
         if at.is_none() && full && !idle.is_empty() {
-            drop(idle.remove(0));
+            // A tenant that wants another kind each time pays with its own.
+            let own = idle.iter().position(had).unwrap_or(0);
+            drop(idle.remove(own));
         }
         at.map(|at| idle.remove(at))
     }
@@ -159,8 +167,7 @@ impl Pool {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             let at = idle.iter().position(|idle| {
                 let server = &idle.server;
-                idle.trace == Trace::Of(session)
-                    && !server.suits(server.session.tenant.as_ref(), &server.session.settings)
+                idle.trace == Trace::Of(session) && !server.suits(server.session.tenant.as_ref())
             });
             at.map(|at| idle.remove(at))
         };
@@ -177,11 +184,12 @@ impl Pool {
         session: SessionId,
         holder: Holder,
         placement: &Arc<Placement>,
+        settings: &Settings,
     ) -> Result<Parameters, PoolError> {
-        match placement.parameters() {
+        match placement.parameters(settings) {
             Some(parameters) => Ok(parameters),
             None => {
-                let lease = self.take(session, holder, placement).await?;
+                let lease = self.take(session, holder, placement, settings).await?;
                 let parameters = Arc::clone(&lease.server.parameters);
                 let Lease { server, trace, fresh: _, open, _place } = lease;
                 self.put(Idle { server, trace, open });

@@ -25,8 +25,6 @@ pub(super) enum Reply {
     Tag(u8),
     /// `ReadyForQuery` outside a transaction.
     Idle,
-    /// Like `Tag`, for the part whose failure is about what the client asked for at start-up.
-    Setting(u8),
     /// Like `Tag`, for the part whose failure is about the client's context and not about the connection.
     Context(u8),
 }
@@ -79,21 +77,6 @@ pub(super) fn clean(out: &mut BytesMut, expected: &mut Expected) {
     expected.expect([Reply::Idle]);
 }
 
-/// Applies what a client asked for at start-up.
-pub(super) fn settings(out: &mut BytesMut, expected: &mut Expected, settings: &[(&'static str, String)]) {
-    if settings.is_empty() {
-        return;
-    }
-    for (name, value) in settings {
-        parse(out, "", "SELECT pg_catalog.set_config($1, $2, false)", &[25, 25]);
-        bind(out, "", &[name.as_bytes(), value.as_bytes()]);
-        execute(out);
-        expected.expect([b'1', b'2', b'D', b'C'].map(Reply::Setting));
-    }
-    sync(out);
-    expected.expect([Reply::Idle]);
-}
-
 /// Gives the session to a tenant, or renews that, in a transaction of its own: calls the function `context_set` as such
 /// (`FunctionCall`), so that there is no statement that a client could take the place of, and nothing to plan. `writable`:
 /// whether it is certain that transactions of this session may write by default, as this one does.
@@ -113,7 +96,7 @@ pub(super) fn context(
         [tenant.as_bytes(), token.as_bytes(), &token_exp.to_be_bytes(), &valid_until.to_be_bytes(), tag];
     message(out, b'F', |body| {
         body.put_u32(context_set);
-        values(body, &arguments, BINARY);
+        values(body, &arguments);
         body.put_i16(BINARY);
     });
     expected.expect([Reply::Context(b'V')]);
@@ -143,7 +126,11 @@ pub(super) fn parse_body(out: &mut BytesMut, name: &str, rest: &[u8]) {
 
 /// A message that fails, in every state of a transaction.
 pub(super) fn fail(out: &mut BytesMut) {
-    bind(out, "ringfence.none", &[]);
+    message(out, b'B', |body| {
+        cstring(body, "");
+        cstring(body, "ringfence.none");
+        body.extend_from_slice(&[0; 6]);
+    });
 }
 
 pub(super) fn query(out: &mut BytesMut, sql: &str) {
@@ -154,49 +141,17 @@ pub(super) fn flush(out: &mut BytesMut) {
     message(out, b'H', |_| ());
 }
 
-pub(super) fn sync(out: &mut BytesMut) {
-    message(out, b'S', |_| ());
-}
-
-fn parse(out: &mut BytesMut, name: &str, sql: &str, types: &[i32]) {
-    message(out, b'P', |body| {
-        cstring(body, name);
-        cstring(body, sql);
-        body.put_u16(u16::try_from(types.len()).unwrap_or(u16::MAX));
-        for oid in types {
-            body.put_i32(*oid);
-        }
-    });
-}
-
-fn bind(out: &mut BytesMut, name: &str, arguments: &[&[u8]]) {
-    message(out, b'B', |body| {
-        cstring(body, "");
-        cstring(body, name);
-        values(body, arguments, TEXT);
-        body.put_i16(0);
-    });
-}
-
-/// Formats of values.
-const TEXT: i16 = 0;
+/// The binary format of values.
 const BINARY: i16 = 1;
 
-fn values(body: &mut BytesMut, values: &[&[u8]], format: i16) {
+fn values(body: &mut BytesMut, values: &[&[u8]]) {
     body.put_i16(1);
-    body.put_i16(format);
+    body.put_i16(BINARY);
     body.put_u16(u16::try_from(values.len()).unwrap_or(u16::MAX));
     for value in values {
         body.put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
         body.extend_from_slice(value);
     }
-}
-
-fn execute(out: &mut BytesMut) {
-    message(out, b'E', |body| {
-        cstring(body, "");
-        body.put_i32(0);
-    });
 }
 
 fn cstring(body: &mut BytesMut, text: &str) {

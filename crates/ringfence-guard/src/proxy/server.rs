@@ -17,6 +17,7 @@ use super::{
     peer::{Gone, Peer},
     placement::Placement,
     prologue,
+    startup::Settings,
     statements::Planned,
 };
 use crate::role::RoleName;
@@ -25,7 +26,7 @@ use crate::role::RoleName;
 const LOGIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Given at start-up: these outrank what is stored for the role (ALTER ROLE ... SET, which any role may do to itself).
-const SETTINGS: &[(&str, &str)] = &[
+pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("client_encoding", "UTF8"),
     ("row_security", "on"),
     ("standard_conforming_strings", "on"),
@@ -90,6 +91,8 @@ pub(super) struct ServerConnection {
     pub(super) peer: Peer,
     /// Where it leads.
     pub(super) placement: Arc<Placement>,
+    /// How values look on it, by what it was opened with.
+    pub(super) settings: Settings,
     /// What contexts for it are bound to.
     pub(super) backend: Backend,
     /// Process id and secret for cancel requests.
@@ -113,8 +116,6 @@ pub(super) struct ServerSession {
     pub(super) tenant: Option<TenantId>,
     /// The context Postgres has accepted last.
     pub(super) context: Option<DatabaseContext>,
-    /// Settings given at start-up.
-    pub(super) settings: Vec<(&'static str, String)>,
     pub(super) planned: Planned,
     /// Whether there may be more that no one knows of.
     pub(super) may_keep: bool,
@@ -123,9 +124,9 @@ pub(super) struct ServerSession {
 impl ServerConnection {
     /// Whether a client of `tenant` may have it as it is: it was the same tenant's, and nothing is left but statements
     /// and a context that is asked for anew.
-    pub(super) fn suits(&self, tenant: Option<&TenantId>, settings: &[(&'static str, String)]) -> bool {
+    pub(super) fn suits(&self, tenant: Option<&TenantId>) -> bool {
         let session = &self.session;
-        let dirty = session.may_keep || self.keeps || session.settings != settings;
+        let dirty = session.may_keep || self.keeps;
         tenant.is_some() && session.tenant.as_ref() == tenant && !dirty
     }
 }
@@ -135,20 +136,23 @@ impl Placement {
     ///
     /// A tenant may have stored settings for the role all tenants share (ALTER ROLE on oneself can't be forbidden); the
     /// database then refuses the connection a name. They are removed, and it is tried once more.
-    pub(super) async fn connect(self: &Arc<Self>) -> Result<ServerConnection, ConnectError> {
+    pub(super) async fn connect(
+        self: &Arc<Self>,
+        settings: &Settings,
+    ) -> Result<ServerConnection, ConnectError> {
         let attempt = async {
-            match self.log_in().await {
-                Err(ConnectError::Refused(_, sqlstate)) if sqlstate == "RF004" => self.log_in().await,
+            match self.log_in(settings).await {
+                Err(ConnectError::Refused(_, sqlstate)) if sqlstate == "RF004" => self.log_in(settings).await,
                 other => other,
             }
         };
         tokio::time::timeout(LOGIN_WITHIN, attempt).await.map_err(|_| ConnectError::Timeout)?
     }
 
-    async fn log_in(self: &Arc<Self>) -> Result<ServerConnection, ConnectError> {
+    async fn log_in(self: &Arc<Self>, settings: &Settings) -> Result<ServerConnection, ConnectError> {
         let peer = Peer::new(self.server.endpoint.connect().await?);
         let mut login = Login { settings: &self.server, peer };
-        login.start().await?;
+        login.start(settings).await?;
         login.authenticate().await?;
         let (cancel_key, parameters) = login.until_ready().await?;
         let (backend, keeps, context_set) = match login.register().await {
@@ -162,6 +166,7 @@ impl Placement {
         Ok(ServerConnection {
             peer: login.peer,
             placement: Arc::clone(self),
+            settings: settings.clone(),
             backend,
             cancel_key,
             parameters: Arc::new(parameters),
@@ -181,10 +186,12 @@ struct Login<'a> {
 type CancelKeyAndParameters = ((i32, i32), Vec<(String, String)>);
 
 impl Login<'_> {
-    async fn start(&mut self) -> Result<(), ConnectError> {
+    async fn start(&mut self, settings: &Settings) -> Result<(), ConnectError> {
         let ServerSettings { database, role, search_path, .. } = self.settings;
         let own = [("user", role.as_str()), ("database", database.as_str()), ("search_path", search_path)];
-        frontend::startup_message(own.into_iter().chain(SETTINGS.iter().copied()), &mut self.peer.outbound)?;
+        // Of a name that comes twice the last counts: the client's.
+        let all = own.into_iter().chain(SETTINGS.iter().copied()).chain(settings.iter());
+        frontend::startup_message(all, &mut self.peer.outbound)?;
         Ok(self.peer.flush().await?)
     }
 

@@ -19,8 +19,9 @@ use super::{
     pool::{Lease, PoolError, SessionId, Trace},
     prologue::{self, Expected},
     reply::{self, Failure, Severity, sqlstate},
-    server::{ServerConnection, ServerSession},
+    server::{ConnectError, ServerConnection, ServerSession},
     shares::NoPlace,
+    startup::Settings,
     statements::Prepared,
 };
 
@@ -32,7 +33,7 @@ pub(super) struct Session {
     /// As which tenant it connected: where it is led.
     pub(super) user: TenantId,
     pub(super) permit: Option<Permit>,
-    pub(super) settings: Vec<(&'static str, String)>,
+    pub(super) settings: Settings,
     pub(super) prepared: Prepared,
     pub(super) cancel: CancelKey,
     pub(super) reference: Reference,
@@ -132,7 +133,8 @@ impl Session {
                     continue;
                 }
             };
-            match self.shared.pool.take(self.id, holder(self.permit.as_ref()), &placement).await {
+            let holder = holder(self.permit.as_ref());
+            match self.shared.pool.take(self.id, holder, &placement, &self.settings).await {
                 Ok(lease) => match (lease.fresh, self.lease(lease).await) {
                     (_, Ok(Next::Idle)) => {}
                     (_, Ok(Next::Goodbye)) => return Ok(()),
@@ -321,15 +323,13 @@ impl Session {
         let writable = !exchange.may_keep() && !server.session.may_keep;
         let expected = exchange.context_given();
         let tenant = permit.map(|permit| permit.context().tenant());
-        let suits = !changes_hands || server.suits(tenant, &self.settings);
+        let suits = !changes_hands || server.suits(tenant);
         let out = &mut server.peer.outbound;
         if !suits {
             if std::mem::replace(&mut server.used, true) {
                 prologue::clean(out, expected);
             }
-            prologue::settings(out, expected, &self.settings);
-            let settings = self.settings.clone();
-            server.session = ServerSession { tenant: tenant.cloned(), settings, ..ServerSession::default() };
+            server.session = ServerSession { tenant: tenant.cloned(), ..ServerSession::default() };
         }
         let held = server.session.context.as_ref();
         if held.zip(permit).is_some_and(|(held, permit)| held.covers(permit, now)) {
@@ -358,11 +358,6 @@ impl Session {
                 };
             }
             Broken::Client => protocol_violation(),
-            Broken::Settings => Failure::fatal(
-                sqlstate::INVALID_PARAMETER,
-                "Postgres did not accept a start-up parameter.",
-                "Check client_encoding, TimeZone and the like.",
-            ),
             Broken::Server => {
                 self.refusal(Severity::Fatal, sqlstate::CANNOT_CONNECT_NOW, &down("connection lost"))
             }
@@ -416,6 +411,15 @@ pub(super) fn unavailable(severity: Severity, error: &PoolError, reference: &Ref
             hint: "End transactions sooner, or open fewer at a time.",
             detail: None,
         },
+        PoolError::Connect(ConnectError::Refused(_, code)) if code == sqlstate::INVALID_PARAMETER => {
+            Failure {
+                severity,
+                sqlstate: sqlstate::INVALID_PARAMETER,
+                message: "Postgres did not accept a start-up parameter.",
+                hint: "Check client_encoding, TimeZone and the like.",
+                detail: None,
+            }
+        }
         PoolError::Connect(error) => {
             tracing::error!(%error, %reference, "no connection to Postgres");
             Failure::refusal(

@@ -3,7 +3,10 @@
 use bytes::{Buf, BytesMut};
 use ringfence_context::{Reference, TenantId, limits};
 
-use super::peer::{Gone, Peer};
+use super::{
+    peer::{Gone, Peer},
+    server,
+};
 use crate::tls::Identity;
 
 pub(super) const SSL_REQUEST: i32 = 80_877_103;
@@ -14,6 +17,26 @@ const VERSION_3: i32 = 3;
 /// Settings a client may give at start-up: how values look, and nothing about what a statement may do.
 const SETTINGS: &[&str] =
     &["client_encoding", "DateStyle", "TimeZone", "IntervalStyle", "extra_float_digits", "bytea_output"];
+
+/// How values look to a client: what it gave at start-up that is not as the guard has it anyway, each once, by name. They
+/// are what its connections to Postgres are opened with, so that `RESET` goes back to them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Settings(Vec<(&'static str, String)>);
+
+impl Settings {
+    fn put(&mut self, name: &'static str, value: &str) {
+        self.0.retain(|(known, _)| *known != name);
+        let is_ours = |(ours, as_is): &(&str, &str)| *ours == name && as_is.eq_ignore_ascii_case(value);
+        if !server::SETTINGS.iter().any(is_ours) {
+            self.0.push((name, value.to_owned()));
+            self.0.sort();
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+}
 
 /// Encryption requests that are answered before the start-up message must come: one of each kind.
 const ENCRYPTION_REQUESTS: usize = 2;
@@ -34,7 +57,7 @@ pub(super) struct Startup {
     /// The reference of the request this session serves, for the log only.
     pub(super) reference: Option<Reference>,
     /// Accepted settings.
-    pub(super) settings: Vec<(&'static str, String)>,
+    pub(super) settings: Settings,
     /// Protocol options nobody knows yet (`_pq_.`).
     pub(super) unknown_options: Vec<String>,
     pub(super) newer_minor: bool,
@@ -140,7 +163,7 @@ fn parse(packet: &[u8]) -> Result<Startup, OpeningError> {
             "replication" if matches!(value, "false" | "off" | "no" | "0") => {}
             option if option.starts_with("_pq_.") => startup.unknown_options.push(option.to_owned()),
             setting => match SETTINGS.iter().find(|known| known.eq_ignore_ascii_case(setting)) {
-                Some(known) => startup.settings.push((known, value.to_owned())),
+                Some(known) => startup.settings.put(known, value),
                 None => startup.refused_parameter = true,
             },
         }
@@ -180,13 +203,28 @@ mod tests {
             ("user", "acme"),
             ("database", "ledger"),
             ("application_name", "ringfence:r-1"),
-            ("timezone", "UTC"),
+            ("timezone", "Asia/Tokyo"),
         ];
         let Ok(Opening::Start(startup)) = open(wire(3 << 16, &pairs)).await else { panic!("not a start-up") };
         assert_eq!(startup.user.unwrap().as_str(), "acme");
         assert_eq!((startup.database.as_str(), startup.reference.unwrap().as_str()), ("ledger", "r-1"));
-        assert_eq!(startup.settings, [("TimeZone", "UTC".to_owned())]);
+        assert_eq!(startup.settings.iter().collect::<Vec<_>>(), [("TimeZone", "Asia/Tokyo")]);
         assert!(!startup.refused_parameter);
+    }
+
+    #[test]
+    fn settings_are_the_same_however_they_were_given() {
+        let given = |pairs: &[(&'static str, &str)]| {
+            let mut settings = Settings::default();
+            pairs.iter().for_each(|(name, value)| settings.put(name, value));
+            settings
+        };
+        assert_eq!(given(&[("client_encoding", "utf8"), ("TimeZone", "UTC")]), Settings::default());
+        let [one, other] = [("TimeZone", "Asia/Tokyo"), ("bytea_output", "escape")];
+        assert_eq!(given(&[one, other]), given(&[other, ("TimeZone", "UTC"), one]));
+        assert_ne!(given(&[one]), given(&[one, other]));
+        // The last one counts.
+        assert_eq!(given(&[one, ("TimeZone", "UTC")]), Settings::default());
     }
 
     #[tokio::test]

@@ -104,3 +104,30 @@ async fn settings_given_at_start_up_follow_their_client() {
     let refused = show("Nowhere").await;
     assert!(refused.contains("did not accept a start-up parameter"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reset_goes_back_to_what_the_client_began_with() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let script = "SET TimeZone = 'UTC'; RESET TimeZone; SHOW TimeZone;\nDISCARD ALL;\nSHOW TimeZone;\n\
+        BEGIN; SET LOCAL TimeZone = 'UTC'; COMMIT; SHOW TimeZone;\nSHOW DateStyle;\n";
+    let environment = [("PGTZ", "Asia/Tokyo"), ("PGDATESTYLE", "German")];
+    let output = run(&world, &guard, &world.acme, "psql", &["-XAtq"], script, &environment).await;
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(said, "Asia/Tokyo\nAsia/Tokyo\nAsia/Tokyo\nGerman, DMY\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_another_kind_of_connection_each_time_pays_with_its_own() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 2).await;
+    let globex = world.client(&guard, &world.globex).await;
+    let backend = async || crate::fixture::ask(&globex, "SELECT pg_backend_pid()").await.unwrap();
+    let before = backend().await;
+    for zone in ["Asia/Tokyo", "Europe/Paris", "Africa/Lagos", "America/Lima"] {
+        let (arguments, environment) = (["-XAt", "-c", "SHOW TimeZone"], [("PGTZ", zone)]);
+        let output = run(&world, &guard, &world.acme, "psql", &arguments, "", &environment).await;
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), zone);
+        assert_eq!(backend().await, before, "its connection was not closed for another tenant's");
+    }
+}

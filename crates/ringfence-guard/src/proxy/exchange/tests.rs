@@ -360,10 +360,9 @@ fn a_cancel_that_hits_our_own_words_is_the_clients_answer() {
         table.from_server.extend_from_slice(&frame(b'E', b"SERROR\0C57014\0\0"));
         (exchange.server(&mut table.sides()), exchange.refusal().to_vec())
     };
-    let (mut out, mut clean, mut settings) = (BytesMut::new(), Expected::default(), Expected::default());
+    let (mut out, mut clean) = (BytesMut::new(), Expected::default());
     prologue::clean(&mut out, &mut clean);
-    prologue::settings(&mut out, &mut settings, &[("TimeZone", "UTC".to_owned())]);
-    for expected in [clean, settings, expected(OWN)] {
+    for expected in [clean, expected(OWN)] {
         assert_eq!(told(expected), (Err(Broken::Context), b"SERROR\0C57014\0\0".to_vec()));
     }
 }
@@ -380,29 +379,6 @@ fn an_error_in_place_of_a_clients_call_is_its_answer() {
     assert!(exchange.is_quiet());
     let next = frame(b'Q', b"SELECT 1\0");
     assert_eq!(table.client(&mut exchange, &next), next);
-}
-
-/// A client is told that its setting is wrong only where Postgres says so, and not where Postgres goes down meanwhile.
-#[test]
-fn what_postgres_did_not_accept_is_told_from_postgres_going_down() {
-    let told = |fields: &[u8], piece: usize| {
-        let (mut asked, mut expected) = (BytesMut::new(), Expected::default());
-        prologue::settings(&mut asked, &mut expected, &[("TimeZone", "UTC".to_owned())]);
-        let (mut exchange, mut table) = (Exchange::new(expected), Table::default());
-        let mut last = Ok(Step::Wait);
-        for piece in frames(&[(b'1', b""), (b'2', b""), (b'E', fields)]).chunks(piece) {
-            table.from_server.extend_from_slice(piece);
-            last = exchange.server(&mut table.sides());
-        }
-        assert!(table.to_client.is_empty());
-        last
-    };
-    for piece in [1, 7, 100] {
-        let wrong = b"SERROR\0VERROR\0C22023\0Minvalid value\0\0";
-        assert_eq!(told(wrong, piece), Err(Broken::Settings));
-        let down = b"SFATAL\0VFATAL\0C57P01\0MC22 is not its code\0\0";
-        assert_eq!(told(down, piece), Err(Broken::Server));
-    }
 }
 
 #[test]
