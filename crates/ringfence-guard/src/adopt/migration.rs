@@ -285,17 +285,19 @@ impl<'a> Plan<'a> {
         let dropped =
             |table: &str, link: &Link| decided.dropped.contains(&(table.to_owned(), link.name.clone()));
         let (mut owned, mut before) = (Vec::new(), BTreeSet::new());
-        for (_, table, built, is) in ordered {
+        while !ordered.is_empty() {
+            // What can stand in for a way that may be NULL is filled before, unless it waits for this one in turn.
+            let ready = |(_, _, _, is): &(usize, &str, &Built, &Belonging)| {
+                sources(is).iter().all(|step| before.contains(step.to.as_str()))
+            };
+            let next = ordered.iter().position(ready).unwrap_or_default();
+            let (_, table, built, is) = ordered.remove(next);
             let links = built.links.iter();
             let links = links
                 .filter(|link| tables.contains(link.to.as_str()) && !link.carries() && !dropped(table, link));
-            owned.push(Owned {
-                table,
-                built,
-                sources: sources(is, &before),
-                named: named(is),
-                links: links.collect(),
-            });
+            let mut sources = sources(is);
+            sources.retain(|step| before.contains(step.to.as_str()));
+            owned.push(Owned { table, built, sources, named: named(is), links: links.collect() });
             before.insert(table);
         }
         let of_table = |(table, built): (&'a String, &'a Built)| {
@@ -333,8 +335,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What a table's rows are known by. A way that may be NULL has others beside it, of tables that are filled before.
-fn sources<'a>(is: &'a Belonging, before: &BTreeSet<&str>) -> Vec<&'a Step> {
+/// What a table's rows are known by: beside a way that may be NULL there are others.
+fn sources(is: &Belonging) -> Vec<&Step> {
     let (first, also) = match is {
         Belonging::Direct { step, also } => (step, also),
         Belonging::Through { path, also } => match path.first() {
@@ -343,8 +345,7 @@ fn sources<'a>(is: &'a Belonging, before: &BTreeSet<&str>) -> Vec<&'a Step> {
         },
         _ => return Vec::new(),
     };
-    let sure =
-        |step: &&Step| matches!(step.by, Certainty::ForeignKey(_)) && before.contains(step.to.as_str());
+    let sure = |step: &&Step| matches!(step.by, Certainty::ForeignKey(_));
     let others = also.iter().filter_map(|way| way.first()).filter(sure).filter(|_| first.nullable);
     std::iter::once(first).chain(others).collect()
 }

@@ -11,6 +11,7 @@
 )]
 
 mod admission;
+mod adopt;
 mod cluster;
 mod context;
 mod doors;

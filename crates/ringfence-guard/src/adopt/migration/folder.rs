@@ -94,7 +94,8 @@ impl Migration {
             "Run the stages in order, as a superuser, each to its end, and look at what it says:\n\n```text\n\
              psql -v ON_ERROR_STOP=1 -f 1-expand.sql \"$DATABASE_URL\"\n```\n\n\
              Each may be run again, also when it was cut off. To go back, run what is in `undo/` from the highest number down; after the \
-             last, the schema is what it was, to the letter, and no row is lost. Plan again where the schema has changed since.\n\n",
+             last, the schema is what it was, to the letter, and no row is lost. To go forward after an undoing, begin at 4, or at 1 where that \
+             was undone. Plan again where the schema has changed since.\n\n",
         );
         for (at, stage) in (1..).zip(&self.stages) {
             let _ = write!(

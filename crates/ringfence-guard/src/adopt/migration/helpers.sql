@@ -2,7 +2,7 @@
 CREATE SCHEMA IF NOT EXISTS ringfence_adopt;
 REVOKE ALL ON SCHEMA ringfence_adopt FROM PUBLIC;
 
-CREATE TABLE IF NOT EXISTS ringfence_adopt.problem (told text NOT NULL, found bigint NOT NULL, query text NOT NULL);
+CREATE TABLE IF NOT EXISTS ringfence_adopt.problem (told text NOT NULL, counted bigint NOT NULL, query text NOT NULL);
 CREATE TABLE IF NOT EXISTS ringfence_adopt.checked (at timestamptz NOT NULL);
 -- Tables, columns and schemas as they were before they were protected.
 CREATE TABLE IF NOT EXISTS ringfence_adopt.table_before (
@@ -66,9 +66,9 @@ BEGIN
             IF quiet THEN
                 PERFORM set_config('session_replication_role', 'replica', true);
             END IF;
-            EXECUTE format('WITH some AS MATERIALIZED (SELECT t.ctid AS place, %2$s AS tenant FROM %1$s AS t
+            EXECUTE format('WITH batch AS MATERIALIZED (SELECT t.ctid AS place, %2$s AS tenant FROM %1$s AS t
                     WHERE t.ctid >= $1 AND t.ctid < $2 AND t.tenant_id IS NULL FOR NO KEY UPDATE OF t SKIP LOCKED)
-                UPDATE %1$s AS t SET tenant_id = some.tenant FROM some WHERE t.ctid = some.place AND some.tenant IS NOT NULL',
+                UPDATE %1$s AS t SET tenant_id = batch.tenant FROM batch WHERE t.ctid = batch.place AND batch.tenant IS NOT NULL',
                 relation, tenant) USING format('(%s,0)', place)::tid, format('(%s,0)', place + step)::tid;
             GET DIAGNOSTICS filled = ROW_COUNT;
             COMMIT;
@@ -95,19 +95,19 @@ $body$;
 -- Notes a problem where the query finds a row.
 CREATE OR REPLACE PROCEDURE ringfence_adopt.look(told text, query text) LANGUAGE plpgsql AS $body$
 DECLARE
-    found bigint;
+    counted bigint;
 BEGIN
-    EXECUTE format('SELECT count(*) FROM (%s) x', query) INTO found;
-    IF found > 0 THEN
-        INSERT INTO ringfence_adopt.problem VALUES (look.told, look.found, look.query);
-        RAISE WARNING '% rows: %', found, told USING HINT = 'See them: ' || query;
+    EXECUTE format('SELECT count(*) FROM (%s) x', query) INTO counted;
+    IF counted > 0 THEN
+        INSERT INTO ringfence_adopt.problem VALUES (told, counted, query);
+        RAISE WARNING '% rows: %', counted, told USING HINT = 'See them: ' || query;
     END IF;
 END
 $body$;
 
 CREATE OR REPLACE PROCEDURE ringfence_adopt.conclude() LANGUAGE plpgsql AS $body$
 DECLARE
-    problems text := (SELECT string_agg(format('%s rows: %s. See them: %s', found, told, query), E'\n') FROM ringfence_adopt.problem);
+    problems text := (SELECT string_agg(format('%s rows: %s. See them: %s', p.counted, p.told, p.query), E'\n') FROM ringfence_adopt.problem p);
 BEGIN
     IF problems IS NOT NULL THEN
         RAISE EXCEPTION E'the rows do not agree; nothing has been changed by this check\n%', problems USING ERRCODE = 'integrity_constraint_violation',

@@ -193,7 +193,8 @@ pub(super) fn swap(plan: &Plan<'_>) -> Stage {
     statements.extend(plan.dropped.iter().map(|(table, link)| link.drop(table, &link.name)));
     statements.extend(plan.owned.iter().flat_map(|owned| owned.exchange(false)));
     // What an undoing that was cut off has built.
-    statements.extend(of_links().map(|(table, link)| link.drop(table, &link.beside(table, "without tenant_id"))));
+    statements
+        .extend(of_links().map(|(table, link)| link.drop(table, &link.beside(table, "without tenant_id"))));
     statements.extend(plan.owned.iter().flat_map(Owned::forget_former));
 
     undo.extend(plan.owned.iter().flat_map(Owned::rebuild));
@@ -211,6 +212,8 @@ pub(super) fn swap(plan: &Plan<'_>) -> Stage {
             ),
         });
     }
+    // Where stage 5 was run again in between, its foreign keys hold the new keys.
+    undo.extend(of_links().map(|(table, link)| link.drop(table, &link.beside(table, "with tenant_id"))));
     undo.extend(plan.owned.iter().flat_map(|owned| owned.exchange(true)));
     for (table, link) in &plan.dropped {
         undo.extend(link.add(table, &link.name, &link.definition, "false"));
