@@ -10,19 +10,24 @@ mod columns;
 mod folder;
 mod keys;
 mod links;
+mod obstacles;
+mod owned;
 mod protect;
 mod sql;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tokio_postgres::{Client, IsolationLevel};
 
-use self::sql::ident;
+use self::{
+    owned::{Owned, Plan},
+    sql::ident,
+};
 use super::{
-    Belonging, Catalog, Certainty, Decided, DecisionError, Decisions, InferError, Inferred, Step,
+    Belonging, Catalog, Decided, DecisionError, Decisions, InferError, Inferred,
     infer::{infer_decided, root_of},
-    shape::{Built, Link, Shape},
+    shape::{Link, Shape},
 };
 
 /// What Ringfence takes for a tenant's id, as Postgres' regular expression.
@@ -113,28 +118,6 @@ pub enum PlanError {
     Obstacles(Vec<String>),
 }
 
-/// A table of tenants.
-struct Owned<'a> {
-    /// As SQL names it.
-    table: &'a str,
-    built: &'a Built,
-    /// What its rows are known by: the way to the tenant, and, where that may be NULL, others that can stand in for it.
-    sources: Vec<&'a Step>,
-    /// Where it points by name only.
-    named: Vec<&'a Step>,
-    /// The foreign keys that are to carry the tenant.
-    links: Vec<&'a Link>,
-}
-
-/// What stages are written from.
-struct Plan<'a> {
-    root: &'a str,
-    tenant_from: &'a str,
-    owned: Vec<Owned<'a>>,
-    /// Foreign keys that go, with their tables.
-    dropped: Vec<(&'a str, &'a Link)>,
-}
-
 /// Plans the migration of what `client` is connected to.
 ///
 /// # Errors
@@ -160,9 +143,8 @@ pub async fn plan(
 /// [`PlanError`].
 pub async fn report(client: &mut Client, root: &str, decisions: &Decisions) -> Result<Inferred, PlanError> {
     let catalog = Catalog::read(client).await?;
-    let shape = Shape::read(client).await?;
     let root = root_of(&catalog, root)?;
-    Ok(infer_decided(&catalog, &root, &decide(&catalog, &shape, &root, decisions)?))
+    Ok(infer_decided(&catalog, &root, &decisions.resolve(&catalog, &root)?))
 }
 
 fn decide(
@@ -202,7 +184,8 @@ async fn tenant_id_of(
     transaction.batch_execute("SET LOCAL search_path = pg_catalog").await?;
     let alias = ident(shape.0.get(root).map(|built| built.name.as_str()).unwrap_or_default());
     if let Some(said) = said {
-        let sql = format!("SELECT (\n{said}\n)::text FROM {root} AS {alias}");
+        // As it is used: one value of one row.
+        let sql = format!("SELECT (SELECT (\n{said}\n)::text FROM (SELECT t.*) AS {alias}) FROM {root} AS t");
         let wrong = |error: tokio_postgres::Error| {
             let message = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
             PlanError::TenantFrom { expression: said.to_owned(), message }
@@ -258,163 +241,6 @@ fn written(
         }
     }
     Ok(migration)
-}
-
-impl<'a> Plan<'a> {
-    fn of(
-        shape: &'a Shape,
-        inferred: &'a Inferred,
-        decided: &Decided,
-        tenant_from: &'a str,
-    ) -> Result<Self, PlanError> {
-        let root = inferred.root.as_str();
-        let mut ordered: Vec<(usize, &str, &Built, &Belonging)> = Vec::new();
-        for (table, is) in &inferred.tables {
-            let far = match is {
-                Belonging::Root => 0,
-                Belonging::Direct { .. } => 1,
-                Belonging::Through { path, .. } => path.len(),
-                _ => continue,
-            };
-            if let Some(built) = shape.0.get(table) {
-                ordered.push((far, table, built, is));
-            }
-        }
-        ordered.sort_by_key(|(far, table, ..)| (*far, *table));
-        let tables: BTreeSet<&str> = ordered.iter().map(|(_, table, ..)| *table).collect();
-        let dropped =
-            |table: &str, link: &Link| decided.dropped.contains(&(table.to_owned(), link.name.clone()));
-        let (mut owned, mut before) = (Vec::new(), BTreeSet::new());
-        while !ordered.is_empty() {
-            // What can stand in for a way that may be NULL is filled before, unless it waits for this one in turn.
-            let ready = |(_, _, _, is): &(usize, &str, &Built, &Belonging)| {
-                sources(is).iter().all(|step| before.contains(step.to.as_str()))
-            };
-            let next = ordered.iter().position(ready).unwrap_or_default();
-            let (_, table, built, is) = ordered.remove(next);
-            let links = built.links.iter();
-            let links = links
-                .filter(|link| tables.contains(link.to.as_str()) && !link.carries() && !dropped(table, link));
-            let mut sources = sources(is);
-            sources.retain(|step| before.contains(step.to.as_str()));
-            owned.push(Owned { table, built, sources, named: named(is), links: links.collect() });
-            before.insert(table);
-        }
-        let of_table = |(table, built): (&'a String, &'a Built)| {
-            built.links.iter().map(move |link| (table.as_str(), link))
-        };
-        let all = || shape.0.iter().flat_map(of_table);
-        let obstacles = obstacles(shape, inferred, &owned, |table, link| !dropped(table, link));
-        if !obstacles.is_empty() {
-            return Err(PlanError::Obstacles(obstacles));
-        }
-        let dropped = all().filter(|(table, link)| dropped(table, link)).collect();
-        Ok(Self { root, tenant_from, owned, dropped })
-    }
-
-    /// What the application must do otherwise.
-    fn changes(&self) -> Vec<String> {
-        let mut changes = Vec::new();
-        for owned in &self.owned {
-            for key in owned.built.keys.iter().filter(|key| !key.carries) {
-                let columns = key.columns.join(", ");
-                let whole = if key.primary { "the primary key" } else { "unique" };
-                changes.push(format!(
-                    "{}: {} ({columns}) is {whole} in each tenant: where statements say ON CONFLICT ({columns}), say (tenant_id, {columns})",
-                    owned.table, key.name
-                ));
-            }
-        }
-        for (table, link) in &self.dropped {
-            changes.push(format!(
-                "{table}: the foreign key {} goes, and the application checks it itself",
-                link.name
-            ));
-        }
-        changes
-    }
-}
-
-/// What a table's rows are known by: beside a way that may be NULL there are others.
-fn sources(is: &Belonging) -> Vec<&Step> {
-    let (first, also) = match is {
-        Belonging::Direct { step, also } => (step, also),
-        Belonging::Through { path, also } => match path.first() {
-            Some(first) => (first, also),
-            None => return Vec::new(),
-        },
-        _ => return Vec::new(),
-    };
-    let sure = |step: &&Step| matches!(step.by, Certainty::ForeignKey(_));
-    let others = also.iter().filter_map(|way| way.first()).filter(sure).filter(|_| first.nullable);
-    std::iter::once(first).chain(others).collect()
-}
-
-/// Where a table points by name only.
-fn named(is: &Belonging) -> Vec<&Step> {
-    let (first, also) = match is {
-        Belonging::Direct { step, also } => (Some(step), also),
-        Belonging::Through { path, also } => (path.first(), also),
-        _ => return Vec::new(),
-    };
-    let also = also.iter().filter_map(|way| way.first());
-    first.into_iter().chain(also).filter(|step| step.by == Certainty::Name).collect()
-}
-
-/// What keeps tables from being protected, with what would help.
-fn obstacles(
-    shape: &Shape,
-    inferred: &Inferred,
-    owned: &[Owned<'_>],
-    stays: impl Fn(&str, &Link) -> bool,
-) -> Vec<String> {
-    let mut found = Vec::new();
-    let tables: BTreeMap<&str, &Owned<'_>> = owned.iter().map(|owned| (owned.table, owned)).collect();
-    let root = inferred.root.as_str();
-    if let Some(built) = shape.0.get(root) {
-        let of_links =
-            || built.links.iter().filter(|link| stays(root, link)).find_map(|link| link.refused(root));
-        if let Some(why) = built.refused.clone().or_else(of_links) {
-            found.push(format!("{root}: {why}"));
-        }
-    }
-    for (table, built) in &shape.0 {
-        for link in built.links.iter().filter(|link| stays(table, link) && !link.carries()) {
-            if !tables.contains_key(link.to.as_str()) {
-                continue;
-            }
-            let why = match tables.get(table.as_str()).zip(inferred.tables.get(table)) {
-                None => match inferred.tables.get(table) {
-                    Some(Belonging::Undecided { why }) => why.clone(),
-                    Some(Belonging::Framework) => "it is a framework's own".to_owned(),
-                    _ => "it is of no tenant".to_owned(),
-                },
-                Some((_, Belonging::Root)) if link.to == root => "it names another tenant".to_owned(),
-                Some((_, Belonging::Direct { step, .. }))
-                    if link.to == root && link.columns != step.columns =>
-                {
-                    "it names another tenant than the one that owns the row".to_owned()
-                }
-                Some(_) => continue,
-            };
-            let column = link.columns.first().map(String::as_str).unwrap_or_default();
-            found.push(format!(
-                "{table}: its foreign key {} points at {}, which tells every tenant what rows there are: {why}; decide (--belongs, \
-                 --shared), or let the migration drop the key: --drop-key '{table}.{column}'",
-                link.name, link.to
-            ));
-        }
-    }
-    found
-}
-
-impl Step {
-    /// How its columns are those that are pointed at, `here` and `there` being the rows.
-    fn joins(&self, here: &str, there: &str) -> String {
-        let pair =
-            |(column, to): (&String, &String)| format!("{there}.{} = {here}.{}", ident(to), ident(column));
-        self.columns.iter().zip(&self.references).map(pair).collect::<Vec<_>>().join(" AND ")
-    }
 }
 
 #[cfg(test)]

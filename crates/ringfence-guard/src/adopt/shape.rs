@@ -48,7 +48,7 @@ pub(super) struct Key {
     pub(super) columns: Vec<String>,
     /// Whether `tenant_id` is among them.
     pub(super) carries: bool,
-    /// The constraint it is of: `""`, or how that is deferred.
+    /// How the constraint it is of is deferred, where it is of one.
     pub(super) constraint: Option<&'static str>,
     pub(super) clustered: bool,
     pub(super) replica_identity: bool,
@@ -78,6 +78,13 @@ pub(super) struct Link {
     pub(super) deferred: &'static str,
     pub(super) validated: bool,
     pub(super) comment: Option<String>,
+}
+
+impl Key {
+    /// Whether it is looked at in the end of a transaction, which a unique index alone is not.
+    pub(super) fn deferrable(&self) -> bool {
+        !self.primary && self.constraint.is_some_and(|deferred| !deferred.is_empty())
+    }
 }
 
 impl Shape {
@@ -193,6 +200,10 @@ impl Link {
     pub(super) fn refused(&self, root: &str) -> Option<String> {
         let why = if matches!(self.on_update, 'n' | 'd') {
             "takes tenant_id away with ON UPDATE SET, where Postgres knows no list of columns: change that"
+        } else if matches!(self.on_delete, 'n' | 'd')
+            && (self.columns == ["tenant_id"] || self.sets.iter().any(|column| column == "tenant_id"))
+        {
+            "takes tenant_id away with ON DELETE SET: change that"
         } else if self.full && self.columns.len() > 1 && !self.not_null {
             "is MATCH FULL over columns that may be NULL, and tenant_id never is: make it MATCH SIMPLE, with a CHECK"
         } else if self.pairs().any(|(here, there)| here != "tenant_id" && there == "tenant_id") {

@@ -12,6 +12,7 @@
 
 mod admission;
 mod adopt;
+mod adopted;
 mod cluster;
 mod context;
 mod doors;

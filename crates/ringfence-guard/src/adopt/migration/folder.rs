@@ -11,7 +11,7 @@ SET search_path = pg_catalog, pg_temp;
 SET standard_conforming_strings = on;
 SET statement_timeout = 0;
 SET lock_timeout = 0;
-SET transaction_read_only = off;
+SET default_transaction_read_only = off;
 SET client_min_messages = notice;
 ";
 
@@ -95,7 +95,7 @@ impl Migration {
              psql -v ON_ERROR_STOP=1 -f 1-expand.sql \"$DATABASE_URL\"\n```\n\n\
              Each may be run again, also when it was cut off. To go back, run what is in `undo/` from the highest number down; after the \
              last, the schema is what it was, to the letter, and no row is lost. To go forward after an undoing, begin at 4, or at 1 where that \
-             was undone. Plan again where the schema has changed since.\n\n",
+             was undone. Where 5 refuses rows, they were written after the check: run 3 again, which names them. Plan again where the schema has changed since.\n\n",
         );
         for (at, stage) in (1..).zip(&self.stages) {
             let _ = write!(
@@ -150,6 +150,7 @@ impl Migration {
         text.push_str(
             "- GROUP BY the key alone no longer stands for a row's other columns: add `tenant_id`, or name them.\n\
              - A row does not go over from one tenant to another.\n\
+             - What points by name only, without a foreign key, is checked once (stage 3) and never again: add the foreign keys first.\n\
              - A tenant is made (a row of the root is inserted) by a role that row security does not bind, and with `ringfence tenant create`.\n\
              - `SELECT *` shows one column more.\n\n## What it costs\n\nNo table is rewritten. Each row is written once (stage 2). Built beside what \
              there is, without holding anybody up: one index for each key named above",
@@ -160,7 +161,8 @@ impl Migration {
             text,
             ", and {plain} by tenant. Read once more: each table for its checks and foreign keys."
         );
-        text.push_str("\nAfterwards, `ringfence data lint` looks over what else may let rows out: views, functions, roles.\n");
+        text.push_str("\nAfterwards, the schema `ringfence_adopt` stays: what undoes the migration is in it, and what names new tenants.\n\
+             `ringfence data lint` looks over what else may let rows out: views, functions, roles.\n");
     }
 }
 

@@ -127,6 +127,20 @@ BEGIN
 END
 $body$;
 
+-- What a stage before should have made.
+CREATE OR REPLACE PROCEDURE ringfence_adopt.demand(met boolean, told text) LANGUAGE plpgsql AS $body$
+BEGIN
+    IF met IS NOT TRUE THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = told;
+    END IF;
+END
+$body$;
+
+-- Whether an index is there and was built to its end.
+CREATE OR REPLACE FUNCTION ringfence_adopt.built(index text) RETURNS boolean LANGUAGE sql AS $body$
+    SELECT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass(index) AND i.indisvalid)
+$body$;
+
 -- Whether an index begins with tenant_id.
 CREATE OR REPLACE FUNCTION ringfence_adopt.key_carries(index text) RETURNS boolean LANGUAGE sql AS $body$
     SELECT coalesce((SELECT a.attname = 'tenant_id' FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]

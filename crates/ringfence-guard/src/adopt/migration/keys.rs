@@ -6,7 +6,7 @@
 
 use super::{
     Owned, Plan, Stage, Statement,
-    sql::{generated, ident, index_name, literal, patiently, where_true},
+    sql::{demand, generated, ident, index_name, literal, patiently, where_true},
 };
 use crate::adopt::shape::Key;
 
@@ -65,10 +65,31 @@ impl Owned<'_> {
         }
     }
 
+    /// Makes a constraint that is looked at in the end of a transaction of an index at once: until then it is stricter.
+    fn defer(&self, key: &Key, by: &str, unless: &str) -> Option<Statement> {
+        let deferred = key.constraint.filter(|_| key.deferrable())?;
+        let (table, quoted) = (self.table, ident(by));
+        let there =
+            format!("{unless} OR ringfence_adopt.constrained({}, {}, false)", literal(table), literal(by));
+        let sql =
+            format!("ALTER TABLE {table} ADD CONSTRAINT {quoted} UNIQUE USING INDEX {quoted}{deferred}");
+        let about = format!("{table}: what stands beside {} is deferred as it is", key.name);
+        Some(Statement { about, lock: MOMENT, sql: patiently(&there, &sql) })
+    }
+
     /// Lets the index `by` take the place and name of a key.
     fn replace(&self, key: &Key, by: &str, shift: i32) -> String {
         let (table, name, index) = (self.table, ident(&key.name), self.index(&key.name));
-        let mut sql = match key.constraint {
+        let told = format!(
+            "{table}: the index for {} is not there: run this migration from 4-indexes.sql on",
+            key.name
+        );
+        let mut sql = demand(&format!("ringfence_adopt.built({})", literal(&self.index(by))), &told);
+        sql.push_str(&match key.constraint {
+            Some(_) if key.deferrable() => format!(
+                "ALTER TABLE {table} DROP CONSTRAINT {name};\nALTER TABLE {table} RENAME CONSTRAINT {} TO {name};",
+                ident(by)
+            ),
             Some(deferred) => {
                 let kind = if key.primary { "PRIMARY KEY" } else { "UNIQUE" };
                 format!(
@@ -77,7 +98,7 @@ impl Owned<'_> {
                 )
             }
             None => format!("DROP INDEX {index};\nALTER INDEX {} RENAME TO {name};", self.index(by)),
-        };
+        });
         if let Some(comment) = &key.comment {
             sql.push_str(&format!("\nCOMMENT ON INDEX {index} IS {};", literal(comment)));
         }
@@ -109,20 +130,15 @@ impl Owned<'_> {
     /// The former keys, built again beside the new ones.
     pub(super) fn rebuild(&self) -> Vec<Statement> {
         let build = |key: &Key| {
-            let keys = &key.rest;
-            Statement {
+            let (name, carries) = (self.former(key), self.key_carries(key));
+            let built = Statement {
                 about: format!("{}: {} as it was", self.table, key.name),
                 lock: BUILT,
-                sql: self.build(
-                    &self.former(key),
-                    &self.key_carries(key),
-                    true,
-                    keys,
-                    key.tablespace.as_deref(),
-                ),
-            }
+                sql: self.build(&name, &carries, true, &key.rest, key.tablespace.as_deref()),
+            };
+            std::iter::once(built).chain(self.defer(key, &name, &format!("NOT {carries}")))
         };
-        self.swapped().map(build).collect()
+        self.swapped().flat_map(build).collect()
     }
 
     /// The new keys in the place of the former, or the other way around.
@@ -146,14 +162,21 @@ impl Owned<'_> {
         self.swapped().map(exchange).collect()
     }
 
+    /// No index of this name, nor the constraint it has become.
+    fn without(&self, name: &str, beside: &str, constraint: bool) -> Vec<Statement> {
+        let table = self.table;
+        let about = || format!("{table}: no index beside {beside}");
+        let there = format!("NOT ringfence_adopt.constrained({}, {}, false)", literal(table), literal(name));
+        let drop = format!("ALTER TABLE {table} DROP CONSTRAINT {}", ident(name));
+        let constraint =
+            constraint.then(|| Statement { about: about(), lock: MOMENT, sql: patiently(&there, &drop) });
+        let index = format!("DROP INDEX CONCURRENTLY IF EXISTS {};", self.index(name));
+        constraint.into_iter().chain([Statement { about: about(), lock: BUILT, sql: index }]).collect()
+    }
+
     /// What is left of an undoing that was not finished.
     pub(super) fn forget_former(&self) -> Vec<Statement> {
-        let drop = |key: &Key| Statement {
-            about: format!("{}: no second {}", self.table, key.name),
-            lock: BUILT,
-            sql: format!("DROP INDEX CONCURRENTLY IF EXISTS {};", self.index(&self.former(key))),
-        };
-        self.swapped().map(drop).collect()
+        self.swapped().flat_map(|key| self.without(&self.former(key), &key.name, key.deferrable())).collect()
     }
 }
 
@@ -165,24 +188,17 @@ pub(super) fn indexes(plan: &Plan<'_>) -> Stage {
         sql: "CALL ringfence_adopt.demand_checked();".to_owned(),
     }];
     let mut undo = Vec::new();
-    let mut drop = |owned: &Owned<'_>, what: &str, name: &str| {
-        undo.push(Statement {
-            about: format!("{}: no index {what}", owned.table),
-            lock: BUILT,
-            sql: format!("DROP INDEX CONCURRENTLY IF EXISTS {};", owned.index(name)),
-        });
-    };
     for owned in &plan.owned {
         for key in owned.swapped() {
-            let twin = owned.twin(key);
+            let (twin, carries) = (owned.twin(key), owned.key_carries(key));
             let keys = format!("tenant_id, {}", key.rest);
-            let when = format!("NOT {}", owned.key_carries(key));
             statements.push(Statement {
                 about: format!("{}: {} with tenant_id in front", owned.table, key.name),
                 lock: BUILT,
-                sql: owned.build(&twin, &when, true, &keys, key.tablespace.as_deref()),
+                sql: owned.build(&twin, &format!("NOT {carries}"), true, &keys, key.tablespace.as_deref()),
             });
-            drop(owned, &format!("beside {}", key.name), &twin);
+            statements.extend(owned.defer(key, &twin, &carries));
+            undo.extend(owned.without(&twin, &key.name, key.deferrable()));
         }
         if let Some(unique) = owned.leading(plan) {
             let name = index_name(&owned.built.schema, &owned.built.name);
@@ -191,7 +207,7 @@ pub(super) fn indexes(plan: &Plan<'_>) -> Stage {
                 lock: BUILT,
                 sql: owned.build(&name, "true", unique, "tenant_id)", None),
             });
-            drop(owned, "by tenant", &name);
+            undo.extend(owned.without(&name, "its keys", false));
         }
     }
     Stage {

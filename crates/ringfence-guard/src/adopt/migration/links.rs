@@ -6,7 +6,7 @@
 
 use super::{
     Owned, Plan, Stage, Statement,
-    sql::{generated, ident, idents, literal, patiently},
+    sql::{demand, generated, ident, idents, literal, patiently},
 };
 use crate::adopt::shape::Link;
 
@@ -181,6 +181,14 @@ pub(super) fn constraints(plan: &Plan<'_>) -> Stage {
 /// The new in the place of the old.
 pub(super) fn swap(plan: &Plan<'_>) -> Stage {
     let (mut statements, mut undo) = (Vec::new(), Vec::new());
+    for owned in &plan.owned {
+        let told = format!("{}: tenant_id may be NULL: run 5-constraints.sql first", owned.table);
+        statements.push(Statement {
+            about: format!("{}: no row is nobody's", owned.table),
+            lock: "none",
+            sql: demand(&owned.column_is(true), &told).trim_end().to_owned(),
+        });
+    }
     let of_links =
         || plan.owned.iter().flat_map(|owned| owned.links.iter().map(move |link| (owned.table, *link)));
     for (table, link) in of_links() {
@@ -231,7 +239,8 @@ pub(super) fn swap(plan: &Plan<'_>) -> Stage {
         name: "swap",
         does: "Puts the new keys and foreign keys in the place of the old, under the same names.",
         locks: "Each table for a moment, in short attempts; nothing is read or built in it.",
-        application: "What was unique is unique in each tenant from here on: ON CONFLICT must name tenant_id.",
+        application: "What was unique is unique in each tenant from here on: ON CONFLICT must name tenant_id. It can be undone for as long as no \
+                      two tenants have the same of what was unique over all.",
         statements,
         undo,
     }

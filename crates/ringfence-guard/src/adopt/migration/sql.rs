@@ -65,6 +65,11 @@ pub(super) fn patiently(unless: &str, sql: &str) -> String {
     format!("CALL ringfence_adopt.patiently({}, {});", dollar(unless), dollar(sql))
 }
 
+/// Ends what is being done with `told` where `met`, SQL, is not true.
+pub(super) fn demand(met: &str, told: &str) -> String {
+    format!("CALL ringfence_adopt.demand({met}, {});\n", literal(told))
+}
+
 /// Runs `sql`, which can't be in a transaction, where `when` is true.
 pub(super) fn where_true(when: &str, sql: &str) -> String {
     format!("SELECT {} WHERE {when} \\gexec", dollar(sql))

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::adopt::{Column, ForeignKey, Table, shape::Key};
+use crate::adopt::{
+    Column, ForeignKey, Table,
+    shape::{Built, Key, Link},
+};
 
 /// Tables `t0`…, of which some point at others by foreign keys.
 fn schema(edges: Vec<(usize, usize, bool)>) -> (Catalog, Shape) {
