@@ -63,6 +63,21 @@ async fn a_schema_is_migrated_while_it_is_used_and_brought_back_to_the_letter() 
     adopted.assert_owned().await;
 }
 
+/// A file that is ended while it waits.
+struct Cut<'a> {
+    /// What is run before it.
+    first: &'a [&'a str],
+    file: &'a str,
+    /// What somebody else does meanwhile.
+    held: &'a str,
+    /// How it is known that it waits.
+    state: &'a str,
+    /// What is run before it is run again.
+    then: &'a [&'a str],
+}
+
+const THERE: [&str; 3] = ["4-indexes.sql", "5-constraints.sql", "6-swap.sql"];
+
 #[tokio::test]
 async fn a_stage_that_was_cut_off_is_run_again() {
     let adopted = Adopted::new(APPLICATION).await;
@@ -72,26 +87,27 @@ async fn a_stage_that_was_cut_off_is_run_again() {
     let other = world.superuser().await;
     let hold = async |sql: &str| other.batch_execute(&format!("BEGIN; {sql}")).await.unwrap();
     let release = async || other.batch_execute("ROLLBACK").await.unwrap();
-    let asleep = "wait_event = 'PgSleep'";
     let reads = "SELECT FROM tasks LIMIT 1";
     let writes = "UPDATE tasks SET title = title WHERE id = 78";
     let (asleep, locked) = ("wait_event = 'PgSleep'", "wait_event_type = 'Lock'");
-    let (six, there): (&str, &[&str]) = ("6-swap.sql", &["4-indexes.sql", "5-constraints.sql", "6-swap.sql"]);
-    // What is run before, what is cut off and who it waits for, and what is run after it, before it is run again.
-    let cuts: [(&[&str], &str, &str, &str, &[&str]); 10] = [
-        (&[], "1-expand.sql", reads, asleep, &[]),
-        (&[], "2-backfill.sql", "SELECT FROM tasks WHERE id = 77 FOR UPDATE", asleep, &[]),
-        (&["3-check.sql"], "4-indexes.sql", writes, locked, &[]),
-        (&[], "5-constraints.sql", reads, asleep, &[]),
-        (&[], six, reads, asleep, &[]),
-        (&[], "7-protect.sql", reads, asleep, &[]),
-        (&[], "undo/7-protect.sql", reads, asleep, &[]),
+    let cut = |file, held, state| Cut { first: &[], file, held, state, then: &[] };
+    let cuts = [
+        cut("1-expand.sql", reads, asleep),
+        cut("2-backfill.sql", "SELECT FROM tasks WHERE id = 77 FOR UPDATE", asleep),
+        Cut { first: &["3-check.sql"], ..cut("4-indexes.sql", writes, locked) },
+        cut("5-constraints.sql", reads, asleep),
+        cut("6-swap.sql", reads, asleep),
+        cut("7-protect.sql", reads, asleep),
+        cut("undo/7-protect.sql", reads, asleep),
         // Neither here nor there, and from there both ways.
-        (&[], "undo/6-swap.sql", writes, locked, &[six, "undo/6-swap.sql"]),
-        (there, "undo/6-swap.sql", reads, asleep, &there[..2]),
-        (&["undo/5-constraints.sql", "undo/4-indexes.sql"], "undo/1-expand.sql", reads, asleep, &[]),
+        Cut { then: &["6-swap.sql", "undo/6-swap.sql"], ..cut("undo/6-swap.sql", writes, locked) },
+        Cut { first: &THERE, then: &THERE[..2], ..cut("undo/6-swap.sql", reads, asleep) },
+        Cut {
+            first: &["undo/5-constraints.sql", "undo/4-indexes.sql"],
+            ..cut("undo/1-expand.sql", reads, asleep)
+        },
     ];
-    for (first, file, held, state, then) in cuts {
+    for Cut { first, file, held, state, then } in cuts {
         for file in first {
             adopted.run(file).await;
         }
@@ -108,6 +124,32 @@ async fn a_stage_that_was_cut_off_is_run_again() {
         }
     }
     assert_same(&adopted.dump(), &before);
+}
+
+#[tokio::test]
+async fn who_holds_one_table_and_wants_another_is_no_deadlocks_victim() {
+    let adopted = Adopted::new(APPLICATION).await;
+    adopted.write().await;
+    for stage in ["1-expand.sql", "2-backfill.sql", "3-check.sql", "4-indexes.sql"] {
+        adopted.run(stage).await;
+    }
+    let client = adopted.world.superuser().await;
+    for stage in ["5-constraints.sql", "6-swap.sql"] {
+        let mut stage = adopted.start(stage);
+        let mut met = 0;
+        while stage.try_wait().unwrap().is_none() {
+            client
+                .batch_execute("BEGIN; UPDATE projects SET name = name WHERE name = 'acme1'")
+                .await
+                .unwrap();
+            // As soon as it waits, most often for this very table, with another in its hand.
+            let waits = count(&client, "pg_stat_activity WHERE application_name = 'psql' AND datname = current_database() AND wait_event_type = 'Lock'").await;
+            met += waits;
+            client.batch_execute("UPDATE tasks SET title = title WHERE id = 1; COMMIT").await.unwrap();
+        }
+        assert!(stage.wait().unwrap().success());
+        assert!(met > 0, "it waited at times");
+    }
 }
 
 #[tokio::test]

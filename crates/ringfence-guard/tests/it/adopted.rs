@@ -116,7 +116,7 @@ impl Adopted {
         command
     }
 
-    fn start(&self, file: &str) -> Child {
+    pub(crate) fn start(&self, file: &str) -> Child {
         let mut psql = self.command("psql");
         psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(self.folder.join(file));
         psql.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()

@@ -12,7 +12,7 @@ SET standard_conforming_strings = on;
 SET statement_timeout = 0;
 SET lock_timeout = 0;
 SET default_transaction_read_only = off;
-SET client_min_messages = notice;
+SET client_min_messages = warning;
 ";
 
 impl Migration {

@@ -12,11 +12,13 @@ CREATE TABLE IF NOT EXISTS ringfence_adopt.column_before (
 CREATE TABLE IF NOT EXISTS ringfence_adopt.schema_before (schema oid PRIMARY KEY, used boolean NOT NULL);
 
 -- Runs a statement that asks for a lock which others may hold. It waits for half of the time after which Postgres looks for a
--- deadlock, so that nobody who waits behind it is ever taken for the cause of one, lets them go first, and tries again.
+-- deadlock, so that nobody who waits behind it is ever taken for the cause of one, lets them go first, and tries again. It looks
+-- itself before that, where it may say so: then an autovacuum that is in the way gives way.
 CREATE OR REPLACE PROCEDURE ringfence_adopt.patiently(unless text, sql text) LANGUAGE plpgsql AS $body$
 DECLARE
     done     boolean;
-    patience text := (SELECT greatest(setting::integer / 2, 50) FROM pg_settings WHERE name = 'deadlock_timeout');
+    patience integer := (SELECT greatest(reset_val::integer / 2, 50) FROM pg_settings WHERE name = 'deadlock_timeout');
+    may_look boolean := has_parameter_privilege('deadlock_timeout', 'SET');
 BEGIN
     FOR attempt IN 1..600 LOOP
         EXECUTE 'SELECT ' || unless INTO done;
@@ -24,7 +26,10 @@ BEGIN
             RETURN;
         END IF;
         BEGIN
-            PERFORM set_config('lock_timeout', patience, true);
+            PERFORM set_config('lock_timeout', patience::text, true);
+            IF may_look THEN
+                PERFORM set_config('deadlock_timeout', (patience / 2)::text, true);
+            END IF;
             EXECUTE sql;
             done := true;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
@@ -35,7 +40,7 @@ BEGIN
             RETURN;
         END IF;
         IF attempt % 20 = 0 THEN
-            RAISE NOTICE 'waiting, for the %th time, for who holds a lock: %', attempt, left(sql, 200);
+            RAISE INFO 'waiting, for the %th time, for who holds a lock: %', attempt, left(sql, 200);
         END IF;
         PERFORM pg_sleep(least(0.05 * attempt, 2));
     END LOOP;
@@ -75,20 +80,20 @@ BEGIN
             total := total + filled;
             place := place + step;
             IF filled > 0 AND place / step % 50 = 0 THEN
-                RAISE NOTICE '%: % rows, block % of %', relation, total, place, blocks;
+                RAISE INFO '%: % rows, block % of %', relation, total, place, blocks;
             END IF;
         END LOOP;
         EXECUTE format('SELECT count(*) FROM %s AS t WHERE t.tenant_id IS NULL AND %s IS NOT NULL', relation, tenant) INTO missing;
         COMMIT;
         EXIT WHEN missing = 0;
-        RAISE NOTICE '%: % rows are locked by others', relation, missing;
+        RAISE INFO '%: % rows are locked by others', relation, missing;
         PERFORM pg_sleep(least(0.1 * pass, 2));
     END LOOP;
     IF missing > 0 THEN
         RAISE EXCEPTION '%: % rows stay locked by others', relation, missing USING ERRCODE = 'lock_not_available',
             HINT = 'Look for long transactions in pg_stat_activity, then run this file again.';
     END IF;
-    RAISE NOTICE '%: % rows are given their tenant', relation, total;
+    RAISE INFO '%: % rows are given their tenant', relation, total;
 END
 $body$;
 
@@ -114,7 +119,7 @@ BEGIN
             HINT = 'Decide about these rows, then run this file again.';
     END IF;
     INSERT INTO ringfence_adopt.checked VALUES (now());
-    RAISE NOTICE 'every row has a tenant, and all ways to it agree';
+    RAISE INFO 'every row has a tenant, and all ways to it agree';
 END
 $body$;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Owned;
 use crate::adopt::{
-    Belonging, Inferred,
+    Belonging, Decided, Inferred,
     shape::{Link, Shape},
 };
 
@@ -12,6 +12,7 @@ use crate::adopt::{
 pub(super) fn obstacles(
     shape: &Shape,
     inferred: &Inferred,
+    decided: &Decided,
     owned: &[Owned<'_>],
     stays: impl Fn(&str, &Link) -> bool,
 ) -> Vec<String> {
@@ -45,11 +46,17 @@ pub(super) fn obstacles(
                 Some(_) => continue,
             };
             let column = link.columns.first().map(String::as_str).unwrap_or_default();
-            found.push(format!(
-                "{table}: its foreign key {} points at {}, which tells every tenant what rows there are: {why}; decide (--belongs, \
-                 --shared), or let the migration drop the key: --drop-key '{table}.{column}'",
-                link.name, link.to
-            ));
+            found.push(match decided.left.get(table) {
+                Some(why) => format!(
+                    "{table}: {why}. To leave it unprotected, let its foreign key {} go: --drop-key '{table}.{column}'",
+                    link.name
+                ),
+                None => format!(
+                    "{table}: its foreign key {} points at {}, which tells every tenant what rows there are: {why}; decide (--belongs, \
+                     --shared), or let the migration drop the key: --drop-key '{table}.{column}'",
+                    link.name, link.to
+                ),
+            });
         }
     }
     found

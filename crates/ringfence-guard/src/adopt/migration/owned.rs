@@ -74,7 +74,7 @@ impl<'a> Plan<'a> {
             built.links.iter().map(move |link| (table.as_str(), link))
         };
         let all = || shape.0.iter().flat_map(of_table);
-        let obstacles = obstacles(shape, inferred, &owned, |table, link| !dropped(table, link));
+        let obstacles = obstacles(shape, inferred, decided, &owned, |table, link| !dropped(table, link));
         if !obstacles.is_empty() {
             return Err(PlanError::Obstacles(obstacles));
         }
