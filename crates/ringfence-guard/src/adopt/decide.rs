@@ -74,8 +74,10 @@ fn column<'a>(catalog: &'a Catalog, said: &str) -> Result<(String, &'a Table, St
     let (of, column) = said.rsplit_once('.').ok_or_else(no_column)?;
     let name = table(catalog, of)?;
     let table = catalog.tables.get(&name).ok_or_else(no_column)?;
-    table.column(column).ok_or_else(no_column)?;
-    Ok((name, table, column.to_owned()))
+    // As SQL quotes it, too.
+    let unquoted = column.trim_matches('"');
+    let found = table.column(column).or_else(|| table.column(unquoted)).ok_or_else(no_column)?;
+    Ok((name, table, found.name.clone()))
 }
 
 impl Decisions {

@@ -304,6 +304,12 @@ fn alone(
     ways: &BTreeMap<String, Vec<Step>>,
     root: &str,
 ) -> Belonging {
+    if table.column("tenant_id").is_some_and(|column| column.kind == "text") {
+        let why = format!(
+            "its tenant_id may name the tenant itself, and no constraint says so: --belongs '{name}.tenant_id' does"
+        );
+        return Belonging::Undecided { why };
+    }
     if let Some((kind, id)) = polymorphic(table).next() {
         let why = format!(
             "{kind} and {id} name a row of any table: say which there are (SELECT DISTINCT {kind}), and a column for the tenant \

@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use ringfence_guard::adopt::{Decisions, PlanError, plan};
+use ringfence_guard::adopt::{Belonging, Decisions, PlanError, plan, report};
 
 use crate::{
     adopted::{APPLICATION, Adopted, OWNERS, STAGES, UNDO, Writer, assert_same, count},
@@ -17,7 +17,9 @@ async fn a_schema_is_migrated_while_it_is_used_and_brought_back_to_the_letter() 
     let adopted = Arc::new(Adopted::new(APPLICATION).await);
     let world = &adopted.world;
     let grants = "GRANT SELECT ON users TO reporter; GRANT SELECT (id, name), UPDATE (name) ON projects TO reporter, PUBLIC;
-        GRANT SELECT ON tasks TO PUBLIC; REVOKE DELETE ON tasks FROM PUBLIC;";
+        GRANT SELECT ON tasks TO PUBLIC; REVOKE DELETE ON tasks FROM PUBLIC; ALTER TABLE tasks OWNER TO reporter;
+        ALTER TABLE exports ENABLE ROW LEVEL SECURITY; CREATE POLICY \"all of it\" ON exports USING (true);
+        ALTER TABLE comments FORCE ROW LEVEL SECURITY; ALTER TABLE comments OWNER TO reporter; GRANT USAGE ON SCHEMA public TO reporter";
     world.admin.batch_execute(grants).await.unwrap();
     let before = adopted.dump();
     let migration = adopted.write().await;
@@ -217,13 +219,15 @@ CREATE TABLE notes (id int PRIMARY KEY, about_type text, about_id int);
 CREATE TABLE events (id int, organization_id bigint NOT NULL, PRIMARY KEY (id)) PARTITION BY HASH (id);
 CREATE TABLE metrics (id int PRIMARY KEY, tenant_id bigint NOT NULL, organization_id bigint NOT NULL);
 CREATE TABLE rooms (id int PRIMARY KEY, organization_id bigint NOT NULL, during tsrange, EXCLUDE USING gist (during WITH &&));
+CREATE TABLE ledgers (id int PRIMARY KEY, tenant_id text);
 CREATE TABLE reports (id int PRIMARY KEY, organization_id bigint NOT NULL, name text);
 CREATE VIEW shown AS SELECT id, name, count(*) FROM reports GROUP BY id;
 INSERT INTO organizations VALUES (1, 'acme'), (2, 'globex');
 INSERT INTO users VALUES (1, 1), (2, 2);
 INSERT INTO memberships VALUES (1, 1, 1), (2, 2, 2);
 INSERT INTO sessions VALUES (1, 1), (2, 2);
-INSERT INTO transfers VALUES (1, 1, 2);";
+INSERT INTO transfers VALUES (1, 1, 2);
+INSERT INTO ledgers VALUES (1, 'globex');";
 
 #[tokio::test]
 async fn what_is_not_known_is_decided_by_the_operator_or_left_alone_and_said() {
@@ -237,13 +241,19 @@ async fn what_is_not_known_is_decided_by_the_operator_or_left_alone_and_said() {
         "{told}"
     );
 
+    let inferred =
+        report(&mut adopted.world.superuser().await, "organizations", &Decisions::default()).await.unwrap();
+    assert!(
+        matches!(&inferred.tables["public.ledgers"], Belonging::Undecided { why } if why.contains("--belongs"))
+    );
+
     let decisions = Decisions {
         shared: Vec::new(),
-        belongs: said(&["users.home", "transfers.from_id"]),
+        belongs: said(&["users.home", "transfers.from_id", "ledgers.tenant_id"]),
         dropped: said(&["transfers.to_id"]),
     };
     let migration = adopted.plan(&decisions).await.unwrap();
-    let tables = ["organizations", "memberships", "transfers", "users", "sessions"]
+    let tables = ["organizations", "ledgers", "memberships", "transfers", "users", "sessions"]
         .map(|name| format!("public.{name}"));
     assert_eq!(migration.tables, tables);
     let why = |table: &str| migration.undecided[&format!("public.{table}")].as_str();
@@ -258,9 +268,11 @@ async fn what_is_not_known_is_decided_by_the_operator_or_left_alone_and_said() {
 
     migration.write(&adopted.folder).unwrap();
     assert!(migration.write(&adopted.folder).is_err(), "what is written is not written over");
+    let mut said = String::new();
     for stage in STAGES {
-        adopted.run(stage).await;
+        said = adopted.run(stage).await;
     }
+    assert!(said.contains("reached_and_not_protected") && said.contains(" public.notes\n"), "{said}");
     let owners = "SELECT string_agg(DISTINCT tenant_id, ' ') FROM";
     for (table, owner) in [("transfers", "acme"), ("sessions", "acme globex"), ("memberships", "acme globex")]
     {
@@ -317,4 +329,31 @@ async fn names_of_the_migrations_own_fit_and_lines_of_comments_end_where_they_sh
     // Had a name ended a comment, this would have been run.
     adopted.run("1-expand.sql").await;
     assert!(count(&adopted.world.admin, "users").await > 0);
+}
+
+#[tokio::test]
+async fn what_two_tenants_have_alike_since_then_keeps_it_from_being_unique_again() {
+    let schema = "DROP TABLE payments, accounts, staging; DELETE FROM ringfence.protected;
+        CREATE TABLE organizations (id bigint PRIMARY KEY, slug text NOT NULL);
+        CREATE TABLE users (id int PRIMARY KEY, organization_id bigint NOT NULL REFERENCES organizations, email text NOT NULL);
+        CREATE UNIQUE INDEX one_mail ON users (email);
+        INSERT INTO organizations VALUES (1, 'acme'), (2, 'globex');
+        INSERT INTO users VALUES (1, 1, 'a@example.com')";
+    let adopted = Adopted::new(schema).await;
+    let before = adopted.dump();
+    adopted.write().await;
+    for stage in STAGES {
+        adopted.run(stage).await;
+    }
+    let admin = &adopted.world.admin;
+    admin.batch_execute("INSERT INTO users VALUES (2, 2, 'a@example.com', 'globex')").await.unwrap();
+    adopted.run(UNDO[0]).await;
+    let (went, said) = adopted.psql(UNDO[1]).await;
+    assert!(!went && said.contains("Key (email)=(a@example.com) is duplicated"), "{said}");
+    assert_eq!(count(admin, "users WHERE tenant_id = 'globex'").await, 1, "and nothing is lost");
+    admin.batch_execute("DELETE FROM users WHERE id = 2").await.unwrap();
+    for undo in &UNDO[1..] {
+        adopted.run(undo).await;
+    }
+    assert_same(&adopted.dump(), &before);
 }

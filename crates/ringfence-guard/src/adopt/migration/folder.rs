@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, io, path::Path};
 
-use super::{Migration, Stage, Statement, sql::comment};
+use super::{Migration, Statement, sql::comment};
 
 /// What each file begins with: nothing a session brings along changes what the rest means.
 const SESSION: &str = "\\set ON_ERROR_STOP on
@@ -26,15 +26,16 @@ impl Migration {
             } else {
                 format!("undo/{name}, after those of later stages")
             };
-            let does = stage.does.to_owned();
-            files.push((name.clone(), self.file(at, stage, &does, &undo, &stage.statements)));
+            let said = [stage.does, stage.locks, stage.application, &undo];
+            files.push((name.clone(), self.file(at, stage.name, said, &stage.statements)));
             if !stage.undo.is_empty() {
-                let does =
-                    format!("Undoes stage {at}, after the later ones were undone: what was, is again.");
-                files.push((
-                    format!("undo/{name}"),
-                    self.file(at, stage, &does, &format!("{name} again"), &stage.undo),
-                ));
+                let said = [
+                    "Undoes this stage, after the later ones were undone: what was, is again.",
+                    "Each table for a moment, in short attempts; what is built or read for long holds nobody up.",
+                    "Is where it was before this stage.",
+                    &format!("{name} again; begin at 4, or at 1 where that was undone"),
+                ];
+                files.push((format!("undo/{name}"), self.file(at, stage.name, said, &stage.undo)));
             }
         }
         files
@@ -55,12 +56,14 @@ impl Migration {
         self.files().into_iter().try_for_each(|(name, text)| fs::write(folder.join(name), text))
     }
 
-    fn file(&self, at: usize, stage: &Stage, does: &str, undo: &str, statements: &[Statement]) -> String {
-        let mut text = format!("-- Stage {at} of {}: {}\n--\n", self.stages.len(), stage.name);
+    /// A file that says what it does, what it locks, what that means for the application, and what undoes it.
+    fn file(&self, at: usize, name: &str, said: [&str; 4], statements: &[Statement]) -> String {
+        let mut text = format!("-- Stage {at} of {}: {name}\n--\n", self.stages.len());
+        let [does, locks, application, undo] = said;
         for (title, said) in [
             ("", does),
-            ("Locks: ", stage.locks),
-            ("The application: ", stage.application),
+            ("Locks: ", locks),
+            ("The application: ", application),
             ("Again: ", "whenever it was cut off, and at any time: what is done is left as it is."),
             ("Undo: ", undo),
         ] {

@@ -61,6 +61,17 @@ pub(super) fn protect(plan: &Plan<'_>) -> Stage {
             },
         );
     }
+    statements.push(Statement {
+        about: "What the application's role reaches that is not protected: whose rows are in it?".to_owned(),
+        lock: "none",
+        sql: "SELECT relation AS reached_and_not_protected FROM ringfence.shared ORDER BY 1;".to_owned(),
+    });
+    // protect() keeps no statistics.
+    undo.extend(plan.owned.iter().map(|owned| Statement {
+        about: format!("{}: what the planner knows of it", owned.table),
+        lock: "SHARE UPDATE EXCLUSIVE, as long as it reads a sample: it holds up no reading and no writing",
+        sql: format!("ANALYZE {};", owned.table),
+    }));
     Stage {
         name: "protect",
         does: "Puts each table under Ringfence's row security, and lets tenant_id be the session's tenant where a statement says none.",
