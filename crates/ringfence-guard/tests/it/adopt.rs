@@ -58,10 +58,15 @@ async fn a_schema_is_migrated_while_it_is_used_and_brought_back_to_the_letter() 
     assert!(writer.stop().await > 1_000_010);
     assert_same(&adopted.dump(), &before);
     assert_eq!(counts().await, had);
-    // And there again.
+    // And there again, and all of it once more.
     for stage in STAGES {
         adopted.run(stage).await;
     }
+    let once = adopted.dump();
+    for stage in STAGES {
+        adopted.run(stage).await;
+    }
+    assert_same(&adopted.dump(), &once);
     adopted.assert_owned().await;
 }
 

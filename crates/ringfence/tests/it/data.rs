@@ -128,7 +128,8 @@ fn a_migration_is_written_run_and_undone() {
     let json: Value = serde_json::from_str(&said(&adopt(&[&decided[..], &["--json"]].concat()))).unwrap();
     assert_eq!(json["tenant_from"], "'t-' || \"id\"");
     assert_eq!(json["stages"][0]["name"], "expand");
-    assert!(json["stages"][5]["statements"][0]["sql"].as_str().unwrap().contains("RENAME CONSTRAINT"));
+    let swapped = json["stages"][5]["statements"].as_array().unwrap();
+    assert!(swapped.iter().any(|one| one["sql"].as_str().unwrap().contains("RENAME CONSTRAINT")));
 
     let folder = scratch("adopt-out-files").join("migration");
     let out = folder.display().to_string();

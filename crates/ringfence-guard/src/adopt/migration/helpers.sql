@@ -172,7 +172,11 @@ $body$;
 
 CREATE OR REPLACE FUNCTION ringfence_adopt.protected(relation regclass) RETURNS boolean LANGUAGE plpgsql AS $body$
 BEGIN
-    RETURN to_regclass('ringfence.protected') IS NOT NULL AND EXISTS (SELECT FROM ringfence.protected p WHERE p.relation = protected.relation);
+    -- Until the last stage, Ringfence need not be there.
+    IF to_regclass('ringfence.protected') IS NULL THEN
+        RETURN false;
+    END IF;
+    RETURN EXISTS (SELECT FROM ringfence.protected p WHERE p.relation = protected.relation);
 END
 $body$;
 
