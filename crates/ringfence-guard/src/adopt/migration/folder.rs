@@ -164,7 +164,7 @@ impl Migration {
             text,
             ", and {plain} by tenant. Read once more: each table for its checks and foreign keys."
         );
-        text.push_str("\nAfterwards, the schema `ringfence_adopt` stays: what undoes the migration is in it, and what names new tenants.\n\
+        text.push_str("\nAfterwards, name these tables in the plane's settings (`[postgres] tables`). The schema `ringfence_adopt` stays: what undoes the migration is in it, and what names new tenants.\n\
              `ringfence data lint` looks over what else may let rows out: views, functions, roles.\n");
     }
 }

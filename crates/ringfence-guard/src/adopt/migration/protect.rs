@@ -13,7 +13,7 @@ const INSTALLED: &str = "DO $body$
 BEGIN
     IF to_regclass('ringfence.installed') IS NULL THEN
         RAISE EXCEPTION 'Ringfence is not installed in this database' USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Let a plane that has this database as its [database] start once, then run this file again.';
+            HINT = 'Start a plane once whose [postgres] names this server and database, with no tables yet; then run this file again.';
     END IF;
 END
 $body$;";
