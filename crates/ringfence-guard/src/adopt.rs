@@ -2,17 +2,26 @@
 //!
 //! [`Catalog::read`] reads the shape of a database; [`infer`] follows it from one table, the *root*, whose rows are the tenants.
 //! What is inferred is never more than its evidence, which each [`Belonging`] carries: a foreign key is one, a column that
-//! is named like one is less. What can't be decided is said, with what would decide it.
+//! is named like one is less. What can't be decided is said, with what would decide it. [`plan`] writes the migration that
+//! puts the tables of tenants under row security.
 
+mod decide;
 mod infer;
+mod migration;
 mod names;
+mod shape;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tokio_postgres::{Client, IsolationLevel};
 
-pub use self::infer::{Belonging, Certainty, InferError, Inferred, Step, infer};
+use self::decide::Decided;
+pub use self::{
+    decide::{DecisionError, Decisions},
+    infer::{Belonging, Certainty, InferError, Inferred, Step, infer},
+    migration::{Migration, PlanError, Stage, Statement, plan, report},
+};
 
 /// The tables of a database, by their qualified names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Catalog, Table,
+    decide::Decided,
     names::{bare, many, of_a_framework, pointed_at},
 };
 
@@ -108,23 +109,73 @@ impl Step {
 /// # Errors
 /// [`InferError`].
 pub fn infer(catalog: &Catalog, root: &str) -> Result<Inferred, InferError> {
-    let root = root_of(catalog, root)?;
+    Ok(infer_decided(catalog, &root_of(catalog, root)?, &Decided::default()))
+}
+
+/// The same, where something is decided already.
+pub(super) fn infer_decided(catalog: &Catalog, root: &str, decided: &Decided) -> Inferred {
     let steps: BTreeMap<&str, Vec<Step>> =
         catalog.tables.iter().map(|(name, table)| (name.as_str(), steps(catalog, name, table))).collect();
-    let ways = ways(&steps, &root);
+    // Nothing leads to a tenant through a table of which it is not known whose its rows are.
+    let closed: BTreeMap<&str, String> = steps
+        .iter()
+        .filter_map(|(name, own)| {
+            let why = decided.left.get(*name).cloned();
+            Some((*name, why.or_else(|| several(name, own, root, decided))?))
+        })
+        .collect();
+    let open = |name: &&str| {
+        let framework = of_a_framework(bare(name)) && !decided.belongs.contains_key(*name);
+        !framework && !decided.shared.contains(*name) && !closed.contains_key(*name)
+    };
+    let leading = |name: &str| match decided.belongs.get(name) {
+        Some(step) => vec![step],
+        None => steps.get(name).into_iter().flatten().collect(),
+    };
+    let ways = ways(steps.keys().copied().filter(open).flat_map(leading), root);
+    let is_open = |to: &str| to == root || ways.contains_key(to);
     let belonging = |(name, table): (&String, &Table)| {
+        let leads = || steps.get(name.as_str()).is_some_and(|own| own.iter().any(|step| is_open(&step.to)));
         let is = match ways.get(name.as_str()) {
-            _ if *name == root => Belonging::Root,
-            _ if of_a_framework(bare(name)) => Belonging::Framework,
-            Some(path) => along(name, path, &steps, &ways, &root),
-            None => alone(name, table, catalog, &steps, &ways, &root),
+            _ if name == root => Belonging::Root,
+            _ if decided.shared.contains(name) => Belonging::Shared { by: by(name, &steps) },
+            _ if of_a_framework(bare(name)) && !decided.belongs.contains_key(name) => Belonging::Framework,
+            Some(path) => along(name, path, &steps, &ways, root, decided),
+            None => match closed.get(name.as_str()).filter(|_| leads()) {
+                Some(why) => Belonging::Undecided { why: why.clone() },
+                None => alone(name, table, catalog, &steps, &ways, root),
+            },
         };
         (name.clone(), is)
     };
-    Ok(Inferred { tables: catalog.tables.iter().map(belonging).collect(), root })
+    Inferred { tables: catalog.tables.iter().map(belonging).collect(), root: root.to_owned() }
 }
 
-fn root_of(catalog: &Catalog, root: &str) -> Result<String, InferError> {
+/// Why it is not known which of several columns owns a row, where it is not.
+fn several(name: &str, own: &[Step], root: &str, decided: &Decided) -> Option<String> {
+    let to_root: Vec<&Step> = own.iter().filter(|step| step.to == root).collect();
+    let known = decided.belongs.contains_key(name) || to_root.iter().any(|step| after_root(step, root));
+    if to_root.len() < 2 || known {
+        return None;
+    }
+    let columns: Vec<_> = to_root.iter().map(|step| step.columns.join(", ")).collect();
+    Some(format!("several columns name a tenant ({}): say which of them owns the row", columns.join("; ")))
+}
+
+/// Whether a step is by a column that is named for the tenant.
+fn after_root(step: &Step, root: &str) -> bool {
+    let named =
+        |column: &String| pointed_at(column).is_some_and(|one| one == "tenant" || many(bare(root), one));
+    matches!(step.columns.as_slice(), [column] if named(column))
+}
+
+/// Which tables point at one.
+fn by(name: &str, steps: &BTreeMap<&str, Vec<Step>>) -> Vec<String> {
+    let pointing = |(_, own): &(&&str, &Vec<Step>)| own.iter().any(|step| step.to == name);
+    steps.iter().filter(pointing).map(|(other, _)| (*other).to_owned()).collect()
+}
+
+pub(super) fn root_of(catalog: &Catalog, root: &str) -> Result<String, InferError> {
     let named = |name: &&String| **name == root || bare(name) == root;
     let found: Vec<String> = catalog.tables.keys().filter(named).cloned().collect();
     let [name] = found.as_slice() else {
@@ -193,9 +244,9 @@ fn polymorphic(table: &Table) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The best way from each table to the root (Dijkstra, over the steps turned around).
-fn ways(steps: &BTreeMap<&str, Vec<Step>>, root: &str) -> BTreeMap<String, Vec<Step>> {
+fn ways<'a>(steps: impl Iterator<Item = &'a Step>, root: &str) -> BTreeMap<String, Vec<Step>> {
     let mut into: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
-    for step in steps.values().flatten() {
+    for step in steps {
         into.entry(&step.to).or_default().push(step);
     }
     let mut known: BTreeMap<String, Vec<Step>> = BTreeMap::new();
@@ -219,25 +270,15 @@ fn along(
     steps: &BTreeMap<&str, Vec<Step>>,
     ways: &BTreeMap<String, Vec<Step>>,
     root: &str,
+    decided: &Decided,
 ) -> Belonging {
     let Some(first) = path.first() else { return Belonging::Root };
     let own = steps.get(name).map(Vec::as_slice).unwrap_or_default();
-    let to_root: Vec<&Step> = own.iter().filter(|step| step.to == root).collect();
-    // One column that is not named for the tenant and another that is not, either: which of them owns the row?
-    let after_root = |step: &Step| matches!(step.columns.as_slice(), [column] if pointed_at(column).is_some_and(|one| one == "tenant" || many(bare(root), one)));
-    let first = match to_root.as_slice() {
-        [] | [_] => first,
-        several => match several.iter().find(|step| after_root(step)) {
-            Some(named) => named,
-            None => {
-                let columns: Vec<_> = several.iter().map(|step| step.columns.join(", ")).collect();
-                let why = format!(
-                    "several columns name a tenant ({}): say which of them owns the row",
-                    columns.join("; ")
-                );
-                return Belonging::Undecided { why };
-            }
-        },
+    // Of several columns that name a tenant, the one that is named for it.
+    let to_root = || own.iter().filter(|step| step.to == root);
+    let first = match to_root().find(|step| after_root(step, root)) {
+        Some(named) if to_root().count() > 1 && !decided.belongs.contains_key(name) => named,
+        _ => first,
     };
     // Whoever else a row names, beside the tenant that owns it, is no other way to its owner.
     let direct = first.to == root;
@@ -263,6 +304,12 @@ fn alone(
     ways: &BTreeMap<String, Vec<Step>>,
     root: &str,
 ) -> Belonging {
+    if table.column("tenant_id").is_some_and(|column| column.kind == "text") {
+        let why = format!(
+            "its tenant_id may name the tenant itself, and no constraint says so: --belongs '{name}.tenant_id' does"
+        );
+        return Belonging::Undecided { why };
+    }
     if let Some((kind, id)) = polymorphic(table).next() {
         let why = format!(
             "{kind} and {id} name a row of any table: say which there are (SELECT DISTINCT {kind}), and a column for the tenant \
@@ -270,13 +317,11 @@ fn alone(
         );
         return Belonging::Undecided { why };
     }
-    let pointing =
-        |other: &&&str| steps.get(**other).is_some_and(|steps| steps.iter().any(|step| step.to == name));
-    let by: Vec<&str> = steps.keys().filter(pointing).copied().collect();
-    let joins = |other: &&&str| {
-        let own = steps.get(**other).map(Vec::as_slice).unwrap_or_default();
+    let by = by(name, steps);
+    let joins = |other: &&String| {
+        let own = steps.get(other.as_str()).map(Vec::as_slice).unwrap_or_default();
         let said: BTreeSet<&String> = own.iter().flat_map(|step| &step.columns).collect();
-        let more = catalog.tables.get(**other).into_iter().flat_map(|table| &table.columns);
+        let more = catalog.tables.get(*other).into_iter().flat_map(|table| &table.columns);
         // A join table says little but what it joins.
         let more =
             more.filter(|column| !said.contains(&column.name) && !is_bookkeeping(&column.name)).count();
@@ -289,8 +334,15 @@ fn alone(
         );
         return Belonging::Undecided { why };
     }
-    if by.iter().any(|other| ways.contains_key(*other)) {
-        return Belonging::Shared { by: by.into_iter().map(str::to_owned).collect() };
+    if by.iter().any(|other| ways.contains_key(other)) {
+        return Belonging::Shared { by };
+    }
+    if let Some(step) = steps.get(name).and_then(|own| own.first()) {
+        let why = format!(
+            "it points at {}, and nothing leads from there to a tenant: decide about that first",
+            step.to
+        );
+        return Belonging::Undecided { why };
     }
     let why = "nothing leads from it to a tenant, and nothing of a tenant's points at it: say whether all tenants share it".to_owned();
     Belonging::Undecided { why }

@@ -11,6 +11,8 @@
 )]
 
 mod admission;
+mod adopt;
+mod adopted;
 mod canary;
 mod cluster;
 mod context;

@@ -20,7 +20,7 @@ use crate::output::printable;
 /// What is done with a database that is not Ringfence's own.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
-    /// Find out which tables of a database belong to tenants, and by what evidence
+    /// Find out which tables of a database belong to tenants, and write the migration that protects them
     Adopt(adopt::Adopt),
     /// Look a database over for everything known to let one tenant's rows out to another
     Lint(lint::Lint),

@@ -97,7 +97,63 @@ fn which_tables_belong_to_tenants_is_told_with_its_evidence() {
     assert_eq!(json["tables"]["public.lines"]["is"], "through");
     assert_eq!(json["tables"]["public.schema_migrations"]["is"], "framework");
     assert!(complaint(&adopt(&["--root", "nothing", "--report"])).contains("there is no table \"nothing\""));
-    assert!(complaint(&adopt(&["--root", "organizations"])).contains("a migration is not written yet"));
+}
+
+#[test]
+fn a_migration_is_written_run_and_undone() {
+    let cluster = Cluster::start(scratch("adopt-out"), &["shop"]);
+    let dsn = format!("host={} user=postgres dbname=shop", cluster.socket());
+    let psql = |more: &[&str]| {
+        Command::new("psql").args(["--quiet", "--no-psqlrc", "--dbname", &dsn]).args(more).output().unwrap()
+    };
+    let schema = "CREATE TABLE organizations (id bigserial PRIMARY KEY);
+        CREATE TABLE orders (id bigserial PRIMARY KEY, organization_id bigint NOT NULL REFERENCES organizations, number int UNIQUE);
+        CREATE TABLE gifts (id int PRIMARY KEY, from_id bigint REFERENCES organizations, to_id bigint REFERENCES organizations);
+        CREATE TABLE notes (id int PRIMARY KEY);
+        INSERT INTO organizations VALUES (1), (2);
+        INSERT INTO orders VALUES (7, 2, 70)";
+    assert!(psql(&["--command", schema]).status.success());
+    let adopt = |more: &[&str]| run(&[&["data", "adopt", &dsn, "--root", "organizations"], more].concat());
+    let told = complaint(&adopt(&[]));
+    assert!(told.contains("public.gifts: its foreign key gifts_from_id_fkey points at"), "{told}");
+    let decided = ["--belongs", "gifts.from_id", "--drop-key", "gifts.to_id"];
+    let text = said(&adopt(&decided));
+    assert!(text.contains("3 tables are protected, in 7 stages:"), "{text}");
+    assert!(
+        text.contains("left UNPROTECTED") && text.contains("public.notes: nothing leads from it"),
+        "{text}"
+    );
+    assert!(text.contains("where statements say ON CONFLICT (number), say (tenant_id, number)"), "{text}");
+    assert!(text.ends_with("name a folder for the migration with --out.\n"), "{text}");
+    let json: Value = serde_json::from_str(&said(&adopt(&[&decided[..], &["--json"]].concat()))).unwrap();
+    assert_eq!(json["tenant_from"], "'t-' || \"id\"");
+    assert_eq!(json["stages"][0]["name"], "expand");
+    let swapped = json["stages"][5]["statements"].as_array().unwrap();
+    assert!(swapped.iter().any(|one| one["sql"].as_str().unwrap().contains("RENAME CONSTRAINT")));
+
+    let folder = scratch("adopt-out-files").join("migration");
+    let out = folder.display().to_string();
+    let text = said(&adopt(&[&decided[..], &["--out", &out]].concat()));
+    assert!(text.ends_with("begin with README.md.\n"), "{text}");
+    let again = complaint(&adopt(&[&decided[..], &["--out", &out]].concat()));
+    assert!(again.contains("the folder is not empty"), "{again}");
+    let went = |file: &str| {
+        let output = psql(&["--file", &folder.join(file).display().to_string()]);
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for file in ["1-expand", "2-backfill", "3-check", "4-indexes", "5-constraints", "6-swap"] {
+        let (went, told) = went(&format!("{file}.sql"));
+        assert!(went, "{file}: {told}");
+    }
+    let owner = psql(&["--tuples-only", "--no-align", "--command", "SELECT tenant_id FROM orders"]);
+    assert_eq!(String::from_utf8_lossy(&owner.stdout), "t-2\n");
+    let (protected, told) = went("7-protect.sql");
+    assert!(!protected && told.contains("Ringfence is not installed in this database"), "{told}");
+    for file in ["6-swap", "5-constraints", "4-indexes", "1-expand"] {
+        let (went, told) = went(&format!("undo/{file}.sql"));
+        assert!(went, "{file}: {told}");
+    }
+    assert!(!psql(&["--command", "SELECT tenant_id FROM orders"]).status.success());
 }
 
 #[test]

@@ -1,16 +1,17 @@
-//! `ringfence data adopt`: which tables of a schema belong to tenants, and by what evidence.
+//! `ringfence data adopt`: which tables of a schema belong to tenants, by what evidence, and the migration that protects them.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use miette::{IntoDiagnostic, Result, bail};
-use ringfence_guard::adopt::{Belonging, Catalog, Certainty, Inferred, Step, infer};
+use miette::{Context, IntoDiagnostic, Result};
+use ringfence_guard::adopt::{Belonging, Certainty, Decisions, Inferred, Migration, Step, plan, report};
 use serde_json::json;
 
 use super::Database;
 use crate::output::{print, printable};
 
-/// Find out which tables of a database belong to tenants, and by what evidence. Nothing is changed
+/// Find out which tables of a database belong to tenants, and write the migration that puts them under row security. The
+/// database itself is only read
 #[derive(Debug, Args)]
 pub(crate) struct Adopt {
     #[command(flatten)]
@@ -18,9 +19,24 @@ pub(crate) struct Adopt {
     /// The table whose rows are the tenants: `organizations`
     #[arg(long, value_name = "TABLE")]
     root: String,
-    /// Show what is inferred. A migration is not written yet, so nothing else is done
-    #[arg(long)]
+    /// Show what is inferred, and by what evidence
+    #[arg(long, conflicts_with_all = ["out", "tenant_from"])]
     report: bool,
+    /// Write the migration into this folder, which is empty or not there
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// What a tenant's id is, in SQL over its row: `slug`. Else 't-' and the key, where that is a number or a uuid
+    #[arg(long, value_name = "SQL")]
+    tenant_from: Option<String>,
+    /// This table's rows are the same for all tenants
+    #[arg(long, value_name = "TABLE")]
+    shared: Vec<String>,
+    /// This column names the row that a row's tenant is known by: `orders.placed_by`, or `orders.placed_by=users`
+    #[arg(long, value_name = "TABLE.COLUMN")]
+    belongs: Vec<String>,
+    /// Drop the foreign key of this column: it can't stand beside row security
+    #[arg(long, value_name = "TABLE.COLUMN")]
+    drop_key: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -28,17 +44,56 @@ pub(crate) struct Adopt {
 
 impl Adopt {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        if !self.report {
-            bail!(
-                "a migration is not written yet: --report shows which tables belong to tenants, and by what evidence"
-            );
-        }
         let mut database = self.database.connect().await?;
-        let catalog = Catalog::read(&mut database.client).await.into_diagnostic()?;
-        let inferred = infer(&catalog, &self.root).into_diagnostic()?;
-        print(self.json, &json!(inferred), |_| text(&inferred));
+        let client = &mut database.client;
+        let decisions = Decisions { shared: self.shared, belongs: self.belongs, dropped: self.drop_key };
+        if self.report {
+            let inferred = report(client, &self.root, &decisions).await.into_diagnostic()?;
+            print(self.json, &json!(inferred), |_| text(&inferred));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let tenant_from = self.tenant_from.as_deref();
+        let migration = plan(client, &self.root, tenant_from, &decisions).await.into_diagnostic()?;
+        if let Some(folder) = &self.out {
+            migration.write(folder).into_diagnostic().wrap_err_with(|| folder.display().to_string())?;
+        }
+        let written = self.out.map_or_else(
+            || "Nothing is written: name a folder for the migration with --out.".to_owned(),
+            |folder| format!("The migration is in {}: begin with README.md.", folder.display()),
+        );
+        print(self.json, &json!(migration), |_| format!("{}{written}", summary(&migration)));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What a migration would do, in short.
+fn summary(migration: &Migration) -> String {
+    let mut text = format!(
+        "The rows of {} are the tenants, each called by {}.\n\n{} tables are protected, in {} stages:\n",
+        printable(&migration.root),
+        printable(&migration.tenant_from),
+        migration.tables.len(),
+        migration.stages.len()
+    );
+    for (at, stage) in (1..).zip(&migration.stages) {
+        text.push_str(&format!("  {at}. {}: {}\n", stage.name, stage.does));
+    }
+    if !migration.undecided.is_empty() {
+        text.push_str(
+            "\nNot decided, and left UNPROTECTED. The application's role must not reach these; decide with --belongs or --shared:\n",
+        );
+        for (table, why) in &migration.undecided {
+            text.push_str(&format!("  {}: {}\n", printable(table), printable(why)));
+        }
+    }
+    if !migration.changes.is_empty() {
+        text.push_str("\nWhat changes for the application:\n");
+        for change in &migration.changes {
+            text.push_str(&format!("  {}\n", printable(change)));
+        }
+    }
+    text.push('\n');
+    text
 }
 
 fn text(Inferred { root, tables }: &Inferred) -> String {
