@@ -139,6 +139,9 @@ pub const DATABASE_CONTEXT_LIFE_SECONDS: u64 = 30;
 /// its connection is still used: in seconds.
 pub const DATABASE_CONTEXT_RENEW_SECONDS: u64 = 1;
 
+/// Most databases that are migrated at once.
+pub const MIGRATIONS_AT_ONCE: usize = 32;
+
 /// Largest HTTP request head, in bytes.
 pub const REQUEST_HEAD_BYTES: usize = 32 * 1024;
 

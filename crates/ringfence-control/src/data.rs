@@ -1,5 +1,6 @@
 //! The databases of the application: started where they are ours to start, prepared, and told which tenants there are.
 
+mod migration;
 mod placement;
 
 use std::{
@@ -14,6 +15,7 @@ use ringfence_guard::{
     cluster::{ClusterError, ClusterSettings, Durability, SUPERUSER},
     connect,
     install::{Install, InstallError, guard_key_put, table_protect, tenant_key_put, tenant_key_remove},
+    migrate::MigrateError,
     proxy::{Endpoint, ServerSettings as GuardedServer},
     role::RoleNameError,
     tls::Authorities,
@@ -21,8 +23,12 @@ use ringfence_guard::{
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config};
 
+use self::migration::Migrations;
 use self::placement::own_database;
-pub use self::placement::{Shape, TenantPlaces};
+pub use self::{
+    migration::{Pace, Progress, Standing},
+    placement::{Shape, TenantPlaces},
+};
 use crate::{
     settings::{PostgresSettings, ServerSettings, Settings, SettingsError, read},
     tenant::Tenant,
@@ -49,6 +55,8 @@ pub struct Data {
     guard_key: MacKey,
     shapes: BTreeMap<String, Shape>,
     places: Arc<TenantPlaces>,
+    migrations_folder: Option<PathBuf>,
+    migrations: Migrations,
     cluster: Mutex<Option<Cluster>>,
 }
 
@@ -87,6 +95,9 @@ pub enum DataError {
         "[postgres] database = \"{0}\": tenants with databases of their own need a name of at most {OWN_DATABASE_PREFIX} bytes"
     )]
     LongName(String),
+    /// A migration.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
     /// A file the settings name.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -123,6 +134,8 @@ impl Data {
             schema: settings.schema_sql()?,
             guard_key: guard_key.clone(),
             shapes: settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.data)).collect(),
+            migrations_folder: postgres.migrations.as_ref().map(|folder| settings.folder.join(folder)),
+            migrations: Migrations::default(),
             cluster: Mutex::new(cluster),
         };
         data.prepare(&mut data.connect().await?).await?;
@@ -223,9 +236,12 @@ impl Data {
         let Some(mut client) = self.reach(tenant).await? else { return Ok(0) };
         let transaction = client.transaction().await?;
         let mut deleted: u64 = 0;
-        for table in self.tables.iter().rev() {
-            let quoted = transaction.query_one("SELECT $1::text::regclass::text", &[table]).await?;
-            let sql = format!("DELETE FROM {} WHERE tenant_id = $1", quoted.get::<_, String>(0));
+        // Those that migrations have made point at older ones, so they come first.
+        let all = "SELECT p.relation::regclass::text FROM ringfence.protected p JOIN pg_class c ON c.oid = p.relation
+             ORDER BY coalesce(array_position(ARRAY(SELECT t::regclass::oid FROM unnest($1::text[]) t), p.relation),
+                1000000 + p.relation::bigint) DESC";
+        for table in transaction.query(all, &[&self.tables]).await? {
+            let sql = format!("DELETE FROM {} WHERE tenant_id = $1", table.get::<_, String>(0));
             deleted = deleted.saturating_add(transaction.execute(&sql, &[&tenant.id.as_str()]).await?);
         }
         transaction.commit().await?;
@@ -254,8 +270,9 @@ impl Data {
         if !exists(&root, &database).await? {
             root.batch_execute(&format!("CREATE DATABASE {database}")).await?;
         }
-        let mut client = connect(self.admin.clone().dbname(database.as_str()), self.tls.as_ref()).await?;
+        let mut client = self.connect_to(&database).await?;
         self.prepare(&mut client).await?;
+        self.catch_up(&mut client).await?;
         Ok(client)
     }
 
@@ -269,7 +286,11 @@ impl Data {
         if !exists(&root, &database).await? {
             return Ok(None);
         }
-        Ok(Some(connect(self.admin.clone().dbname(database.as_str()), self.tls.as_ref()).await?))
+        Ok(Some(self.connect_to(&database).await?))
+    }
+
+    async fn connect_to(&self, database: &RoleName) -> Result<Client, tokio_postgres::Error> {
+        connect(self.admin.clone().dbname(database.as_str()), self.tls.as_ref()).await
     }
 
     /// A connection of the administrator, to the database that tenants share.

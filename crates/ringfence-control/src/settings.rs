@@ -147,6 +147,8 @@ pub struct PostgresSettings {
     /// For a managed cluster: SQL files that make the tables, run once.
     #[serde(default)]
     pub schema: Vec<PathBuf>,
+    /// A folder of migrations, `0001_what.sql` and so on, for `ringfence data migrate`.
+    pub migrations: Option<PathBuf>,
     /// The folder of Postgres' programs, where it is not found by itself.
     pub binaries: Option<PathBuf>,
     /// An existing server, instead of a managed one.

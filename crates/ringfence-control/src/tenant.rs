@@ -25,6 +25,13 @@ pub struct Tenant {
     pub status: TenantStatus,
 }
 
+impl Tenant {
+    /// Whether it has rows somewhere, or may.
+    pub fn has_rows(&self) -> bool {
+        !matches!(self.status, TenantStatus::Onboarding | TenantStatus::Gone)
+    }
+}
+
 /// Where a tenant is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -15,6 +15,7 @@ pub mod cluster;
 mod connect;
 pub mod install;
 pub mod lint;
+pub mod migrate;
 pub mod proxy;
 pub mod role;
 pub mod structure;

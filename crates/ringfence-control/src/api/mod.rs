@@ -15,6 +15,7 @@ pub mod entity;
 pub mod explain;
 pub mod failure;
 pub mod map_audit;
+pub mod migration;
 pub mod operator;
 pub mod pause;
 pub mod policy;
@@ -138,6 +139,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/explain/{reference}", get(explain::explain))
         .route("/v1/refusals", post(refusals::tell))
         .route("/v1/status", get(status::show))
+        .route("/v1/migrations", get(migration::show).post(migration::begin))
         .route("/v1/tenants/{tenant}/entities", get(entity::list).put(entity::put))
         .route("/v1/tenants/{tenant}/entities/explain", post(entity::explain))
         .route("/v1/tenants/{tenant}/entities/{type}/{id}", get(entity::show).delete(entity::delete))

@@ -42,6 +42,8 @@ fn endpoints(tenant: &str) -> Vec<(Method, String, Value, &'static str)> {
         (Method::GET, at("shadow"), none.clone(), "read"),
         (Method::DELETE, at("shadow"), none.clone(), "author"),
         (Method::GET, "/v1/status".to_owned(), none.clone(), "read"),
+        (Method::GET, "/v1/migrations".to_owned(), none.clone(), "operate"),
+        (Method::POST, "/v1/migrations".to_owned(), none.clone(), "operate"),
         (Method::GET, "/v1/operators".to_owned(), none.clone(), "operate"),
         (Method::POST, "/v1/operators".to_owned(), json!({ "name": "x y", "roles": ["admin"] }), "operate"),
         (Method::DELETE, "/v1/operators/nobody".to_owned(), none.clone(), "operate"),

@@ -55,11 +55,20 @@ CREATE TABLE IF NOT EXISTS ringfence.protected (
     with_check  text COLLATE "C" NOT NULL
 );
 
+-- The migrations this database has had, with the hash of each one's text.
+CREATE TABLE IF NOT EXISTS ringfence.migration (
+    version bigint PRIMARY KEY,
+    name    text NOT NULL,
+    digest  bytea NOT NULL CHECK (length(digest) = 32),
+    applied timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 ALTER TABLE ringfence.installed OWNER TO {owner};
 ALTER TABLE ringfence.tenant_key OWNER TO {owner};
 ALTER TABLE ringfence.plane_key OWNER TO {owner};
 ALTER TABLE ringfence.backend OWNER TO {owner};
 ALTER TABLE ringfence.protected OWNER TO {owner};
+ALTER TABLE ringfence.migration OWNER TO {owner};
 ALTER SEQUENCE ringfence.tenant_verified OWNER TO {owner};
 ALTER SEQUENCE ringfence.tenant_1 OWNER TO {owner};
 ALTER SEQUENCE ringfence.tenant_2 OWNER TO {owner};

@@ -20,6 +20,7 @@ mod doors;
 mod fixture;
 mod holes;
 mod lint;
+mod migrate;
 mod oracles;
 mod placement;
 mod pooling;

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod lint;
+mod migrate;
 mod prove;
 
 use std::{
@@ -24,6 +25,8 @@ pub(crate) enum DataCommand {
     Adopt(adopt::Adopt),
     /// Look a database over for everything known to let one tenant's rows out to another
     Lint(lint::Lint),
+    /// Bring every database that tenants' rows are in to the last migration
+    Migrate(migrate::Migrate),
     /// Plant rows of two made-up tenants in a database, try to reach one's as the other, and roll all of it back
     Prove(prove::Prove),
 }
@@ -33,6 +36,7 @@ impl DataCommand {
         match self {
             Self::Adopt(command) => command.run().await,
             Self::Lint(command) => command.run().await,
+            Self::Migrate(command) => command.run().await,
             Self::Prove(command) => command.run().await,
         }
     }

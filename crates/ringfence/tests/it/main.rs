@@ -24,6 +24,7 @@ mod http;
 mod init;
 mod isolation;
 mod maps;
+mod migrate;
 mod nodes;
 mod own_database;
 mod policy_bombs;

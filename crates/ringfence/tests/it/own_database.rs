@@ -8,7 +8,7 @@ use crate::{
     session::{Plane, up_fails},
 };
 
-const TIER: &str = "
+pub(crate) const TIER: &str = "
 [tiers.own]
 rate = { per_second = 500, burst = 1000 }
 namespace = \"App\"
@@ -17,16 +17,17 @@ policies = \"app.cedar\"
 data = \"database\"
 ";
 
-struct Person<'a>(&'a Plane, &'a str, String);
+/// Somebody of a tenant.
+pub(crate) struct Person<'a>(&'a Plane, &'a str, String);
 
 impl<'a> Person<'a> {
-    fn of(plane: &'a Plane, tenant: &'a str) -> Self {
+    pub(crate) fn of(plane: &'a Plane, tenant: &'a str) -> Self {
         let user = plane.json(&["user", "create", "ann", "--tenant", tenant, "--role", "admin"]);
         Self(plane, tenant, user["password"].as_str().unwrap().to_owned())
     }
 
     /// What a statement answers through the guard, or why not.
-    fn ask(&self, sql: &str) -> Result<String, String> {
+    pub(crate) fn ask(&self, sql: &str) -> Result<String, String> {
         let Self(plane, tenant, password) = self;
         let arguments =
             ["token", "--tenant", tenant, "--user", "ann", "--password-stdin", "--for", "database"];
