@@ -83,13 +83,13 @@ pub struct Progress {
 
 /// The runs of this node.
 #[derive(Debug, Default)]
-pub struct Migrations {
+pub(super) struct Migrations {
     progress: Mutex<Progress>,
 }
 
 impl Migrations {
     /// What the last run has come to.
-    pub fn progress(&self) -> Progress {
+    fn progress(&self) -> Progress {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -150,6 +150,13 @@ pub(crate) struct Registry {
     pub(crate) suspended: Mutex<Vec<TenantId>>,
 }
 
+impl Registry {
+    pub(crate) fn of<'a>(tenants: impl IntoIterator<Item = &'a Tenant>) -> Self {
+        let issuer = |tenant: &Tenant| (tenant.issuer.issuer.clone(), Arc::clone(&tenant.issuer));
+        Self { issuers: tenants.into_iter().map(issuer).collect(), suspended: Mutex::default() }
+    }
+}
+
 impl Issuers for Registry {
     fn revision(&self, _tenant: &TenantId) -> u64 {
         0
@@ -230,8 +237,7 @@ impl World {
         admin.batch_execute(TABLES).await.unwrap();
         // Shared by all tenants on purpose, for what row security does not allow: COPY FROM.
         admin.batch_execute(&format!("GRANT SELECT, INSERT ON staging TO {role}")).await.unwrap();
-        let issuers = [&acme, &globex].map(|t| (t.issuer.issuer.clone(), Arc::clone(&t.issuer))).into();
-        let registry = Arc::new(Registry { issuers, suspended: Mutex::default() });
+        let registry = Arc::new(Registry::of([&acme, &globex]));
         let (key, _) = SigningKey::generate().unwrap();
         let signer = TxnSigner::new(key, "https://gw".to_owned(), "plane".to_owned());
         let (host, port) = cluster.host_and_port();

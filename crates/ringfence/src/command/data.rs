@@ -32,7 +32,18 @@ pub(crate) enum DataCommand {
 }
 
 impl DataCommand {
+    /// Runs it, or ends it: what it holds, a transaction or a Postgres of its own, is gone either way.
     pub(crate) async fn run(self) -> Result<ExitCode> {
+        tokio::select! {
+            done = self.work() => done,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted.into_diagnostic()?;
+                Err(miette!("interrupted: nothing stays of it"))
+            }
+        }
+    }
+
+    async fn work(self) -> Result<ExitCode> {
         match self {
             Self::Adopt(command) => command.run().await,
             Self::Lint(command) => command.run().await,

@@ -1,12 +1,16 @@
 //! `ringfence data`, on a database that is not Ringfence's own.
 
-use std::process::{Command, Stdio};
+use std::{
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+};
 
 use serde_json::Value;
 
 use crate::{
     cluster::Cluster,
-    program::{complaint, path, run, said, scratch},
+    process,
+    program::{complaint, path, run, said, scratch, start, started_as},
 };
 
 const SCHEMA: &str =
@@ -255,4 +259,26 @@ fn a_database_is_proved_and_what_leaks_is_shown() {
     let said_so = complaint(&prove(&["--as", "SELECT 1"]));
     assert!(said_so.contains("none of that tenant's own rows"), "{said_so}");
     assert!(complaint(&prove(&["--role", "nobody-here"])).contains("there is no role \"nobody-here\""));
+}
+
+#[test]
+fn an_interrupt_leaves_nothing() {
+    let folder = scratch("interrupt");
+    let file = folder.join("structure.sql");
+    std::fs::write(&file, "CREATE TABLE tenants (id int); SELECT pg_sleep(600);").unwrap();
+    let temporary = folder.join("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = started_as();
+    command.env("TMPDIR", &temporary).args(["data", "lint", "--structure", &file.display().to_string()]);
+    let mut child = start(command);
+    let made = || std::fs::read_dir(&temporary).unwrap().next().map(|entry| entry.unwrap().path());
+    let pid = || std::fs::read_to_string(made()?.join("data/postmaster.pid")).ok();
+    let pid = process::until("its Postgres runs", 30, || pid().filter(|text| text.contains("ready")));
+    let postgres = std::path::Path::new("/proc").join(pid.lines().next().unwrap());
+    assert!(postgres.exists());
+    process::signal(child.id(), "INT");
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(made(), None);
+    assert!(!postgres.exists());
 }
