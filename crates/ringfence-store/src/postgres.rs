@@ -5,12 +5,12 @@
 //! (<https://www.postgresql.org/docs/current/sql-notify.html>): it says that there is something new and nothing else, and
 //! who misses it finds it in the table.
 
-use std::{str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
 use ringfence_context::Secret;
 use sqlx::{
     AssertSqlSafe, PgPool,
-    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgSslMode},
 };
 
 use crate::{
@@ -43,6 +43,21 @@ pub struct PostgresStore {
     pool: PgPool,
 }
 
+/// TLS with the very host or none: what is in between (libpq's `sslmode`) can be talked out of it. None where that is said,
+/// and where the host is this machine and nothing is.
+fn verified(options: PgConnectOptions) -> PgConnectOptions {
+    let host = options.get_host();
+    let here = options.get_socket().is_some()
+        || host == "localhost"
+        || host.starts_with('/')
+        || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    match options.get_ssl_mode() {
+        PgSslMode::Disable => options,
+        PgSslMode::Prefer if here => options.ssl_mode(PgSslMode::Disable),
+        _ => options.ssl_mode(PgSslMode::VerifyFull),
+    }
+}
+
 impl PostgresStore {
     /// Connects to `postgres://…` and brings the schema up to date.
     ///
@@ -55,6 +70,7 @@ impl PostgresStore {
         }
         let patience = PATIENCE.as_millis().to_string();
         let options = PgConnectOptions::from_str(url.reveal())
+            .map(verified)
             .map_err(|_| NO_URL)?
             .application_name("ringfence")
             .options([("statement_timeout", &patience), ("lock_timeout", &patience)]);
@@ -193,5 +209,30 @@ impl Store for PostgresStore {
             listener.listen(CHANNEL).await.map_err(failure)?;
             Ok(Some(Box::new(Listening(listener)) as Box<dyn Listen>))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_talked_out_of_tls() {
+        for (url, verifies) in [
+            ("postgres://r@db.example.com/s", true),
+            ("postgres://r@db.example.com/s?sslmode=prefer", true),
+            ("postgres://r@db.example.com/s?sslmode=require", true),
+            ("postgres://r@db.example.com/s?sslmode=verify-ca", true),
+            ("postgres://r@db.example.com/s?sslmode=disable", false),
+            ("postgres://r@10.0.0.7/s", true),
+            ("postgres://r@localhost/s", false),
+            ("postgres://r@127.0.0.1/s", false),
+            ("postgres://r@localhost/s?sslmode=verify-full", true),
+            ("postgres://r@localhost/s?host=/run/postgresql", false),
+        ] {
+            let mode = verified(PgConnectOptions::from_str(url).unwrap()).get_ssl_mode();
+            let expected = if verifies { "VerifyFull" } else { "Disable" };
+            assert_eq!(format!("{mode:?}"), expected, "{url}");
+        }
     }
 }

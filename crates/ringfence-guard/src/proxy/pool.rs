@@ -163,19 +163,23 @@ impl Pool {
 
     /// Cleans what a session that has ended left idle: nothing of it, a lock or a cursor, outlives it for long.
     pub(super) async fn retire(&self, session: SessionId) {
-        let left = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let at = idle.iter().position(|idle| {
-                let server = &idle.server;
-                idle.trace == Trace::Of(session) && !server.suits(server.session.tenant.as_ref())
-            });
-            at.map(|at| idle.remove(at))
-        };
-        let Some(Idle { mut server, open, .. }) = left else { return };
-        let Some(_place) = self.places.try_take() else { return };
-        if let Ok(true) = tokio::time::timeout(CLEAN_WITHIN, clean(&mut server)).await {
-            self.put(Idle { server, trace: Trace::New, open });
+        // More than one where its tenant was led elsewhere meanwhile.
+        while let Some(Idle { mut server, open, .. }) = self.left_by(session) {
+            let Some(_place) = self.places.try_take() else { continue };
+            if let Ok(true) = tokio::time::timeout(CLEAN_WITHIN, clean(&mut server)).await {
+                self.put(Idle { server, trace: Trace::New, open });
+            }
         }
+    }
+
+    /// Takes a connection that a session left in a state only it could use.
+    fn left_by(&self, session: SessionId) -> Option<Idle> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = idle.iter().position(|idle| {
+            let server = &idle.server;
+            idle.trace == Trace::Of(session) && !server.suits(server.session.tenant.as_ref())
+        });
+        at.map(|at| idle.remove(at))
     }
 
     /// What Postgres reports at start-up.

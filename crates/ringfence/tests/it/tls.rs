@@ -36,7 +36,7 @@ fn from_the_client_to_the_row_everything_is_in_tls() {
     certificate(&postgres, "localhost");
     certificate(&postgres, "another");
     let port = free_port();
-    let cluster = Cluster::start_in_tls(postgres.clone(), &["app"], port);
+    let cluster = Cluster::start_in_tls(postgres.clone(), &["app", "state"], port);
     let superuser = format!("host={} port={port} user=postgres dbname=app", cluster.socket());
     let passwords = "ALTER ROLE postgres PASSWORD 'root-secret'; CREATE ROLE app LOGIN PASSWORD 'app-secret'";
     let set = Command::new("psql").args(["--quiet", "--dbname", &superuser, "--command", passwords]).status();
@@ -47,6 +47,11 @@ fn from_the_client_to_the_row_everything_is_in_tls() {
     certificate(&folder, "guard");
     fs::write(folder.join("admin.password"), "root-secret").unwrap();
     fs::write(folder.join("app.password"), "app-secret").unwrap();
+    let url = format!(
+        "postgres://postgres:root-secret@localhost:{port}/state?sslmode=verify-full&sslrootcert={}",
+        postgres.join("localhost.pem").display()
+    );
+    fs::write(folder.join("state.url"), url).unwrap();
     let text = fs::read_to_string(&config).unwrap();
     let with = |authority: &str, mode: &str| {
         let more = format!(
@@ -56,7 +61,9 @@ fn from_the_client_to_the_row_everything_is_in_tls() {
              key_file = \"guard.key\"\nname = \"localhost\"\nca_file = \"guard.pem\"\nplaintext = \"never\"\n",
             postgres.join(authority).display()
         );
-        fs::write(&config, format!("{text}{more}")).unwrap();
+        let names = "base_url = \"http://plane.example\"\nhost_suffix = \"plane.example\"\n";
+        let state = "[state]\nurl_file = \"state.url\"\n";
+        fs::write(&config, format!("{names}{text}{more}{state}")).unwrap();
     };
     let flags = ["--config", &config.display().to_string()];
     with("another.pem", "verify-full");
