@@ -237,11 +237,12 @@ impl Data {
         let transaction = client.transaction().await?;
         let mut deleted: u64 = 0;
         // Those that migrations have made point at older ones, so they come first.
-        let all = "SELECT p.relation::regclass::text FROM ringfence.protected p JOIN pg_class c ON c.oid = p.relation
+        let all = "SELECT p.relation::regclass::text, quote_ident(p.tenant_column) FROM ringfence.protected p JOIN pg_class c ON c.oid = p.relation
              ORDER BY coalesce(array_position(ARRAY(SELECT t::regclass::oid FROM unnest($1::text[]) t), p.relation),
                 1000000 + p.relation::bigint) DESC";
         for table in transaction.query(all, &[&self.tables]).await? {
-            let sql = format!("DELETE FROM {} WHERE tenant_id = $1", table.get::<_, String>(0));
+            let (name, column): (String, String) = (table.get(0), table.get(1));
+            let sql = format!("DELETE FROM {name} WHERE {column} = $1");
             deleted = deleted.saturating_add(transaction.execute(&sql, &[&tenant.id.as_str()]).await?);
         }
         transaction.commit().await?;

@@ -5,6 +5,7 @@
 //! is named like one is less. What can't be decided is said, with what would decide it. [`plan`] writes the migration that
 //! puts the tables of tenants under row security.
 
+mod column;
 mod decide;
 mod infer;
 mod migration;

@@ -22,7 +22,7 @@ use tokio_postgres::Client;
 use crate::role::RoleName;
 
 /// The edition of the SQL in this crate.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// Serialises installs: an arbitrary number, the same in every Ringfence.
 const INSTALL_LOCK: i64 = 0x7269_6e67_6665_6e63;
@@ -153,11 +153,19 @@ pub async fn guard_key_put(client: &Client, key: &MacKey) -> Result<(), tokio_po
     Ok(())
 }
 
-/// Puts a table under row security. `relation` as SQL names it, with its schema if that is not on the search path.
+/// Puts a table under row security. `relation` as SQL names it, with its schema if that is not on the search path. Its tenant
+/// column stays the one it is protected by; else it is what `ringfence data adopt` calls one beside a `tenant_id` of the
+/// application's own, or `tenant_id`.
 ///
 /// # Errors
-/// What Postgres says: a table without `tenant_id`, or whose keys would tell of other tenants' rows.
+/// What Postgres says: a table without that column, or whose keys would tell of other tenants' rows.
 pub async fn table_protect(client: &Client, relation: &str) -> Result<(), InstallError> {
-    client.execute("SELECT ringfence.protect($1::text::regclass)", &[&relation]).await?;
+    let protect = "SELECT ringfence.protect(t.relation, tenant_column => coalesce(
+            (SELECT p.tenant_column FROM ringfence.protected p WHERE p.relation = t.relation),
+            (SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.relation AND a.attname = 'ringfence_tenant'
+                AND a.atttypid = 'pg_catalog.text'::pg_catalog.regtype AND a.attnotnull AND NOT a.attisdropped),
+            'tenant_id'))
+        FROM (SELECT $1::text::regclass AS relation) AS t";
+    client.execute(protect, &[&relation]).await?;
     Ok(())
 }

@@ -88,7 +88,8 @@ pub struct Known {
     /// As whom the application logs in. Else: what Ringfence was installed for, or every login role that is no superuser and
     /// reaches a tenant's table.
     pub roles: Vec<String>,
-    /// By which columns tables know a tenant. Else: `tenant_id` if there is one, or what most tables have of its kind.
+    /// By which columns tables know a tenant. Else: what Ringfence protects tables by, `tenant_id` if there is one, or what most
+    /// tables have of its kind.
     pub columns: Vec<String>,
 }
 
@@ -250,6 +251,19 @@ async fn columns(transaction: &Transaction<'_>) -> Result<Vec<String>, tokio_pos
            AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'ringfence')
          GROUP BY a.attname
          ORDER BY a.attname <> 'tenant_id', count(*) DESC, array_position($1::text[], a.attname::text) LIMIT 1";
+    // Where some are protected and this may be read: by an older edition, they are by tenant_id.
+    let recorded = "SELECT EXISTS (SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relname = 'protected'
+          JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'ringfence'
+         WHERE a.attname = 'tenant_column' AND NOT a.attisdropped AND has_table_privilege(c.oid, 'SELECT')
+           AND has_schema_privilege(n.oid, 'USAGE'))";
+    if transaction.query_one(recorded, &[]).await?.try_get(0)? {
+        let by = "SELECT coalesce(array_agg(DISTINCT p.tenant_column::text), '{}') FROM ringfence.protected p
+             JOIN pg_class c ON c.oid = p.relation";
+        let by: Vec<String> = transaction.query_one(by, &[]).await?.try_get(0)?;
+        if !by.is_empty() {
+            return Ok(by);
+        }
+    }
     let found = transaction.query_opt(most, &[&COLUMNS.as_slice()]).await?;
     let found = found.map(|row| row.try_get(0)).transpose()?;
     Ok(found.map_or_else(|| COLUMNS.map(str::to_owned).to_vec(), |column| vec![column]))

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Catalog, Certainty, Step, Table,
+    column::{TENANT_ID, TenantColumn},
     names::{bare, many, pointed_at},
 };
 
@@ -18,6 +19,9 @@ pub struct Decisions {
     pub belongs: Vec<String>,
     /// `TABLE.column`: a foreign key that can't stand beside row security, and goes.
     pub dropped: Vec<String>,
+    /// What Ringfence's column is called; else `tenant_id`, or `ringfence_tenant` where a table of tenants has a `tenant_id` of
+    /// another type.
+    pub column: Option<String>,
 }
 
 /// What is decided, as the schema has it.
@@ -29,6 +33,9 @@ pub(super) struct Decided {
     pub(super) dropped: BTreeSet<(String, String)>,
     /// What is left as it is, and why.
     pub(super) left: BTreeMap<String, String>,
+    pub(super) column: TenantColumn,
+    /// The tables whose `tenant_id` is the application's, where the column is called otherwise for them.
+    pub(super) beside: Vec<String>,
 }
 
 /// Why a decision is none.
@@ -52,6 +59,11 @@ pub enum DecisionError {
     /// Two decisions about one table.
     #[error("{0} is decided twice: say --shared or --belongs, once")]
     Twice(String),
+    /// Ringfence's column can't be called so.
+    #[error(
+        "--column {0:?}: a column can't be called so: say a name of 1 to 63 bytes that is none of Postgres' own columns'"
+    )]
+    Column(String),
     /// The root is every tenant's.
     #[error("{0} is the root: there is nothing to decide about it")]
     Root(String),
@@ -81,12 +93,17 @@ fn column<'a>(catalog: &'a Catalog, said: &str) -> Result<(String, &'a Table, St
 }
 
 impl Decisions {
-    /// Finds what is meant.
+    /// Finds what is meant, where Ringfence's column is called `tenant_column`.
     ///
     /// # Errors
     /// [`DecisionError`].
-    pub(super) fn resolve(&self, catalog: &Catalog, root: &str) -> Result<Decided, DecisionError> {
-        let mut decided = Decided::default();
+    pub(super) fn resolve(
+        &self,
+        catalog: &Catalog,
+        root: &str,
+        tenant_column: &str,
+    ) -> Result<Decided, DecisionError> {
+        let mut decided = Decided { column: TenantColumn::new(tenant_column)?, ..Decided::default() };
         for said in &self.shared {
             let name = table(catalog, said)?;
             if name == root {
@@ -97,7 +114,7 @@ impl Decisions {
             }
         }
         for said in &self.belongs {
-            let step = belongs(catalog, root, said)?;
+            let step = belongs(catalog, root, said, tenant_column)?;
             if step.table == root {
                 return Err(DecisionError::Root(step.table));
             }
@@ -120,7 +137,7 @@ impl Decisions {
 }
 
 /// The step that `TABLE.column` or `TABLE.column=TABLE` says.
-fn belongs(catalog: &Catalog, root: &str, said: &str) -> Result<Step, DecisionError> {
+fn belongs(catalog: &Catalog, root: &str, said: &str, tenant_column: &str) -> Result<Step, DecisionError> {
     let (from, to) = said.split_once('=').map_or((said, None), |(from, to)| (from, Some(to)));
     let (name, of, column) = column(catalog, from)?;
     let to = to.map(|to| table(catalog, to)).transpose()?;
@@ -140,8 +157,9 @@ fn belongs(catalog: &Catalog, root: &str, said: &str) -> Result<Step, DecisionEr
         return Ok(step(&key.table, &key.references, Certainty::ForeignKey(key.name.clone())));
     }
     // It says the tenant itself.
-    if column == "tenant_id" && kind.kind == "text" && to.as_ref().is_none_or(|to| to == root) {
-        return Ok(step(root, &["tenant_id".to_owned()], Certainty::Name));
+    let says = column == TENANT_ID || column == tenant_column;
+    if says && kind.kind == "text" && to.as_ref().is_none_or(|to| to == root) {
+        return Ok(step(root, &[tenant_column.to_owned()], Certainty::Name));
     }
     let fits = |to: &str| {
         let there = catalog.tables.get(to)?;

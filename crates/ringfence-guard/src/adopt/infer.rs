@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Catalog, Table,
+    column::TENANT_ID,
     decide::Decided,
     names::{bare, many, of_a_framework, pointed_at},
 };
@@ -143,7 +144,7 @@ pub(super) fn infer_decided(catalog: &Catalog, root: &str, decided: &Decided) ->
             Some(path) => along(name, path, &steps, &ways, root, decided),
             None => match closed.get(name.as_str()).filter(|_| leads()) {
                 Some(why) => Belonging::Undecided { why: why.clone() },
-                None => alone(name, table, catalog, &steps, &ways, root),
+                None => alone(name, table, catalog, &steps, &ways, root, decided),
             },
         };
         (name.clone(), is)
@@ -303,10 +304,12 @@ fn alone(
     steps: &BTreeMap<&str, Vec<Step>>,
     ways: &BTreeMap<String, Vec<Step>>,
     root: &str,
+    decided: &Decided,
 ) -> Belonging {
-    if table.column("tenant_id").is_some_and(|column| column.kind == "text") {
+    let says = |column: &&&str| table.column(column).is_some_and(|column| column.kind == "text");
+    if let Some(column) = [decided.column.name.as_str(), TENANT_ID].iter().find(says) {
         let why = format!(
-            "its tenant_id may name the tenant itself, and no constraint says so: --belongs '{name}.tenant_id' does"
+            "its {column} may name the tenant itself, and no constraint says so: --belongs '{name}.{column}' does"
         );
         return Belonging::Undecided { why };
     }

@@ -20,12 +20,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tokio_postgres::{Client, IsolationLevel};
 
-use self::{
-    owned::{Owned, Plan},
-    sql::ident,
-};
+use self::owned::{Owned, Plan};
+pub(super) use self::sql::ident;
 use super::{
     Belonging, Catalog, Decided, DecisionError, Decisions, InferError, Inferred,
+    column::{BESIDE, TENANT_ID as PLAIN, beside},
     infer::{infer_decided, root_of},
     shape::{Link, Shape},
 };
@@ -40,6 +39,10 @@ pub struct Migration {
     pub root: String,
     /// The SQL that names a tenant, over a row of the root.
     pub tenant_from: String,
+    /// What Ringfence's column is called.
+    pub column: String,
+    /// Why it is not called `tenant_id`, where nobody said what it is called.
+    pub column_why: Option<String>,
     /// The tables that are protected, those that are pointed at before those that point.
     pub tables: Vec<String>,
     /// Its stages, in order.
@@ -60,11 +63,11 @@ pub struct Stage {
     /// In a word.
     pub name: &'static str,
     /// What it does.
-    pub does: &'static str,
+    pub does: String,
     /// What it locks, and for how long.
     pub locks: &'static str,
     /// What it means for the application that runs meanwhile.
-    pub application: &'static str,
+    pub application: String,
     /// What is run.
     pub statements: Vec<Statement>,
     /// What undoes it; empty where it changes nothing.
@@ -129,9 +132,17 @@ pub async fn plan(
     decisions: &Decisions,
 ) -> Result<Migration, PlanError> {
     let catalog = Catalog::read(client).await?;
-    let shape = Shape::read(client).await?;
     let root = root_of(&catalog, root)?;
-    let decided = decide(&catalog, &shape, &root, decisions)?;
+    let (mut column, mut others) = (decisions.column.as_deref().unwrap_or(BESIDE), Vec::new());
+    if decisions.column.is_none() {
+        // What can be protected by a column that no application has: is that of the usual name taken there?
+        let decided = decide(&catalog, &Shape::read(client, column).await?, &root, decisions, column)?;
+        others = beside(&catalog, &infer_decided(&catalog, &root, &decided));
+        column = if others.is_empty() { PLAIN } else { BESIDE };
+    }
+    let shape = Shape::read(client, column).await?;
+    let mut decided = decide(&catalog, &shape, &root, decisions, column)?;
+    decided.beside = others;
     let inferred = infer_decided(&catalog, &root, &decided);
     let tenant_from = tenant_id_of(client, &catalog, &shape, &root, tenant_from).await?;
     written(&shape, &inferred, &decided, &tenant_from)
@@ -144,7 +155,14 @@ pub async fn plan(
 pub async fn report(client: &mut Client, root: &str, decisions: &Decisions) -> Result<Inferred, PlanError> {
     let catalog = Catalog::read(client).await?;
     let root = root_of(&catalog, root)?;
-    Ok(infer_decided(&catalog, &root, &decisions.resolve(&catalog, &root)?))
+    let inferred = |column: &str| {
+        decisions.resolve(&catalog, &root, column).map(|decided| infer_decided(&catalog, &root, &decided))
+    };
+    let found = inferred(decisions.column.as_deref().unwrap_or(BESIDE))?;
+    if decisions.column.is_none() && beside(&catalog, &found).is_empty() {
+        return Ok(inferred(PLAIN)?);
+    }
+    Ok(found)
 }
 
 fn decide(
@@ -152,12 +170,13 @@ fn decide(
     shape: &Shape,
     root: &str,
     decisions: &Decisions,
+    column: &str,
 ) -> Result<Decided, DecisionError> {
-    let mut decided = decisions.resolve(catalog, root)?;
+    let mut decided = decisions.resolve(catalog, root, column)?;
     for (table, built) in shape.0.iter().filter(|(table, _)| *table != root) {
         let of_links = || {
             let kept = |link: &&Link| !decided.dropped.contains(&(table.clone(), link.name.clone()));
-            built.links.iter().filter(kept).find_map(|link| link.refused(root))
+            built.links.iter().filter(kept).find_map(|link| link.refused(root, column))
         };
         if let Some(why) = built.refused.clone().or_else(of_links) {
             decided.left.insert(table.clone(), why);
@@ -215,6 +234,8 @@ fn written(
     let mut migration = Migration {
         root: plan.root.to_owned(),
         tenant_from: tenant_from.to_owned(),
+        column: plan.column.name.clone(),
+        column_why: column_why(decided),
         tables: plan.owned.iter().map(|owned| owned.table.to_owned()).collect(),
         stages: vec![
             columns::expand(&plan),
@@ -241,6 +262,23 @@ fn written(
         }
     }
     Ok(migration)
+}
+
+/// Why the column is called otherwise.
+fn column_why(decided: &Decided) -> Option<String> {
+    let shown: Vec<&str> = decided.beside.iter().take(3).map(String::as_str).collect();
+    let more = match decided.beside.len().saturating_sub(shown.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!shown.is_empty()).then(|| {
+        format!(
+            "Ringfence's column is called {} in all tables, for the tenant_id of {}{more} is not of type text. That one stays what it \
+             is; --column says another name",
+            decided.column.name,
+            shown.join(", ")
+        )
+    })
 }
 
 #[cfg(test)]

@@ -20,15 +20,15 @@ pub(super) struct Built {
     pub(super) name: String,
     /// Why it can't be changed while it is used.
     pub(super) refused: Option<String>,
-    /// Its `tenant_id text`, where it has one.
+    /// Its tenant column, where it has one already.
     pub(super) tenant: Option<Tenant>,
     pub(super) keys: Vec<Key>,
     pub(super) links: Vec<Link>,
-    /// Whether an index begins with `tenant_id`.
+    /// Whether an index begins with the tenant.
     pub(super) led: bool,
 }
 
-/// A `tenant_id` that was there before.
+/// A tenant column that was there before.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tenant {
     pub(super) not_null: bool,
@@ -46,7 +46,7 @@ pub(super) struct Key {
     pub(super) rest: String,
     /// Its columns and expressions, for people.
     pub(super) columns: Vec<String>,
-    /// Whether `tenant_id` is among them.
+    /// Whether the tenant is among them.
     pub(super) carries: bool,
     /// How the constraint it is of is deferred, where it is of one.
     pub(super) constraint: Option<&'static str>,
@@ -88,17 +88,20 @@ impl Key {
 }
 
 impl Shape {
-    /// Reads how all tables are built.
+    /// Reads how all tables are built, where `tenant_column` says whose a row is.
     ///
     /// # Errors
     /// What Postgres says.
-    pub(super) async fn read(client: &mut Client) -> Result<Self, tokio_postgres::Error> {
+    pub(super) async fn read(
+        client: &mut Client,
+        tenant_column: &str,
+    ) -> Result<Self, tokio_postgres::Error> {
         let snapshot =
             client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
         let transaction = snapshot.start().await?;
         transaction.batch_execute("SET LOCAL search_path = pg_catalog").await?;
         let mut shape = Self::default();
-        for row in transaction.query(include_str!("shape/tables.sql"), &[]).await? {
+        for row in transaction.query(include_str!("shape/tables.sql"), &[&tenant_column]).await? {
             let tenant = Tenant { not_null: row.try_get(5)?, has_default: row.try_get(6)? };
             let built = Built {
                 schema: row.try_get(1)?,
@@ -109,7 +112,7 @@ impl Shape {
             };
             shape.0.insert(row.try_get(0)?, built);
         }
-        for row in transaction.query(include_str!("shape/keys.sql"), &[]).await? {
+        for row in transaction.query(include_str!("shape/keys.sql"), &[&tenant_column]).await? {
             if let Some(built) = shape.0.get_mut(&row.try_get::<_, String>(0)?) {
                 built.key(&row)?;
             }
@@ -192,26 +195,31 @@ impl Link {
     }
 
     /// Whether it can't point across tenants.
-    pub(super) fn carries(&self) -> bool {
-        self.pairs().any(|pair| pair == ("tenant_id", "tenant_id"))
+    pub(super) fn carries(&self, tenant: &str) -> bool {
+        self.pairs().any(|pair| pair == (tenant, tenant))
     }
 
-    /// Why it can't carry `tenant_id`, where the table it is of and the one it points at do.
-    pub(super) fn refused(&self, root: &str) -> Option<String> {
+    /// Why it can't carry the tenant's column, where the table it is of and the one it points at do.
+    pub(super) fn refused(&self, root: &str, tenant: &str) -> Option<String> {
+        let of_both = format!("make it ({tenant}, ...) REFERENCES ... ({tenant}, ...)");
         let why = if matches!(self.on_update, 'n' | 'd') {
-            "takes tenant_id away with ON UPDATE SET, where Postgres knows no list of columns: change that"
+            format!(
+                "takes {tenant} away with ON UPDATE SET, where Postgres knows no list of columns: change that"
+            )
         } else if matches!(self.on_delete, 'n' | 'd')
-            && (self.columns == ["tenant_id"] || self.sets.iter().any(|column| column == "tenant_id"))
+            && (self.columns == [tenant] || self.sets.iter().any(|column| column == tenant))
         {
-            "takes tenant_id away with ON DELETE SET: change that"
+            format!("takes {tenant} away with ON DELETE SET: change that")
         } else if self.full && self.columns.len() > 1 && !self.not_null {
-            "is MATCH FULL over columns that may be NULL, and tenant_id never is: make it MATCH SIMPLE, with a CHECK"
-        } else if self.pairs().any(|(here, there)| here != "tenant_id" && there == "tenant_id") {
-            "points at a tenant_id by another column: make it (tenant_id, ...) REFERENCES ... (tenant_id, ...)"
-        } else if self.columns.iter().any(|column| column == "tenant_id")
+            format!(
+                "is MATCH FULL over columns that may be NULL, and {tenant} never is: make it MATCH SIMPLE, with a CHECK"
+            )
+        } else if self.pairs().any(|(here, there)| here != tenant && there == tenant) {
+            format!("points at a {tenant} by another column: {of_both}")
+        } else if self.pairs().any(|(here, there)| here == tenant && there != tenant)
             && (self.columns.len() > 1 || self.to != root)
         {
-            "points from tenant_id at another column: make it (tenant_id, ...) REFERENCES ... (tenant_id, ...)"
+            format!("points from {tenant} at another column: {of_both}")
         } else {
             return None;
         };

@@ -1,7 +1,9 @@
 -- Puts a table under row security, after making sure that nothing about its shape answers for other tenants' rows.
--- Run by the table's owner or a superuser. Idempotent.
+-- Run by the table's owner or a superuser. Idempotent. `tenant_column` is where each row says whose it is.
+DROP FUNCTION IF EXISTS ringfence.protect(regclass, boolean, boolean);
 CREATE OR REPLACE FUNCTION ringfence.protect(
-    relation regclass, set_default boolean DEFAULT false, keep_statistics boolean DEFAULT false)
+    relation regclass, set_default boolean DEFAULT false, keep_statistics boolean DEFAULT false,
+    tenant_column name DEFAULT 'tenant_id')
 RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $body$
 DECLARE
@@ -19,32 +21,38 @@ BEGIN
             HINT = 'An owner may switch row security off. Give the table another owner.';
     END IF;
     SELECT a.attnum INTO tenant FROM pg_attribute a
-     WHERE a.attrelid = relation AND a.attname = 'tenant_id' AND a.atttypid = 'text'::regtype AND a.attnotnull;
+     WHERE a.attrelid = relation AND a.attname = tenant_column AND a.atttypid = 'text'::regtype AND a.attnotnull;
     IF tenant IS NULL THEN
-        RAISE EXCEPTION '% has no column "tenant_id text NOT NULL"', relation USING ERRCODE = 'invalid_table_definition';
+        RAISE EXCEPTION '% has no column "% text NOT NULL"', relation, tenant_column USING ERRCODE = 'invalid_table_definition';
     END IF;
     -- A duplicate key error says that a row exists, whoever's it is. Key columns only: INCLUDE does not separate.
     SELECT string_agg(i.indexrelid::regclass::text, ', ') INTO found FROM pg_index i
      WHERE i.indrelid = relation AND (i.indisunique OR i.indisexclusion)
        AND NOT tenant = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1]);
     IF found IS NOT NULL THEN
-        RAISE EXCEPTION '% has a unique index without tenant_id: %', relation, found
+        RAISE EXCEPTION '% has a unique index without %: %', relation, tenant_column, found
             USING ERRCODE = 'invalid_table_definition',
-            HINT = 'Its duplicate key error would tell that another tenant has the key. Put tenant_id first into it.';
+            HINT = format('Its duplicate key error would tell that another tenant has the key. Put %s first into it.', tenant_column);
     END IF;
-    -- Row security does not apply to the checks of foreign keys: a key that carries tenant_id can't point across.
+    -- Row security does not apply to the checks of foreign keys: a key that pairs the two tables' tenant columns
+    -- can't point across. A table that is not protected yet is taken to call its own as this one does, until it is.
     SELECT string_agg(f.conname, ', ') INTO found FROM pg_constraint f
      WHERE f.contype = 'f'
        AND (f.confrelid = relation
             OR f.conrelid = relation AND f.confrelid IN (SELECT p.relation FROM ringfence.protected p))
        AND NOT EXISTS (
            SELECT FROM unnest(f.conkey, f.confkey) AS pair (here, there)
-             JOIN pg_attribute h ON h.attrelid = f.conrelid AND h.attnum = pair.here AND h.attname = 'tenant_id'
-             JOIN pg_attribute t ON t.attrelid = f.confrelid AND t.attnum = pair.there AND t.attname = 'tenant_id');
+             JOIN pg_attribute h ON h.attrelid = f.conrelid AND h.attnum = pair.here
+             JOIN pg_attribute t ON t.attrelid = f.confrelid AND t.attnum = pair.there
+            WHERE h.attname = coalesce((SELECT p.tenant_column FROM ringfence.protected p
+                    WHERE p.relation = f.conrelid AND f.conrelid <> protect.relation), protect.tenant_column)
+              AND t.attname = coalesce((SELECT p.tenant_column FROM ringfence.protected p
+                    WHERE p.relation = f.confrelid AND f.confrelid <> protect.relation), protect.tenant_column));
     IF found IS NOT NULL THEN
-        RAISE EXCEPTION '% has a foreign key without tenant_id: %', relation, found
+        RAISE EXCEPTION '% has a foreign key without %: %', relation, tenant_column, found
             USING ERRCODE = 'invalid_table_definition',
-            HINT = 'It would tell that another tenant has the row. Make it (tenant_id, ...) REFERENCES ... (tenant_id, ...).';
+            HINT = 'It would tell that another tenant has the row. Let it pair each table''s tenant column with the other''s: '
+                '(tenant_id, ...) REFERENCES ... (tenant_id, ...).';
     END IF;
 
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
@@ -54,11 +62,11 @@ BEGIN
     EXECUTE format('CREATE POLICY ringfence_rows ON %s AS PERMISSIVE FOR ALL TO PUBLIC USING (true) WITH CHECK (true)',
         relation);
     -- (SELECT ...) makes it an init plan: verified once per query, not once per row.
-    EXECUTE format('CREATE POLICY ringfence_tenant ON %s AS RESTRICTIVE FOR ALL TO PUBLIC '
-        'USING (tenant_id = (SELECT ringfence.tenant_id())) WITH CHECK (tenant_id = (SELECT ringfence.tenant_id()))',
-        relation);
+    EXECUTE format('CREATE POLICY ringfence_tenant ON %1$s AS RESTRICTIVE FOR ALL TO PUBLIC '
+        'USING (%2$I = (SELECT ringfence.tenant_id())) WITH CHECK (%2$I = (SELECT ringfence.tenant_id()))',
+        relation, tenant_column);
     IF set_default THEN
-        EXECUTE format('ALTER TABLE %s ALTER COLUMN tenant_id SET DEFAULT ringfence.tenant_id()', relation);
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT ringfence.tenant_id()', relation, tenant_column);
     END IF;
     EXECUTE format('REVOKE ALL ON %s FROM PUBLIC, %I', relation, app);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %I', relation, app);
@@ -66,12 +74,12 @@ BEGIN
     IF NOT keep_statistics THEN
         PERFORM ringfence.statistics_forget(relation);
     END IF;
-    INSERT INTO ringfence.protected AS p (relation, policy_xmin, policy_ctid, qual, with_check)
-        SELECT q.polrelid, q.xmin, q.ctid, q.polqual::text, q.polwithcheck::text
+    INSERT INTO ringfence.protected AS p (relation, policy_xmin, policy_ctid, qual, with_check, tenant_column)
+        SELECT q.polrelid, q.xmin, q.ctid, q.polqual::text, q.polwithcheck::text, protect.tenant_column
           FROM pg_policy q WHERE q.polrelid = protect.relation AND q.polname = 'ringfence_tenant'
     ON CONFLICT ON CONSTRAINT protected_pkey DO UPDATE SET
         policy_xmin = excluded.policy_xmin, policy_ctid = excluded.policy_ctid,
-        qual = excluded.qual, with_check = excluded.with_check;
+        qual = excluded.qual, with_check = excluded.with_check, tenant_column = excluded.tenant_column;
 END
 $body$;
 
@@ -101,8 +109,8 @@ CREATE OR REPLACE VIEW ringfence.shared AS
        AND c.oid NOT IN (SELECT p.relation FROM ringfence.protected p)
        AND pg_catalog.has_table_privilege(i.app_role, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE');
 
-ALTER FUNCTION ringfence.protect(regclass, boolean, boolean) OWNER TO {owner};
+ALTER FUNCTION ringfence.protect(regclass, boolean, boolean, name) OWNER TO {owner};
 ALTER FUNCTION ringfence.statistics_forget(regclass) OWNER TO {owner};
 ALTER VIEW ringfence.shared OWNER TO {owner};
-REVOKE ALL ON FUNCTION ringfence.protect(regclass, boolean, boolean), ringfence.statistics_forget(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ringfence.protect(regclass, boolean, boolean, name), ringfence.statistics_forget(regclass) FROM PUBLIC;
 REVOKE ALL ON ringfence.shared FROM PUBLIC, {app};

@@ -46,7 +46,7 @@ CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_3 MINVALUE 0 START 0;
 CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_4 MINVALUE 0 START 0;
 CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_5 MINVALUE 0 START 0;
 
--- Each protected table with its restrictive policy as it was when protect() made it.
+-- Each protected table with its restrictive policy as it was when protect() made it, and the column that says whose a row is.
 CREATE TABLE IF NOT EXISTS ringfence.protected (
     relation    oid PRIMARY KEY,
     policy_xmin xid NOT NULL,
@@ -54,6 +54,7 @@ CREATE TABLE IF NOT EXISTS ringfence.protected (
     qual        text COLLATE "C" NOT NULL,
     with_check  text COLLATE "C" NOT NULL
 );
+ALTER TABLE ringfence.protected ADD COLUMN IF NOT EXISTS tenant_column name NOT NULL DEFAULT 'tenant_id';
 
 -- The migrations this database has had, with the hash of each one's text.
 CREATE TABLE IF NOT EXISTS ringfence.migration (

@@ -256,6 +256,7 @@ async fn what_is_not_known_is_decided_by_the_operator_or_left_alone_and_said() {
         shared: Vec::new(),
         belongs: said(&["users.home", "transfers.from_id", "ledgers.tenant_id"]),
         dropped: said(&["transfers.to_id"]),
+        column: Some("tenant_id".to_owned()),
     };
     let migration = adopted.plan(&decisions).await.unwrap();
     let tables = ["organizations", "ledgers", "memberships", "transfers", "users", "sessions"]
@@ -297,6 +298,7 @@ async fn tenants_are_named_after_their_key_or_as_is_said() {
         shared: vec!["users".to_owned(), "notes".to_owned()],
         belongs: vec!["transfers.from_id".to_owned()],
         dropped: vec!["transfers.to_id".to_owned()],
+        column: None,
     };
     let migration = plan(&mut client, "organizations", None, &decisions).await.unwrap();
     assert_eq!(migration.tenant_from, "'t-' || \"id\"");

@@ -31,5 +31,6 @@ mod robustness;
 mod rows;
 mod shape;
 mod structure;
+mod tenant_column;
 mod tls;
 mod tools;

@@ -1,6 +1,8 @@
 //! Tables whose shape would answer for other tenants' rows are not protected, they are refused.
 
-use crate::fixture::{World, fails};
+use ringfence_guard::{install::Install, role::RoleName};
+
+use crate::fixture::{World, ask, fails};
 
 #[tokio::test]
 async fn protect_refuses_shapes_that_tell() {
@@ -51,6 +53,65 @@ async fn protect_refuses_shapes_that_tell() {
 }
 
 #[tokio::test]
+async fn a_table_is_protected_by_a_column_of_another_name() {
+    let world = World::new().await;
+    let check = async |ddl: &str, expected: Option<&str>| {
+        let sql = format!("DROP TABLE IF EXISTS u, t CASCADE; {ddl}");
+        world.admin.batch_execute(&sql).await.unwrap();
+        let protect = "SELECT ringfence.protect('t', tenant_column => 'Who''s \"it\"')";
+        match (world.admin.batch_execute(protect).await, expected) {
+            (Ok(()), None) => {}
+            (Err(error), Some(part)) if error.as_db_error().unwrap().message().contains(part) => {}
+            (other, _) => panic!("{ddl}: {other:?}"),
+        }
+    };
+    let own = r#""Who's ""it""" text NOT NULL"#;
+    let name = r#""Who's ""it""""#;
+    check("CREATE TABLE t (tenant_id text NOT NULL)", Some("no column \"Who's \"it\" text NOT NULL\"")).await;
+    check(&format!("CREATE TABLE t (tenant_id text NOT NULL, {name} text)"), Some("no column")).await;
+    check(&format!("CREATE TABLE t (tenant_id bigint, {own}, UNIQUE ({name}, tenant_id))"), None).await;
+    let alone = format!("CREATE TABLE t (tenant_id text, {own}, UNIQUE (tenant_id))");
+    check(&alone, Some("unique index without Who's \"it\": public.t_tenant_id_key")).await;
+    // Each table's own: those of `accounts` are called tenant_id.
+    let pairs = |pairs: &str| {
+        format!(
+            "CREATE TABLE t (tenant_id text, account int, {own}, FOREIGN KEY ({pairs}) REFERENCES accounts (tenant_id, id))"
+        )
+    };
+    check(&pairs(&format!("{name}, account")), None).await;
+    check(&pairs("tenant_id, account"), Some("foreign key without Who's \"it\": t_tenant_id_account_fkey"))
+        .await;
+    // And the other way around, when what is pointed at is protected again.
+    let pointed_at = |pairs: &str| {
+        format!(
+            "CREATE TABLE t (tenant_id text, id int, {own}, UNIQUE ({name}, id), UNIQUE (tenant_id, {name}, id));
+             CREATE TABLE u (tenant_id text NOT NULL, {own}, t int, {pairs}); SELECT ringfence.protect('u')"
+        )
+    };
+    check(&pointed_at(&format!("FOREIGN KEY (tenant_id, t) REFERENCES t ({name}, id)")), None).await;
+    let by_other = format!("FOREIGN KEY ({name}, t) REFERENCES t ({name}, id)");
+    check(&pointed_at(&by_other), Some("foreign key without")).await;
+
+    check(&format!("CREATE TABLE t ({own}, tenant_id bigint, id int)"), None).await;
+    let rows = "SELECT ringfence.protect('t', set_default => true, tenant_column => 'Who''s \"it\"');
+        INSERT INTO t VALUES ('acme', 1, 1), ('globex', 2, 2)";
+    world.admin.batch_execute(rows).await.unwrap();
+    let (client, _) = world.as_acme().await;
+    assert_eq!(ask(&client, "SELECT id FROM t").await.unwrap(), "1");
+    client
+        .batch_execute("INSERT INTO t (tenant_id, id) VALUES (2, 3); UPDATE t SET id = id + 10")
+        .await
+        .unwrap();
+    assert_eq!(ask(&client, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM t").await.unwrap(), "11 13");
+    assert_eq!(fails(&client, &format!("UPDATE t SET {name} = 'globex'")).await, "42501");
+    // What protects it again at a plane's start goes by what is recorded.
+    ringfence_guard::install::table_protect(&world.admin, "t").await.unwrap();
+    let recorded = "SELECT tenant_column FROM ringfence.protected WHERE relation = 't'::regclass";
+    assert_eq!(ask(&world.admin, recorded).await.unwrap(), "Who's \"it\"");
+    assert_eq!(ask(&world.admin, "SELECT count(*) FROM ringfence.unsound").await.unwrap(), "0");
+}
+
+#[tokio::test]
 async fn tables_shared_by_all_tenants_are_listed() {
     let world = World::new().await;
     let sql = format!(
@@ -70,9 +131,25 @@ async fn a_default_of_tenant_id_is_set_where_asked() {
     world.admin.batch_execute("SELECT ringfence.protect('payments', set_default => true)").await.unwrap();
     let (client, _) = world.as_acme().await;
     client.batch_execute("INSERT INTO payments (id, account, amount) VALUES (70, 1, 1)").await.unwrap();
-    assert_eq!(
-        crate::fixture::ask(&client, "SELECT tenant_id FROM payments WHERE id = 70").await.unwrap(),
-        "acme"
-    );
+    assert_eq!(ask(&client, "SELECT tenant_id FROM payments WHERE id = 70").await.unwrap(), "acme");
     assert_eq!(fails(&client, "INSERT INTO accounts (id, owner, balance) VALUES (70, '', 1)").await, "42501");
+}
+
+#[tokio::test]
+async fn what_an_older_edition_protects_is_known_by_tenant_id() {
+    let mut world = World::new().await;
+    let older = "DROP FUNCTION ringfence.protect(regclass, boolean, boolean, name);
+        CREATE FUNCTION ringfence.protect(relation regclass, set_default boolean DEFAULT false, keep_statistics boolean DEFAULT false)
+            RETURNS void LANGUAGE sql AS '';
+        ALTER TABLE ringfence.protected DROP COLUMN tenant_column; UPDATE ringfence.installed SET version = 2";
+    world.admin.batch_execute(older).await.unwrap();
+    let owner = ask(&world.admin, "SELECT tableowner FROM pg_tables WHERE tablename = 'installed'").await;
+    let install = Install::new(world.role.clone(), RoleName::new(&owner.unwrap()).unwrap());
+    for _ in 0..2 {
+        install.run(&mut world.admin).await.unwrap();
+        let by = "SELECT string_agg(DISTINCT tenant_column, ' ') FROM ringfence.protected";
+        assert_eq!(ask(&world.admin, by).await.unwrap(), "tenant_id");
+        // Which of two it is would not be known.
+        world.admin.batch_execute("SELECT ringfence.protect('accounts')").await.unwrap();
+    }
 }

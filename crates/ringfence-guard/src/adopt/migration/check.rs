@@ -7,26 +7,27 @@ use super::{
 
 impl Owned<'_> {
     fn looks(&self, plan: &Plan<'_>) -> Vec<(String, String)> {
-        let table = self.table;
+        let (table, column) = (self.table, self.column);
         let mut looks = Vec::new();
         if table == plan.root {
             looks.push((
                 format!("{table}: no tenant's id is made of it, or one that is none"),
-                format!("SELECT * FROM {table} WHERE tenant_id !~ '{TENANT_ID}' OR tenant_id IS NULL"),
+                format!("SELECT * FROM {table} WHERE {column} !~ '{TENANT_ID}' OR {column} IS NULL"),
             ));
             looks.push((
                 format!("{table}: it has the tenant's id of another row"),
-                format!("SELECT tenant_id, count(*) FROM {table} GROUP BY tenant_id HAVING count(*) > 1"),
+                format!("SELECT {column}, count(*) FROM {table} GROUP BY {column} HAVING count(*) > 1"),
             ));
         } else {
             let columns: Vec<&str> =
                 self.sources.iter().flat_map(|step| &step.columns).map(String::as_str).collect();
             looks.push((
                 format!(
-                    "{table}: nobody's, for {} points at nothing: let it point at something, or set its tenant_id",
-                    columns.join(", ")
+                    "{table}: nobody's, for {} points at nothing: let it point at something, or set its {}",
+                    columns.join(", "),
+                    column.name
                 ),
-                format!("SELECT * FROM {table} WHERE tenant_id IS NULL"),
+                format!("SELECT * FROM {table} WHERE {column} IS NULL"),
             ));
         }
         for link in &self.links {
@@ -34,14 +35,14 @@ impl Owned<'_> {
             let on: Vec<String> = link.pairs().map(pair).collect();
             looks.push((
                 format!("{table}: by its foreign key {} of another tenant than itself", link.name),
-                disagreeing(table, &link.to, &on.join(" AND ")),
+                self.disagreeing(&link.to, &on.join(" AND ")),
             ));
         }
         for step in &self.named {
             let on = step.joins("t", "p");
             looks.push((
                 format!("{table}: by {} of another tenant than itself", step.columns.join(", ")),
-                disagreeing(table, &step.to, &on),
+                self.disagreeing(&step.to, &on),
             ));
             if self.sources.first().is_some_and(|first| first == step) {
                 let points: Vec<String> =
@@ -58,14 +59,15 @@ impl Owned<'_> {
         }
         looks
     }
-}
 
-/// The rows that are of another tenant than what they point at.
-fn disagreeing(table: &str, to: &str, on: &str) -> String {
-    format!(
-        "SELECT t.tenant_id AS its_tenant, p.tenant_id AS other_tenant, t.* FROM {table} AS t JOIN {to} AS p ON {on} \
-         WHERE t.tenant_id IS DISTINCT FROM p.tenant_id"
-    )
+    /// The rows that are of another tenant than what they point at.
+    fn disagreeing(&self, to: &str, on: &str) -> String {
+        let (table, column) = (self.table, self.column);
+        format!(
+            "SELECT t.{column} AS its_tenant, p.{column} AS other_tenant, t.* FROM {table} AS t JOIN {to} AS p ON {on} \
+             WHERE t.{column} IS DISTINCT FROM p.{column}"
+        )
+    }
 }
 
 /// Whether all rows fit.
@@ -85,9 +87,9 @@ pub(super) fn check(plan: &Plan<'_>) -> Stage {
     Stage {
         name: "check",
         does: "Looks for rows that are nobody's, for ways to a tenant that do not agree, and for ids that are no tenant's; refuses \
-               to go on where there are any, with how many, and a query that shows them.",
+               to go on where there are any, with how many, and a query that shows them.".to_owned(),
         locks: "None that holds anybody up. It reads each table some times.",
-        application: "Goes on as it is.",
+        application: "Goes on as it is.".to_owned(),
         statements,
         undo: Vec::new(),
     }

@@ -15,10 +15,9 @@ impl Owned<'_> {
             let alias = ident(&self.built.name);
             return format!("(SELECT (\n{}\n)::text FROM (SELECT {row}.*) AS {alias})", plan.tenant_from);
         }
-        let each = self
-            .sources
-            .iter()
-            .map(|step| format!("(SELECT p.tenant_id FROM {} AS p WHERE {})", step.to, step.joins(row, "p")));
+        let each = self.sources.iter().map(|step| {
+            format!("(SELECT p.{} FROM {} AS p WHERE {})", self.column, step.to, step.joins(row, "p"))
+        });
         let each: Vec<String> = each.collect();
         match each.as_slice() {
             [one] => one.clone(),
@@ -32,17 +31,17 @@ impl Owned<'_> {
 
     /// What fills the column of rows that are written.
     fn filling(&self, plan: &Plan<'_>) -> String {
-        let is_root = self.table == plan.root;
+        let (is_root, column) = (self.table == plan.root, self.column);
         let known = if is_root {
             // What a tenant is called does not change, whatever it was made of does.
-            "coalesce(ringfence_before, NEW.tenant_id, ringfence_said)"
+            format!("coalesce(ringfence_before, NEW.{column}, ringfence_said)")
         } else {
-            "coalesce(ringfence_before, ringfence_said, NEW.tenant_id)"
+            format!("coalesce(ringfence_before, ringfence_said, NEW.{column})")
         };
         let differs = if is_root {
-            format!("NEW.tenant_id <> ringfence_known OR ringfence_known !~ '{TENANT_ID}'")
+            format!("NEW.{column} <> ringfence_known OR ringfence_known !~ '{TENANT_ID}'")
         } else {
-            "ringfence_said <> ringfence_known OR NEW.tenant_id <> ringfence_known".to_owned()
+            format!("ringfence_said <> ringfence_known OR NEW.{column} <> ringfence_known")
         };
         let told = format!("a row of {} is of one tenant for good, whose id is one", self.table);
         let body = format!(
@@ -53,14 +52,14 @@ DECLARE
     ringfence_known  text;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        ringfence_before := OLD.tenant_id;
+        ringfence_before := OLD.{column};
     END IF;
     ringfence_known := {known};
     IF {differs} THEN
         RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation', MESSAGE = {},
             HINT = 'It is of the tenant of what it points at.';
     END IF;
-    NEW.tenant_id := ringfence_known;
+    NEW.{column} := ringfence_known;
     RETURN NEW;
 END\n",
             self.tenant("NEW", plan),
@@ -77,16 +76,16 @@ END\n",
     /// The triggers, of which the second is asked for rows whose tenant may be another.
     pub(super) fn triggers(&self) -> String {
         let [insert, update] = TRIGGERS;
-        let (table, function) = (self.table, self.function());
+        let (table, function, tenant) = (self.table, self.function(), self.column);
         let columns = self.sources.iter().flat_map(|step| &step.columns);
         let moved: String = columns
-            .filter(|column| *column != "tenant_id")
+            .filter(|column| **column != tenant.name)
             .map(|column| format!(" OR OLD.{0} IS DISTINCT FROM NEW.{0}", ident(column)))
             .collect();
         format!(
             "CREATE OR REPLACE TRIGGER {insert} BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION {function}();\n\
              CREATE OR REPLACE TRIGGER {update} BEFORE UPDATE ON {table} FOR EACH ROW\n\
-             WHEN (NEW.tenant_id IS NULL OR NEW.tenant_id <> OLD.tenant_id{moved}) EXECUTE FUNCTION {function}();"
+             WHEN (NEW.{tenant} IS NULL OR NEW.{tenant} <> OLD.{tenant}{moved}) EXECUTE FUNCTION {function}();"
         )
     }
 
@@ -105,7 +104,11 @@ END\n",
 
     /// Whether it has the column, as SQL.
     pub(super) fn column_is(&self, not_null: bool) -> String {
-        format!("ringfence_adopt.column_is({}, {not_null})", literal(self.table))
+        format!(
+            "ringfence_adopt.column_is({}, {not_null}, {})",
+            literal(self.table),
+            literal(&self.column.name)
+        )
     }
 }
 
@@ -121,7 +124,7 @@ pub(super) fn expand(plan: &Plan<'_>) -> Stage {
     let statement =
         |about: String, sql: String| Statement { about, lock: "ACCESS EXCLUSIVE, for a moment", sql };
     for owned in plan.owned.iter().filter(|owned| owned.built.tenant.is_none()) {
-        let add = format!("ALTER TABLE {} ADD COLUMN tenant_id text", owned.table);
+        let add = format!("ALTER TABLE {} ADD COLUMN {} text", owned.table, plan.column);
         statements.push(statement(
             format!("{}: a column for the tenant, empty", owned.table),
             patiently(&owned.column_is(false), &add),
@@ -150,7 +153,7 @@ pub(super) fn expand(plan: &Plan<'_>) -> Stage {
             patiently(&format!("NOT {}", owned.has_triggers()), &owned.drop_triggers()),
         ));
         if owned.built.tenant.is_none() {
-            let drop = format!("ALTER TABLE {} DROP COLUMN tenant_id", owned.table);
+            let drop = format!("ALTER TABLE {} DROP COLUMN {}", owned.table, plan.column);
             undo.push(statement(
                 format!("{}: no column for the tenant", owned.table),
                 patiently(&format!("NOT {}", owned.column_is(false)), &drop),
@@ -161,9 +164,14 @@ pub(super) fn expand(plan: &Plan<'_>) -> Stage {
     undo.push(Statement { about: "What the migration worked with".to_owned(), lock: "none", sql });
     Stage {
         name: "expand",
-        does: "Adds a column tenant_id that may be empty, and triggers that fill it in rows that are written from now on.",
+        does: format!(
+            "Adds a column {} that may be empty, and triggers that fill it in rows that are written from now on.",
+            plan.column.name
+        ),
         locks: "Each table for a moment, which it waits for in short attempts.",
-        application: "Goes on as it is. A row that would go over to another tenant by what it points at is refused.",
+        application:
+            "Goes on as it is. A row that would go over to another tenant by what it points at is refused."
+                .to_owned(),
         statements,
         undo,
     }
@@ -175,16 +183,17 @@ pub(super) fn backfill(plan: &Plan<'_>) -> Stage {
         about: format!("{}: each row gets its tenant", owned.table),
         lock: "ROW EXCLUSIVE; rows, some thousands at once",
         sql: format!(
-            "CALL ringfence_adopt.fill({}, {});",
+            "CALL ringfence_adopt.fill({}, {}, {});",
             literal(owned.table),
-            dollar(&owned.tenant("t", plan))
+            dollar(&owned.tenant("t", plan)),
+            literal(&plan.column.name)
         ),
     });
     Stage {
         name: "backfill",
-        does: "Gives each row its tenant, that of the row it points at; tables that are pointed at first.",
+        does: "Gives each row its tenant, that of the row it points at; tables that are pointed at first.".to_owned(),
         locks: "Some thousands of rows at once, and none that somebody else has locked.",
-        application: "Goes on as it is. Each row is written once: make room for as much again, and let autovacuum follow.",
+        application: "Goes on as it is. Each row is written once: make room for as much again, and let autovacuum follow.".to_owned(),
         statements: statements.collect(),
         // What is filled goes with the column.
         undo: Vec::new(),

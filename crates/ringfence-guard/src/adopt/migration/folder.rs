@@ -26,7 +26,7 @@ impl Migration {
             } else {
                 format!("undo/{name}, after those of later stages")
             };
-            let said = [stage.does, stage.locks, stage.application, &undo];
+            let said = [stage.does.as_str(), stage.locks, &stage.application, &undo];
             files.push((name.clone(), self.file(at, stage.name, said, &stage.statements)));
             if !stage.undo.is_empty() {
                 let said = [
@@ -86,13 +86,17 @@ impl Migration {
 
     fn readme(&self) -> String {
         let mut text = format!(
-            "# Tenants of {}, under row security\n\n{} tables get a column `tenant_id` and are put under Ringfence's row security. The rows of \
+            "# Tenants of {}, under row security\n\n{} tables get a column {} and are put under Ringfence's row security. The rows of \
              {} are the tenants; one is called by\n\n{}\n\n",
             code(&self.root),
             self.tables.len(),
+            code(&self.column),
             code(&self.root),
             fenced(&self.tenant_from)
         );
+        if let Some(why) = &self.column_why {
+            let _ = write!(text, "{}.\n\n", comment(why));
+        }
         text.push_str(
             "Run the stages in order, as a superuser, each to its end, and look at what it says:\n\n```text\n\
              psql -v ON_ERROR_STOP=1 -f 1-expand.sql \"$DATABASE_URL\"\n```\n\n\
@@ -150,9 +154,13 @@ impl Migration {
         for change in &self.changes {
             let _ = writeln!(text, "- {}", comment(change));
         }
+        let _ = writeln!(
+            text,
+            "- GROUP BY the key alone no longer stands for a row's other columns: add {}, or name them.",
+            code(&self.column)
+        );
         text.push_str(
-            "- GROUP BY the key alone no longer stands for a row's other columns: add `tenant_id`, or name them.\n\
-             - A row does not go over from one tenant to another.\n\
+            "- A row does not go over from one tenant to another.\n\
              - What points by name only, without a foreign key, is checked once (stage 3) and never again: add the foreign keys first.\n\
              - A tenant is made (a row of the root is inserted) by a role that row security does not bind, and with `ringfence tenant create`.\n\
              - `SELECT *` shows one column more.\n\n## What it costs\n\nNo table is rewritten. Each row is written once (stage 2). Built beside what \

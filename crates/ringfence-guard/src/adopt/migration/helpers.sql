@@ -51,7 +51,7 @@ $body$;
 
 -- Gives each row that has no tenant the one that "tenant", an expression over t, says. A few thousand rows are one transaction;
 -- rows that somebody else has locked are left for later, so nobody waits for it for long and it waits for nobody.
-CREATE OR REPLACE PROCEDURE ringfence_adopt.fill(relation regclass, tenant text) LANGUAGE plpgsql AS $body$
+CREATE OR REPLACE PROCEDURE ringfence_adopt.fill(relation regclass, tenant text, tenant_column name) LANGUAGE plpgsql AS $body$
 DECLARE
     quiet   boolean := (SELECT has_parameter_privilege('session_replication_role', 'SET'));
     size    bigint  := current_setting('block_size')::bigint;
@@ -72,9 +72,9 @@ BEGIN
                 PERFORM set_config('session_replication_role', 'replica', true);
             END IF;
             EXECUTE format('WITH batch AS MATERIALIZED (SELECT t.ctid AS place, %2$s AS tenant FROM %1$s AS t
-                    WHERE t.ctid >= $1 AND t.ctid < $2 AND t.tenant_id IS NULL FOR NO KEY UPDATE OF t SKIP LOCKED)
-                UPDATE %1$s AS t SET tenant_id = batch.tenant FROM batch WHERE t.ctid = batch.place AND batch.tenant IS NOT NULL',
-                relation, tenant) USING format('(%s,0)', place)::tid, format('(%s,0)', place + step)::tid;
+                    WHERE t.ctid >= $1 AND t.ctid < $2 AND t.%3$I IS NULL FOR NO KEY UPDATE OF t SKIP LOCKED)
+                UPDATE %1$s AS t SET %3$I = batch.tenant FROM batch WHERE t.ctid = batch.place AND batch.tenant IS NOT NULL',
+                relation, tenant, tenant_column) USING format('(%s,0)', place)::tid, format('(%s,0)', place + step)::tid;
             GET DIAGNOSTICS filled = ROW_COUNT;
             COMMIT;
             total := total + filled;
@@ -83,7 +83,7 @@ BEGIN
                 RAISE INFO '%: % rows, block % of %', relation, total, place, blocks;
             END IF;
         END LOOP;
-        EXECUTE format('SELECT count(*) FROM %s AS t WHERE t.tenant_id IS NULL AND %s IS NOT NULL', relation, tenant) INTO missing;
+        EXECUTE format('SELECT count(*) FROM %s AS t WHERE t.%I IS NULL AND %s IS NOT NULL', relation, tenant_column, tenant) INTO missing;
         COMMIT;
         EXIT WHEN missing = 0;
         RAISE INFO '%: % rows are locked by others', relation, missing;
@@ -146,17 +146,17 @@ CREATE OR REPLACE FUNCTION ringfence_adopt.built(index text) RETURNS boolean LAN
     SELECT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass(index) AND i.indisvalid)
 $body$;
 
--- Whether an index begins with tenant_id.
-CREATE OR REPLACE FUNCTION ringfence_adopt.key_carries(index text) RETURNS boolean LANGUAGE sql AS $body$
-    SELECT coalesce((SELECT a.attname = 'tenant_id' FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+-- Whether an index begins with the tenant.
+CREATE OR REPLACE FUNCTION ringfence_adopt.key_carries(index text, tenant_column name) RETURNS boolean LANGUAGE sql AS $body$
+    SELECT coalesce((SELECT a.attname = tenant_column FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
         WHERE i.indexrelid = to_regclass(index)), false)
 $body$;
 
--- Whether a foreign key of that name pairs tenant_id with tenant_id.
-CREATE OR REPLACE FUNCTION ringfence_adopt.link_carries(relation regclass, name text) RETURNS boolean LANGUAGE sql AS $body$
+-- Whether a foreign key of that name pairs the tenants of both tables.
+CREATE OR REPLACE FUNCTION ringfence_adopt.link_carries(relation regclass, name text, tenant_column name) RETURNS boolean LANGUAGE sql AS $body$
     SELECT EXISTS (SELECT FROM pg_constraint f CROSS JOIN LATERAL unnest(f.conkey, f.confkey) k (here, there)
-        JOIN pg_attribute h ON h.attrelid = f.conrelid AND h.attnum = k.here AND h.attname = 'tenant_id'
-        JOIN pg_attribute t ON t.attrelid = f.confrelid AND t.attnum = k.there AND t.attname = 'tenant_id'
+        JOIN pg_attribute h ON h.attrelid = f.conrelid AND h.attnum = k.here AND h.attname = tenant_column
+        JOIN pg_attribute t ON t.attrelid = f.confrelid AND t.attnum = k.there AND t.attname = tenant_column
         WHERE f.conrelid = relation AND f.conname = name AND f.contype = 'f')
 $body$;
 
@@ -165,8 +165,8 @@ CREATE OR REPLACE FUNCTION ringfence_adopt.constrained(relation regclass, name t
     SELECT EXISTS (SELECT FROM pg_constraint f WHERE f.conrelid = relation AND f.conname = name AND (f.convalidated OR NOT valid))
 $body$;
 
-CREATE OR REPLACE FUNCTION ringfence_adopt.column_is(relation regclass, not_null boolean) RETURNS boolean LANGUAGE sql AS $body$
-    SELECT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = 'tenant_id' AND NOT a.attisdropped
+CREATE OR REPLACE FUNCTION ringfence_adopt.column_is(relation regclass, not_null boolean, tenant_column name) RETURNS boolean LANGUAGE sql AS $body$
+    SELECT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = tenant_column AND NOT a.attisdropped
         AND (a.attnotnull OR NOT not_null))
 $body$;
 
@@ -181,7 +181,7 @@ END
 $body$;
 
 -- Remembers how a table is, then puts it under row security.
-CREATE OR REPLACE FUNCTION ringfence_adopt.protect(relation regclass, set_default boolean) RETURNS void LANGUAGE plpgsql AS $body$
+CREATE OR REPLACE FUNCTION ringfence_adopt.protect(relation regclass, set_default boolean, tenant_column name) RETURNS void LANGUAGE plpgsql AS $body$
 BEGIN
     INSERT INTO ringfence_adopt.table_before
         SELECT c.oid, c.relrowsecurity, c.relforcerowsecurity, c.relacl, set_default FROM pg_class c WHERE c.oid = relation
@@ -195,12 +195,12 @@ BEGIN
                 AND e.grantee = (SELECT i.app_role::text::regrole::oid FROM ringfence.installed i))
           FROM pg_namespace n WHERE n.oid = (SELECT c.relnamespace FROM pg_class c WHERE c.oid = relation)
     ON CONFLICT DO NOTHING;
-    PERFORM ringfence.protect(relation, set_default);
+    PERFORM ringfence.protect(relation, set_default, tenant_column => protect.tenant_column);
 END
 $body$;
 
 -- Makes a table what it was before.
-CREATE OR REPLACE FUNCTION ringfence_adopt.unprotect(relation regclass) RETURNS void LANGUAGE plpgsql AS $body$
+CREATE OR REPLACE FUNCTION ringfence_adopt.unprotect(relation regclass, tenant_column name) RETURNS void LANGUAGE plpgsql AS $body$
 DECLARE
     before ringfence_adopt.table_before := (SELECT b FROM ringfence_adopt.table_before b WHERE b.relation = unprotect.relation);
     own    regnamespace := (SELECT c.relnamespace FROM pg_class c WHERE c.oid = unprotect.relation);
@@ -212,7 +212,7 @@ BEGIN
     EXECUTE format('ALTER TABLE %s %s ROW LEVEL SECURITY', relation, CASE WHEN before.forced THEN 'FORCE' ELSE 'NO FORCE' END);
     EXECUTE format('ALTER TABLE %s %s ROW LEVEL SECURITY', relation, CASE WHEN before.enabled THEN 'ENABLE' ELSE 'DISABLE' END);
     IF before.defaulted THEN
-        EXECUTE format('ALTER TABLE %s ALTER COLUMN tenant_id DROP DEFAULT', relation);
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT', relation, tenant_column);
     END IF;
     FOR one IN SELECT a.attname, b.statistics FROM ringfence_adopt.column_before b
             JOIN pg_attribute a ON a.attrelid = b.relation AND a.attnum = b.num AND NOT a.attisdropped

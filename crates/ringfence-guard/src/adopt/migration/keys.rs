@@ -1,4 +1,4 @@
-//! The fourth stage, and its part of the sixth: each unique index without `tenant_id` gets a twin that begins with it, and in the end
+//! The fourth stage, and its part of the sixth: each unique index without the tenant gets a twin that begins with it, and in the end
 //! the twin takes its place and its name. So a constraint that an application knows by name stays known.
 //!
 //! What follows the first parenthesis of Postgres' own definition is taken as it is: predicates, expressions, operator classes,
@@ -36,7 +36,11 @@ impl Owned<'_> {
 
     /// Whether the key of this name is the new one, as SQL.
     fn key_carries(&self, key: &Key) -> String {
-        format!("ringfence_adopt.key_carries({})", literal(&self.index(&key.name)))
+        format!(
+            "ringfence_adopt.key_carries({}, {})",
+            literal(&self.index(&key.name)),
+            literal(&self.column.name)
+        )
     }
 
     /// Builds a unique index of `keys` where `when` is true, after what is left of one that was not finished.
@@ -191,9 +195,9 @@ pub(super) fn indexes(plan: &Plan<'_>) -> Stage {
     for owned in &plan.owned {
         for key in owned.swapped() {
             let (twin, carries) = (owned.twin(key), owned.key_carries(key));
-            let keys = format!("tenant_id, {}", key.rest);
+            let keys = format!("{}, {}", plan.column, key.rest);
             statements.push(Statement {
-                about: format!("{}: {} with tenant_id in front", owned.table, key.name),
+                about: format!("{}: {} with {} in front", owned.table, key.name, plan.column.name),
                 lock: BUILT,
                 sql: owned.build(&twin, &format!("NOT {carries}"), true, &keys, key.tablespace.as_deref()),
             });
@@ -201,21 +205,26 @@ pub(super) fn indexes(plan: &Plan<'_>) -> Stage {
             undo.extend(owned.without(&twin, &key.name, key.deferrable()));
         }
         if let Some(unique) = owned.leading(plan) {
-            let name = index_name(&owned.built.schema, &owned.built.name);
+            let name = index_name(&owned.built.schema, &owned.built.name, &plan.column.name);
             statements.push(Statement {
                 about: format!("{}: an index by tenant", owned.table),
                 lock: BUILT,
-                sql: owned.build(&name, "true", unique, "tenant_id)", None),
+                sql: owned.build(&name, "true", unique, &format!("{})", plan.column), None),
             });
             undo.extend(owned.without(&name, "its keys", false));
         }
     }
+    let tenant = &plan.column.name;
     Stage {
         name: "indexes",
-        does: "Builds, beside each unique index, one that begins with tenant_id, and an index by tenant where none is.",
+        does: format!(
+            "Builds, beside each unique index, one that begins with {tenant}, and an index by tenant where none is."
+        ),
         locks: "None that holds anybody up. Each index waits for the transactions that were there before it: no long ones, please.",
-        application: "Goes on as it is. From here until stage 6, both ON CONFLICT (column) and ON CONFLICT (tenant_id, column) work: \
-                      change the application now.",
+        application: format!(
+            "Goes on as it is. From here until stage 6, both ON CONFLICT (column) and ON CONFLICT ({tenant}, column) work: change the \
+             application now."
+        ),
         statements,
         undo,
     }

@@ -2,7 +2,7 @@
 //! another tenant's rows.
 //!
 //! What a foreign key does when the row it points at goes or changes stays; `SET NULL` is said of its own columns, for
-//! `tenant_id` stays.
+//! the tenant stays.
 
 use super::{
     Owned, Plan, Stage, Statement,
@@ -19,10 +19,10 @@ const MOMENT: &str = "ACCESS EXCLUSIVE, for a moment";
 
 impl Link {
     /// With the tenant.
-    fn with_tenant(&self) -> String {
-        let pairs: Vec<(&str, &str)> = self.pairs().filter(|(here, _)| *here != "tenant_id").collect();
-        let columns = idents(std::iter::once("tenant_id").chain(pairs.iter().map(|(here, _)| *here)));
-        let references = idents(std::iter::once("tenant_id").chain(pairs.iter().map(|(_, there)| *there)));
+    fn with_tenant(&self, tenant: &str) -> String {
+        let pairs: Vec<(&str, &str)> = self.pairs().filter(|(here, _)| *here != tenant).collect();
+        let columns = idents(std::iter::once(tenant).chain(pairs.iter().map(|(here, _)| *here)));
+        let references = idents(std::iter::once(tenant).chain(pairs.iter().map(|(_, there)| *there)));
         let own: Vec<&str> = match self.sets.is_empty() {
             true => pairs.iter().map(|(here, _)| *here).collect(),
             false => self.sets.iter().map(String::as_str).collect(),
@@ -87,8 +87,9 @@ impl Link {
     }
 
     /// Whether the foreign key of this name is the new one, as SQL.
-    fn is_new(&self, table: &str) -> String {
-        format!("ringfence_adopt.link_carries({}, {})", literal(table), literal(&self.name))
+    fn is_new(&self, table: &str, tenant: &str) -> String {
+        let (table, name, tenant) = (literal(table), literal(&self.name), literal(tenant));
+        format!("ringfence_adopt.link_carries({table}, {name}, {tenant})")
     }
 
     fn drop(&self, table: &str, name: &str) -> Statement {
@@ -104,23 +105,23 @@ impl Link {
 impl Owned<'_> {
     /// Makes the column NOT NULL without reading the table under a lock.
     fn fill(&self) -> Vec<Statement> {
-        let table = self.table;
+        let (table, column) = (self.table, self.column);
         let filled = self.column_is(true);
         let constrained = |valid: bool| {
             format!("{filled} OR ringfence_adopt.constrained({}, '{FILLED}', {valid})", literal(table))
         };
         let check =
-            format!("ALTER TABLE {table} ADD CONSTRAINT {FILLED} CHECK (tenant_id IS NOT NULL) NOT VALID");
+            format!("ALTER TABLE {table} ADD CONSTRAINT {FILLED} CHECK ({column} IS NOT NULL) NOT VALID");
         let validate = format!("ALTER TABLE {table} VALIDATE CONSTRAINT {FILLED}");
         let not_null = format!(
-            "ALTER TABLE {table} ALTER COLUMN tenant_id SET NOT NULL;\nALTER TABLE {table} DROP CONSTRAINT {FILLED};"
+            "ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL;\nALTER TABLE {table} DROP CONSTRAINT {FILLED};"
         );
         let statement = |what: &str, lock, sql| Statement { about: format!("{table}: {what}"), lock, sql };
         vec![
             statement("no row that is written is nobody's", MOMENT, patiently(&constrained(false), &check)),
             statement("no row that is there is", READING, patiently(&constrained(true), &validate)),
             statement(
-                "tenant_id is NOT NULL, which is known without reading",
+                &format!("{} is NOT NULL, which is known without reading", column.name),
                 MOMENT,
                 patiently(&filled, &not_null),
             ),
@@ -128,15 +129,15 @@ impl Owned<'_> {
     }
 
     fn unfill(&self) -> Vec<Statement> {
-        let table = self.table;
+        let (table, column) = (self.table, self.column);
         let there = format!("ringfence_adopt.constrained({}, '{FILLED}', false)", literal(table));
         let drop = format!("ALTER TABLE {table} DROP CONSTRAINT {FILLED}");
-        let nullable = format!("ALTER TABLE {table} ALTER COLUMN tenant_id DROP NOT NULL");
+        let nullable = format!("ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL");
         let statement = |what: &str, sql| Statement { about: format!("{table}: {what}"), lock: MOMENT, sql };
         vec![
             statement("no constraint of the migration's", patiently(&format!("NOT {there}"), &drop)),
             statement(
-                "tenant_id may be NULL",
+                &format!("{} may be NULL", column.name),
                 patiently(&format!("NOT {}", self.column_is(true)), &nullable),
             ),
         ]
@@ -150,7 +151,7 @@ pub(super) fn constraints(plan: &Plan<'_>) -> Stage {
         lock: "none",
         sql: "CALL ringfence_adopt.demand_checked();".to_owned(),
     }];
-    let mut undo = Vec::new();
+    let (mut undo, tenant) = (Vec::new(), plan.column.name.as_str());
     for owned in &plan.owned {
         if owned.built.tenant.is_none_or(|tenant| !tenant.not_null) {
             statements.extend(owned.fill());
@@ -159,7 +160,12 @@ pub(super) fn constraints(plan: &Plan<'_>) -> Stage {
     for owned in &plan.owned {
         for link in &owned.links {
             let name = link.beside(owned.table, "with tenant_id");
-            statements.extend(link.add(owned.table, &name, &link.with_tenant(), &link.is_new(owned.table)));
+            statements.extend(link.add(
+                owned.table,
+                &name,
+                &link.with_tenant(tenant),
+                &link.is_new(owned.table, tenant),
+            ));
             undo.push(link.drop(owned.table, &name));
         }
     }
@@ -170,9 +176,11 @@ pub(super) fn constraints(plan: &Plan<'_>) -> Stage {
     }
     Stage {
         name: "constraints",
-        does: "Makes tenant_id NOT NULL, and adds foreign keys that carry it beside those there are.",
+        does: format!("Makes {tenant} NOT NULL, and adds foreign keys that carry it beside those there are."),
         locks: "Each table for a moment, in short attempts; what is read for long is read without holding anybody up.",
-        application: "A row that would be nobody's, or would point at another tenant's, is refused from here on.",
+        application:
+            "A row that would be nobody's, or would point at another tenant's, is refused from here on."
+                .to_owned(),
         statements,
         undo,
     }
@@ -181,8 +189,9 @@ pub(super) fn constraints(plan: &Plan<'_>) -> Stage {
 /// The new in the place of the old.
 pub(super) fn swap(plan: &Plan<'_>) -> Stage {
     let (mut statements, mut undo) = (Vec::new(), Vec::new());
+    let tenant = plan.column.name.as_str();
     for owned in &plan.owned {
-        let told = format!("{}: tenant_id may be NULL: run 5-constraints.sql first", owned.table);
+        let told = format!("{}: {tenant} may be NULL: run 5-constraints.sql first", owned.table);
         statements.push(Statement {
             about: format!("{}: no row is nobody's", owned.table),
             lock: "none",
@@ -195,7 +204,10 @@ pub(super) fn swap(plan: &Plan<'_>) -> Stage {
         statements.push(Statement {
             about: format!("{table}: {} carries the tenant", link.name),
             lock: "ACCESS EXCLUSIVE on both tables, for a moment",
-            sql: patiently(&link.is_new(table), &link.replace(table, &link.beside(table, "with tenant_id"))),
+            sql: patiently(
+                &link.is_new(table, tenant),
+                &link.replace(table, &link.beside(table, "with tenant_id")),
+            ),
         });
     }
     statements.extend(plan.dropped.iter().map(|(table, link)| link.drop(table, &link.name)));
@@ -207,7 +219,7 @@ pub(super) fn swap(plan: &Plan<'_>) -> Stage {
 
     undo.extend(plan.owned.iter().flat_map(Owned::rebuild));
     for (table, link) in of_links() {
-        let is_old = format!("NOT {}", link.is_new(table));
+        let is_old = format!("NOT {}", link.is_new(table, tenant));
         undo.extend(link.add(table, &link.beside(table, "without tenant_id"), &link.definition, &is_old));
     }
     for (table, link) in of_links() {
@@ -215,7 +227,7 @@ pub(super) fn swap(plan: &Plan<'_>) -> Stage {
             about: format!("{table}: {} is what it was", link.name),
             lock: "ACCESS EXCLUSIVE on both tables, for a moment",
             sql: patiently(
-                &format!("NOT {}", link.is_new(table)),
+                &format!("NOT {}", link.is_new(table, tenant)),
                 &link.replace(table, &link.beside(table, "without tenant_id")),
             ),
         });
@@ -237,10 +249,12 @@ pub(super) fn swap(plan: &Plan<'_>) -> Stage {
     }
     Stage {
         name: "swap",
-        does: "Puts the new keys and foreign keys in the place of the old, under the same names.",
+        does: "Puts the new keys and foreign keys in the place of the old, under the same names.".to_owned(),
         locks: "Each table for a moment, in short attempts; nothing is read or built in it.",
-        application: "What was unique is unique in each tenant from here on: ON CONFLICT must name tenant_id. It can be undone for as long as no \
-                      two tenants have the same of what was unique over all.",
+        application: format!(
+            "What was unique is unique in each tenant from here on: ON CONFLICT must name {tenant}. It can be undone for as long as no two \
+             tenants have the same of what was unique over all."
+        ),
         statements,
         undo,
     }

@@ -20,14 +20,21 @@ pub(super) fn obstacles(
     let tables: BTreeMap<&str, &Owned<'_>> = owned.iter().map(|owned| (owned.table, owned)).collect();
     let root = inferred.root.as_str();
     if let Some(built) = shape.0.get(root) {
-        let of_links =
-            || built.links.iter().filter(|link| stays(root, link)).find_map(|link| link.refused(root));
+        let of_links = || {
+            built
+                .links
+                .iter()
+                .filter(|link| stays(root, link))
+                .find_map(|link| link.refused(root, &decided.column.name))
+        };
         if let Some(why) = built.refused.clone().or_else(of_links) {
             found.push(format!("{root}: {why}"));
         }
     }
     for (table, built) in &shape.0 {
-        for link in built.links.iter().filter(|link| stays(table, link) && !link.carries()) {
+        for link in
+            built.links.iter().filter(|link| stays(table, link) && !link.carries(&decided.column.name))
+        {
             if !tables.contains_key(link.to.as_str()) {
                 continue;
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{PlanError, obstacles::obstacles, sql::ident};
 use crate::adopt::{
     Belonging, Certainty, Decided, Inferred, Step,
+    column::TenantColumn,
     shape::{Built, Link, Shape},
 };
 
@@ -19,12 +20,15 @@ pub(super) struct Owned<'a> {
     pub(super) named: Vec<&'a Step>,
     /// The foreign keys that are to carry the tenant.
     pub(super) links: Vec<&'a Link>,
+    pub(super) column: &'a TenantColumn,
 }
 
 /// What stages are written from.
 pub(super) struct Plan<'a> {
     pub(super) root: &'a str,
     pub(super) tenant_from: &'a str,
+    /// Ringfence's column.
+    pub(super) column: &'a TenantColumn,
     pub(super) owned: Vec<Owned<'a>>,
     /// Foreign keys that go, with their tables.
     pub(super) dropped: Vec<(&'a str, &'a Link)>,
@@ -34,10 +38,10 @@ impl<'a> Plan<'a> {
     pub(super) fn of(
         shape: &'a Shape,
         inferred: &'a Inferred,
-        decided: &Decided,
+        decided: &'a Decided,
         tenant_from: &'a str,
     ) -> Result<Self, PlanError> {
-        let root = inferred.root.as_str();
+        let (root, column) = (inferred.root.as_str(), &decided.column);
         let mut ordered: Vec<(usize, &str, &Built, &Belonging)> = Vec::new();
         for (table, is) in &inferred.tables {
             let far = match is {
@@ -63,11 +67,12 @@ impl<'a> Plan<'a> {
             let next = ordered.iter().position(ready).unwrap_or_default();
             let (_, table, built, is) = ordered.remove(next);
             let links = built.links.iter();
-            let links = links
-                .filter(|link| tables.contains(link.to.as_str()) && !link.carries() && !dropped(table, link));
+            let links = links.filter(|link| {
+                tables.contains(link.to.as_str()) && !link.carries(&column.name) && !dropped(table, link)
+            });
             let mut sources = sources(is);
             sources.retain(|step| before.contains(step.to.as_str()));
-            owned.push(Owned { table, built, sources, named: named(is), links: links.collect() });
+            owned.push(Owned { table, built, sources, named: named(is), links: links.collect(), column });
             before.insert(table);
         }
         let of_table = |(table, built): (&'a String, &'a Built)| {
@@ -79,7 +84,7 @@ impl<'a> Plan<'a> {
             return Err(PlanError::Obstacles(obstacles));
         }
         let dropped = all().filter(|(table, link)| dropped(table, link)).collect();
-        Ok(Self { root, tenant_from, owned, dropped })
+        Ok(Self { root, tenant_from, column, owned, dropped })
     }
 
     /// What the application must do otherwise.
@@ -90,8 +95,8 @@ impl<'a> Plan<'a> {
                 let columns = key.columns.join(", ");
                 let whole = if key.primary { "the primary key" } else { "unique" };
                 changes.push(format!(
-                    "{}: {} ({columns}) is {whole} in each tenant: where statements say ON CONFLICT ({columns}), say (tenant_id, {columns})",
-                    owned.table, key.name
+                    "{}: {} ({columns}) is {whole} in each tenant: where statements say ON CONFLICT ({columns}), say ({}, {columns})",
+                    owned.table, key.name, self.column.name
                 ));
                 if key.constraint.is_some_and(|deferred| !deferred.is_empty()) {
                     changes.push(format!(

@@ -15,6 +15,10 @@ BEGIN
         RAISE EXCEPTION 'Ringfence is not installed in this database' USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'Start a plane once whose [postgres] names this server and database, with no tables yet; then run this file again.';
     END IF;
+    IF to_regprocedure('ringfence.protect(regclass, boolean, boolean, name)') IS NULL THEN
+        RAISE EXCEPTION 'an older Ringfence is installed in this database' USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Start a plane of this version once, which brings it up to date; then run this file again.';
+    END IF;
 END
 $body$;";
 
@@ -26,25 +30,28 @@ pub(super) fn protect(plan: &Plan<'_>) -> Stage {
             about: "Tenants that have no key are reached by nobody afterwards".to_owned(),
             lock: "ACCESS SHARE",
             sql: format!(
-                "SELECT tenant_id AS tenant_without_a_key FROM {} EXCEPT SELECT tenant_id FROM ringfence.tenant_key ORDER BY 1 LIMIT 20;",
-                plan.root
+                "SELECT {} AS tenant_without_a_key FROM {} EXCEPT SELECT tenant_id FROM ringfence.tenant_key ORDER BY 1 LIMIT 20;",
+                plan.column, plan.root
             ),
         },
     ];
-    let mut undo = Vec::new();
+    let (mut undo, column) = (Vec::new(), literal(&plan.column.name));
     for owned in plan.owned.iter().rev() {
         let (table, is_root) = (owned.table, owned.table == plan.root);
         // A new root row is another tenant's than whose session it is: it keeps being named after itself.
         let set_default = !is_root && owned.built.tenant.is_none_or(|tenant| !tenant.has_default);
         let mut sql = if is_root { String::new() } else { format!("{}\n", owned.drop_triggers()) };
-        sql.push_str(&format!("SELECT ringfence_adopt.protect({}, {set_default});", literal(table)));
+        sql.push_str(&format!(
+            "SELECT ringfence_adopt.protect({}, {set_default}, {column});",
+            literal(table)
+        ));
         let protected = format!("ringfence_adopt.protected({}::regclass)", literal(table));
         statements.push(Statement {
             about: format!("{table}: only its tenant's rows are seen"),
             lock: MOMENT,
             sql: patiently(&protected, &sql),
         });
-        let mut back = format!("SELECT ringfence_adopt.unprotect({});", literal(table));
+        let mut back = format!("SELECT ringfence_adopt.unprotect({}, {column});", literal(table));
         if !is_root {
             back.push_str(&format!("\n{}", owned.triggers()));
         }
@@ -74,10 +81,16 @@ pub(super) fn protect(plan: &Plan<'_>) -> Stage {
     }));
     Stage {
         name: "protect",
-        does: "Puts each table under Ringfence's row security, and lets tenant_id be the session's tenant where a statement says none.",
+        does: format!(
+            "Puts each table under Ringfence's row security, and lets {} be the session's tenant where a statement says none.",
+            plan.column.name
+        ),
         locks: "Each table for a moment, in short attempts.",
-        application: "Must reach the database through the guard from here on: without a tenant's context its role sees no row. Jobs and \
-                      people that work for no one tenant use a role with BYPASSRLS, and say tenant_id where they insert.",
+        application: format!(
+            "Must reach the database through the guard from here on: without a tenant's context its role sees no row. Jobs and people that \
+             work for no one tenant use a role with BYPASSRLS, and say {} where they insert.",
+            plan.column.name
+        ),
         statements,
         undo,
     }

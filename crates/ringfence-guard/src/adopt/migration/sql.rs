@@ -1,9 +1,7 @@
 //! Text that becomes SQL: whatever a name holds, it stays one name, one literal or one line of a comment.
 
-use std::fmt::Write;
-
 /// A name, quoted.
-pub(super) fn ident(name: &str) -> String {
+pub(in crate::adopt) fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -46,18 +44,20 @@ pub(super) fn generated(of: &[&str]) -> String {
     format!("ringfence_adopt_{:016x}", bytes.fold(0xcbf2_9ce4_8422_2325, hash))
 }
 
-/// A name that stays, after the table's: at most 63 bytes.
-pub(super) fn index_name(schema: &str, table: &str) -> String {
-    let mut end = table.len().min(35);
-    while !table.is_char_boundary(end) {
+/// As much of a name's beginning as fits into so many bytes.
+fn cut(name: &str, bytes: usize) -> &str {
+    let mut end = name.len().min(bytes);
+    while !name.is_char_boundary(end) {
         end = end.saturating_sub(1);
     }
-    let hash = generated(&[schema, table, "tenant"]);
+    name.get(..end).unwrap_or_default()
+}
+
+/// A name that stays, after the table's and the column's: at most 63 bytes.
+pub(super) fn index_name(schema: &str, table: &str, column: &str) -> String {
+    let hash = generated(&[schema, table, column]);
     let hash = hash.rsplit('_').next().unwrap_or_default();
-    let mut name = table.get(..end).unwrap_or_default().to_owned();
-    // Writing to a string can't fail.
-    let _ = write!(name, "_tenant_id_{hash}");
-    name
+    format!("{}_{}_{hash}", cut(table, 28), cut(column, 17))
 }
 
 /// Runs `sql` as soon as nobody holds its locks, unless `unless` is true then.
@@ -91,7 +91,7 @@ mod tests {
             let text = dollar(&name);
             let tag = format!("${}$", text.split('$').nth(1).unwrap());
             prop_assert_eq!(text.split(&tag).collect::<Vec<_>>(), ["", &name, ""]);
-            prop_assert!(generated(&[&name]).len() <= 63 && index_name(&name, &other).len() <= 63);
+            prop_assert!(generated(&[&name]).len() <= 63 && index_name(&name, &other, &name).len() <= 63);
             prop_assert_eq!(name == other, generated(&[&name]) == generated(&[&other]));
         }
     }

@@ -125,9 +125,10 @@ fn what_names_another_tenant_is_in_the_way_until_its_key_is_dropped() {
         shared: Vec::new(),
         belongs: belongs.iter().map(|said| (*said).to_owned()).collect(),
         dropped: dropped.iter().map(|said| (*said).to_owned()).collect(),
+        column: None,
     };
     let planned = |decisions: Decisions| {
-        let decided = decide(&catalog, &shape, "public.t0", &decisions)?;
+        let decided = decide(&catalog, &shape, "public.t0", &decisions, PLAIN)?;
         let inferred = infer_decided(&catalog, "public.t0", &decided);
         written(&shape, &inferred, &decided, "'t-' || id")
     };
@@ -148,8 +149,9 @@ fn reject_what_is_decided_of_nothing_or_twice() {
     let (catalog, shape) = schema(vec![(1, 0, false)]);
     let told = |shared: &[&str], belongs: &[&str], dropped: &[&str]| {
         let said = |said: &[&str]| said.iter().map(|said| (*said).to_owned()).collect();
-        let decisions = Decisions { shared: said(shared), belongs: said(belongs), dropped: said(dropped) };
-        decide(&catalog, &shape, "public.t0", &decisions).unwrap_err()
+        let decisions =
+            Decisions { shared: said(shared), belongs: said(belongs), dropped: said(dropped), column: None };
+        decide(&catalog, &shape, "public.t0", &decisions, PLAIN).unwrap_err()
     };
     assert_eq!(told(&["t77"], &[], &[]), DecisionError::NoTable("t77".to_owned()));
     assert_eq!(told(&["t0"], &[], &[]), DecisionError::Root("public.t0".to_owned()));

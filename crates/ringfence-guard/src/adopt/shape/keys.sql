@@ -1,3 +1,4 @@
+-- $1: the column that says whose a row is.
 SELECT i.indrelid::regclass::text, x.relname::text, i.indisprimary, i.indpred IS NOT NULL, pg_get_indexdef(i.indexrelid),
        -- What pg_get_indexdef() writes before the first key.
        format('CREATE UNIQUE INDEX %I ON %I.%I USING %I (', x.relname, n.nspname, t.relname, m.amname),
@@ -9,7 +10,7 @@ SELECT i.indrelid::regclass::text, x.relname::text, i.indisprimary, i.indpred IS
        ARRAY(SELECT u.value FROM pg_attribute s
               CROSS JOIN LATERAL unnest(ARRAY[s.attnum::integer, s.attstattarget::integer]) WITH ORDINALITY u (value, at)
               WHERE s.attrelid = i.indexrelid AND coalesce(s.attstattarget, -1) >= 0 ORDER BY s.attnum, u.at),
-       CASE WHEN i.indisexclusion THEN format('its exclusion constraint %I would tell of other tenants'' rows: take it away, or put tenant_id into it', x.relname)
+       CASE WHEN i.indisexclusion THEN format('its exclusion constraint %I would tell of other tenants'' rows: take it away, or put %I into it', x.relname, $1::text)
             WHEN NOT i.indisvalid THEN format('its index %I is not valid: drop it, or build it again', x.relname)
             WHEN v.view IS NOT NULL THEN format('the view %s groups by its key %I: write all columns it shows into its GROUP BY', v.view, x.relname) END
   FROM pg_index i
@@ -18,7 +19,7 @@ SELECT i.indrelid::regclass::text, x.relname::text, i.indisprimary, i.indpred IS
   JOIN pg_class t ON t.oid = i.indrelid AND t.relkind = 'r'
   JOIN pg_namespace n ON n.oid = t.relnamespace
   LEFT JOIN pg_tablespace p ON p.oid = x.reltablespace
-  LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+  LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = $1::text AND NOT a.attisdropped
   LEFT JOIN pg_constraint f ON f.conindid = i.indexrelid AND f.contype IN ('p', 'u', 'x')
   LEFT JOIN LATERAL (SELECT w.ev_class::regclass AS view FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid
      WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_constraint'::regclass AND d.refobjid = f.oid LIMIT 1) v ON true

@@ -37,6 +37,10 @@ pub(crate) struct Adopt {
     /// Drop the foreign key of this column: it can't stand beside row security
     #[arg(long, value_name = "TABLE.COLUMN")]
     drop_key: Vec<String>,
+    /// What Ringfence's column is called. Else `tenant_id`, or `ringfence_tenant` where a table of tenants has a `tenant_id` of
+    /// another type than text
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -46,7 +50,12 @@ impl Adopt {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let mut database = self.database.connect().await?;
         let client = &mut database.client;
-        let decisions = Decisions { shared: self.shared, belongs: self.belongs, dropped: self.drop_key };
+        let decisions = Decisions {
+            shared: self.shared,
+            belongs: self.belongs,
+            dropped: self.drop_key,
+            column: self.column,
+        };
         if self.report {
             let inferred = report(client, &self.root, &decisions).await.into_diagnostic()?;
             print(self.json, &json!(inferred), |_| text(&inferred));
@@ -77,6 +86,9 @@ fn summary(migration: &Migration) -> String {
     );
     for (at, stage) in (1..).zip(&migration.stages) {
         text.push_str(&format!("  {at}. {}: {}\n", stage.name, stage.does));
+    }
+    if let Some(why) = &migration.column_why {
+        text.push_str(&format!("\n{}.\n", printable(why)));
     }
     if !migration.undecided.is_empty() {
         text.push_str(
