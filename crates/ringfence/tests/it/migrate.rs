@@ -12,7 +12,10 @@ use crate::{
 };
 
 const INVOICES: &str = "CREATE TABLE invoices (tenant_id text NOT NULL, id int, PRIMARY KEY (tenant_id, id));
-    SELECT ringfence.protect('invoices');";
+    SELECT ringfence.protect('invoices');
+    CREATE TABLE lines (ringfence_tenant text NOT NULL, tenant_id bigint, invoice int,
+        FOREIGN KEY (ringfence_tenant, invoice) REFERENCES invoices (tenant_id, id));
+    SELECT ringfence.protect('lines', tenant_column => 'ringfence_tenant');";
 
 /// Fails where somebody wrote that it should.
 const WANTED: &str = "DO $$ BEGIN
@@ -60,6 +63,7 @@ fn every_database_is_brought_to_the_last_migration_and_who_is_where_is_told() {
     for (person, tenant) in [(&one, "one"), (&two, "two"), (&shared, "shared")] {
         assert!(person.ask(&format!("INSERT INTO invoices VALUES ('{tenant}', 1)")).is_ok());
         assert_eq!(person.ask("SELECT tenant_id FROM invoices").unwrap(), tenant);
+        assert!(person.ask(&format!("INSERT INTO lines VALUES ('{tenant}', 7, 1)")).is_ok());
     }
 
     // One tenant's database says no: the others are not held up by more than is tolerated, and it can be gone on from there.
@@ -80,7 +84,7 @@ fn every_database_is_brought_to_the_last_migration_and_who_is_where_is_told() {
     let later = Person::of(&plane, "later");
     assert!(later.ask("INSERT INTO invoices VALUES ('later', 1, 'x')").is_ok());
     assert_eq!(standing(&plane)[1], ("app_later".to_owned(), 2.into(), 0.into()));
-    assert_eq!(plane.json(&["tenant", "delete", "shared", "--confirm", "shared"])["rows"], 1);
+    assert_eq!(plane.json(&["tenant", "delete", "shared", "--confirm", "shared"])["rows"], 2);
 
     // What was run is not rewritten.
     fs::write(migrations.join("0001_invoices.sql"), "SELECT 1").unwrap();

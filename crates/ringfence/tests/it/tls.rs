@@ -47,11 +47,7 @@ fn from_the_client_to_the_row_everything_is_in_tls() {
     certificate(&folder, "guard");
     fs::write(folder.join("admin.password"), "root-secret").unwrap();
     fs::write(folder.join("app.password"), "app-secret").unwrap();
-    let url = format!(
-        "postgres://postgres:root-secret@localhost:{port}/state?sslmode=verify-full&sslrootcert={}",
-        postgres.join("localhost.pem").display()
-    );
-    fs::write(folder.join("state.url"), url).unwrap();
+    fs::write(folder.join("state.url"), state_url(port, &postgres)).unwrap();
     let text = fs::read_to_string(&config).unwrap();
     let with = |authority: &str, mode: &str| {
         let more = format!(
@@ -101,6 +97,13 @@ fn from_the_client_to_the_row_everything_is_in_tls() {
     assert_eq!(trust["guard_tls"]["name"], "localhost");
     assert_eq!(trust["guard_tls"]["authorities"], fs::read_to_string(folder.join("guard.pem")).unwrap());
     looked_over_in_tls(port, &postgres);
+}
+
+/// Where the state is, in the same Postgres.
+fn state_url(port: u16, postgres: &Path) -> String {
+    let authority = postgres.join("localhost.pem");
+    let verified = format!("sslmode=verify-full&sslrootcert={}", authority.display());
+    format!("postgres://postgres:root-secret@localhost:{port}/state?{verified}")
 }
 
 /// A command that looks a database over asks in TLS where it is told to.
