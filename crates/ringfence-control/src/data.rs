@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use ringfence_context::{Secret, TenantId, key::MacKey};
+use ringfence_context::{Secret, key::MacKey};
 use ringfence_guard::{
     Binaries, Cluster, RoleName,
     cluster::{ClusterError, ClusterSettings, Durability, SUPERUSER},
@@ -24,10 +24,10 @@ use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config};
 
 use self::migration::Migrations;
-use self::placement::own_database;
+use self::placement::{PLACE_BYTES, own_database};
 pub use self::{
     migration::{Pace, Progress, Standing},
-    placement::{Shape, TenantPlaces},
+    placement::{Shape, TenantPlaces, place_new},
 };
 use crate::{
     settings::{PostgresSettings, ServerSettings, Settings, SettingsError, read},
@@ -37,8 +37,8 @@ use crate::{
 /// The role that owns what the guard installs.
 const OWNER: &str = "ringfence_owner";
 
-/// Most bytes of the database's name that leave room for a tenant's id of 40 and what is between.
-const OWN_DATABASE_PREFIX: usize = 63 - 40 - 1;
+/// Most bytes of the database's name that leave room for a tenant's place and what is between.
+const OWN_DATABASE_PREFIX: usize = 63 - PLACE_BYTES - 1;
 
 /// Names the lock under which one node at a time prepares the database: `prepare` in ASCII.
 const PREPARE_LOCK: i64 = 0x0070_7265_7061_7265;
@@ -210,7 +210,7 @@ impl Data {
     pub async fn tenant_admit(&self, tenant: &Tenant, key: &MacKey) -> Result<(), DataError> {
         let client = match tenant.data {
             Shape::Rows => self.connect().await?,
-            Shape::Database => self.own_make(&tenant.id).await?,
+            Shape::Database => self.own_make(tenant).await?,
         };
         tenant_key_put(&client, &tenant.id, key).await?;
         self.places.put(tenant);
@@ -248,14 +248,14 @@ impl Data {
         transaction.commit().await?;
         drop(client);
         if tenant.data == Shape::Database {
-            let database = self.own_name(&tenant.id)?;
+            let database = self.own_name(tenant)?;
             // Whoever is still connected was refused already.
             self.connect().await?.batch_execute(&format!("DROP DATABASE {database} WITH (FORCE)")).await?;
         }
         Ok(deleted)
     }
 
-    fn own_name(&self, tenant: &TenantId) -> Result<RoleName, DataError> {
+    fn own_name(&self, tenant: &Tenant) -> Result<RoleName, DataError> {
         let named = own_database(&self.server.database, tenant);
         named.map_err(|error| DataError::Name {
             key: "database",
@@ -265,7 +265,7 @@ impl Data {
     }
 
     /// Makes a tenant's own database, if it is not there, and prepares it.
-    async fn own_make(&self, tenant: &TenantId) -> Result<Client, DataError> {
+    async fn own_make(&self, tenant: &Tenant) -> Result<Client, DataError> {
         let database = self.own_name(tenant)?;
         let root = self.connect().await?;
         if !exists(&root, &database).await? {
@@ -283,7 +283,7 @@ impl Data {
         if tenant.data == Shape::Rows {
             return Ok(Some(root));
         }
-        let database = self.own_name(&tenant.id)?;
+        let database = self.own_name(tenant)?;
         if !exists(&root, &database).await? {
             return Ok(None);
         }

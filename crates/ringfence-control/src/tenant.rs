@@ -21,6 +21,10 @@ pub struct Tenant {
     /// How its rows are kept from others'.
     #[serde(default)]
     pub data: Shape,
+    /// What the name of its own database ends in, where it has one. Drawn, and not its id: whoever may connect to a server
+    /// sees the names of all its databases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// Where it is in its life.
     pub status: TenantStatus,
 }

@@ -21,7 +21,7 @@ use ringfence_store::{Expect, MapStep, Records, StoreError};
 
 use crate::{
     access_key::AccessKeys,
-    data::Data,
+    data::{Data, Shape, place_new},
     settings::TierPolicies,
     store_place::StorePlaces,
     tenant::{Tenant, TenantError, TenantStatus, Tenants},
@@ -98,18 +98,26 @@ impl Workflow {
         display_name: &str,
         tier: &str,
     ) -> Result<Tenant, TenantError> {
+        let data = self.data.shape(tier);
+        let place = match data {
+            Shape::Rows => None,
+            Shape::Database => Some(place_new().map_err(IdentityError::from)?),
+        };
         let tenant = Tenant {
             id,
             display_name: display_name.to_owned(),
             tier: tier.to_owned(),
-            data: self.data.shape(tier),
+            data,
+            place,
             status: TenantStatus::Onboarding,
         };
         match self.tenants.tenant_put(&tenant, Expect::Absent).await {
             Ok(_) => Ok(tenant),
             Err(TenantError::Exists) => {
                 let found = self.tenants.tenant_get(&tenant.id).await?.value;
-                if found == tenant { Ok(found) } else { Err(TenantError::Exists) }
+                // Its place was drawn when it was begun.
+                let begun = Tenant { place: found.place.clone(), ..tenant };
+                if found == begun { Ok(found) } else { Err(TenantError::Exists) }
             }
             Err(error) => Err(error),
         }

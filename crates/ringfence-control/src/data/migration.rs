@@ -130,7 +130,7 @@ impl Data {
     fn subjects(&self, tenants: &[Tenant]) -> Result<Vec<Subject>, DataError> {
         let mut subjects = vec![Subject { database: self.server.database.clone(), tenant: None }];
         for tenant in tenants.iter().filter(|tenant| tenant.has_rows() && tenant.data == Shape::Database) {
-            subjects.push(Subject { database: self.own_name(&tenant.id)?, tenant: Some(tenant.id.clone()) });
+            subjects.push(Subject { database: self.own_name(tenant)?, tenant: Some(tenant.id.clone()) });
         }
         Ok(subjects)
     }

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use ringfence_context::{Layer, Reason, Refusal, TenantId};
+use ringfence_context::{
+    Layer, Reason, Refusal, TenantId,
+    key::{KeyError, random},
+};
 use ringfence_guard::{
     RoleName,
     proxy::{Placement, Placements, ServerSettings},
@@ -14,6 +17,9 @@ use ringfence_guard::{
 use serde::{Deserialize, Serialize};
 
 use crate::tenant::{Tenant, TenantStatus};
+
+/// Bytes of a place.
+pub(super) const PLACE_BYTES: usize = 16;
 
 /// How a tenant's rows are kept from others'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -52,7 +58,7 @@ impl TenantPlaces {
         }
         let placement = match tenant.data {
             Shape::Rows => Arc::clone(&self.shared),
-            Shape::Database => match own_database(&self.server.database, &tenant.id) {
+            Shape::Database => match own_database(&self.server.database, tenant) {
                 Ok(database) => Placement::new(ServerSettings { database, ..self.server.clone() }),
                 Err(error) => {
                     tracing::error!(tenant = %tenant.id, %error, "its database has no name");
@@ -74,28 +80,43 @@ impl Placements for TenantPlaces {
     }
 }
 
-/// The name of a tenant's own database. No two tenants' are the same: an id has no `_`.
+/// Draws what the name of a tenant's own database ends in.
 ///
 /// # Errors
-/// Where both names together are longer than 63 bytes.
-pub(super) fn own_database(shared: &RoleName, tenant: &TenantId) -> Result<RoleName, RoleNameError> {
-    RoleName::new(&format!("{shared}_{}", tenant.as_str().replace('-', "_")))
+/// Where the system gives no randomness.
+pub fn place_new() -> Result<String, KeyError> {
+    Ok(format!("{:0PLACE_BYTES$x}", u64::from_be_bytes(random::<8>()?)))
+}
+
+/// The name of a tenant's own database.
+///
+/// # Errors
+/// Where it has no place, or both names together are longer than 63 bytes.
+pub(super) fn own_database(shared: &RoleName, tenant: &Tenant) -> Result<RoleName, RoleNameError> {
+    let place = tenant.place.as_ref().ok_or(RoleNameError)?;
+    RoleName::new(&format!("{shared}_{place}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    proptest! {
-        #[test]
-        fn no_two_tenants_have_one_database(a in "[a-z][a-z0-9-]{1,39}", b in "[a-z][a-z0-9-]{1,39}") {
-            let shared = RoleName::new("ledger").unwrap();
-            let [one, other] = [&a, &b].map(|id| TenantId::new(id).map(|id| own_database(&shared, &id).unwrap()));
-            if let (Ok(one), Ok(other)) = (one, other) {
-                prop_assert_eq!(a == b, one == other);
-            }
-        }
+    #[test]
+    fn the_name_of_a_database_does_not_tell_whose_it_is() {
+        let shared = RoleName::new("ledger").unwrap();
+        let tenant = |place: Option<String>| Tenant {
+            id: TenantId::new("acme").unwrap(),
+            display_name: "Acme".to_owned(),
+            tier: "own".to_owned(),
+            data: Shape::Database,
+            place,
+            status: TenantStatus::Active,
+        };
+        let [one, other] = [(), ()]
+            .map(|()| own_database(&shared, &tenant(Some(place_new().unwrap()))).unwrap().to_string());
+        assert!(one != other && one.len() == "ledger_".len() + PLACE_BYTES, "{one} {other}");
+        assert!(one.starts_with("ledger_") && !one.contains("acme"), "{one}");
+        // Nobody is given a name that was not drawn.
+        assert!(own_database(&shared, &tenant(None)).is_err());
     }
 }
