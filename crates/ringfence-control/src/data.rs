@@ -1,44 +1,51 @@
 //! The databases of the application: started where they are ours to start, prepared, and told which tenants there are.
 
 mod migration;
+mod place;
 mod placement;
+mod server;
+mod site;
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use ringfence_context::{Secret, key::MacKey};
+use ringfence_context::key::MacKey;
 use ringfence_guard::{
-    Binaries, Cluster, RoleName,
-    cluster::{ClusterError, ClusterSettings, Durability, SUPERUSER},
-    connect,
-    install::{Install, InstallError, guard_key_put, table_protect, tenant_key_put, tenant_key_remove},
+    Binaries, RoleName, SchemaName,
+    bar::tenant_bar,
+    cluster::{ClusterError, Durability},
+    install::{Install, InstallError, guard_key_put, table_protect, tenant_admit},
     migrate::MigrateError,
-    proxy::{Endpoint, ServerSettings as GuardedServer},
     role::RoleNameError,
-    tls::Authorities,
 };
-use tokio::sync::Mutex;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{Client, error::SqlState};
 
-use self::migration::Migrations;
-use self::placement::{PLACE_BYTES, own_database};
+use self::{
+    migration::Migrations,
+    place::DRAWN_BYTES,
+    server::Servers,
+    site::{Site, Sites},
+};
 pub use self::{
     migration::{Pace, Progress, Standing},
-    placement::{Shape, TenantPlaces, place_new},
+    place::{Drawn, Place, Shape},
+    placement::TenantPlaces,
 };
 use crate::{
-    settings::{PostgresSettings, ServerSettings, Settings, SettingsError, read},
+    settings::{PostgresSettings, Settings, SettingsError},
     tenant::Tenant,
 };
 
 /// The role that owns what the guard installs.
 const OWNER: &str = "ringfence_owner";
 
-/// Most bytes of the database's name that leave room for a tenant's place and what is between.
-const OWN_DATABASE_PREFIX: usize = 63 - PLACE_BYTES - 1;
+/// Most bytes of the database's name that leave room for what is drawn for a tenant's and what is between.
+const OWN_DATABASE_PREFIX: usize = 63 - DRAWN_BYTES - 1;
 
 /// Names the lock under which one node at a time prepares the database: `prepare` in ASCII.
 const PREPARE_LOCK: i64 = 0x0070_7265_7061_7265;
@@ -46,18 +53,14 @@ const PREPARE_LOCK: i64 = 0x0070_7265_7061_7265;
 /// What stands between a tenant and its rows.
 #[derive(Debug)]
 pub struct Data {
-    admin: Config,
-    tls: Option<Authorities>,
-    server: GuardedServer,
+    sites: Arc<Sites>,
     tables: Vec<String>,
     /// The SQL that makes the tables.
     schema: String,
-    guard_key: MacKey,
     shapes: BTreeMap<String, Shape>,
     places: Arc<TenantPlaces>,
     migrations_folder: Option<PathBuf>,
     migrations: Migrations,
-    cluster: Mutex<Option<Cluster>>,
 }
 
 /// Why the database can't be used.
@@ -95,9 +98,40 @@ pub enum DataError {
         "[postgres] database = \"{0}\": tenants with databases of their own need a name of at most {OWN_DATABASE_PREFIX} bytes"
     )]
     LongName(String),
+    /// A table's name that says where it is.
+    #[error("[postgres] tables: \"{0}\" names a schema: tenants with schemas of their own need names alone")]
+    Qualified(String),
+    /// The SQL of the tables made them somewhere else.
+    #[error(
+        "[postgres] schema makes no table \"{0}\" in a tenant's own schema: its files must name no schema, for tenants with schemas of their own"
+    )]
+    Elsewhere(String),
+    /// A tenant's own server.
+    #[error("{}", match .0 {
+        Some(name) => format!("there is no [postgres.servers.{name}], which is some tenant's: put it back"),
+        None => "the tenant's own server does not run: restart the plane, and see its log".to_owned(),
+    })]
+    Server(Option<String>),
+    /// No server is left.
+    #[error("every server in [postgres.servers] is or was a tenant's: add one for this tenant")]
+    Servers,
+    /// There are no servers to give away.
+    #[error("a tier has data = \"server\": add a [postgres.servers.NAME] for each of its tenants")]
+    NoServers,
+    /// A folder that can't be removed.
+    #[error("{}: {error}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// A migration.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] ringfence_context::key::KeyError),
     /// A file the settings name.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -120,25 +154,22 @@ impl Data {
     ) -> Result<Self, DataError> {
         let postgres = &settings.postgres;
         let (role, database) = names(settings)?;
-        let Reached { admin, tls, endpoint, password, cluster } = match &postgres.server {
-            Some(server) => Reached::external(settings, server, &database)?,
-            None => Reached::managed(settings, dir, durability, &role, &database).await?,
-        };
-        let server = GuardedServer { endpoint, database, role, password, search_path: "public".to_owned() };
+        let servers = Servers::open(settings, dir, durability, &role).await?;
+        if servers.is_managed() {
+            servers.shared.database_make(&database).await?;
+        }
+        let sites = Arc::new(Sites { servers, database, role, guard_key: guard_key.clone() });
         let data = Self {
-            admin,
-            tls,
-            places: Arc::new(TenantPlaces::new(server.clone())),
-            server,
+            places: Arc::new(TenantPlaces::new(Arc::clone(&sites))),
+            sites,
             tables: postgres.tables.clone(),
             schema: settings.schema_sql()?,
-            guard_key: guard_key.clone(),
             shapes: settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.data)).collect(),
             migrations_folder: postgres.migrations.as_ref().map(|folder| settings.folder.join(folder)),
             migrations: Migrations::default(),
-            cluster: Mutex::new(cluster),
         };
-        data.prepare(&mut data.connect().await?).await?;
+        let shared = data.sites.shared();
+        data.prepare(&shared, &mut shared.connect().await?).await?;
         Ok(data)
     }
 
@@ -162,7 +193,7 @@ impl Data {
     }
 
     /// Makes a database ready for tenants: what the guard asks, the tables, and the guard's key.
-    async fn prepare(&self, client: &mut Client) -> Result<(), DataError> {
+    async fn prepare(&self, site: &Site, client: &mut Client) -> Result<(), DataError> {
         // Nodes that start at once prepare it one after the other. Given back with the connection.
         client.execute("SELECT pg_advisory_lock($1)", &[&PREPARE_LOCK]).await?;
         let owner = RoleName::new(OWNER).map_err(|error| DataError::Name {
@@ -170,27 +201,37 @@ impl Data {
             value: OWNER.to_owned(),
             error,
         })?;
-        Install::new(self.server.role.clone(), owner).run(client).await?;
-        self.make_tables(client).await?;
-        for table in &self.tables {
-            table_protect(client, table)
-                .await
-                .map_err(|error| DataError::Protect { table: table.clone(), error })?;
-        }
-        guard_key_put(client, &self.guard_key).await?;
+        Install::new(self.sites.role.clone(), owner).run(client).await?;
+        self.make_tables(site, client).await?;
+        guard_key_put(client, &self.sites.guard_key).await?;
         Ok(())
     }
 
-    /// Runs the schema's SQL in one transaction, once: where the first table is not there yet.
-    async fn make_tables(&self, client: &mut Client) -> Result<(), DataError> {
+    /// Runs the SQL of the tables in one transaction, once: where the first of them is not there yet; and puts all of them under
+    /// row security.
+    async fn make_tables(&self, site: &Site, client: &mut Client) -> Result<(), DataError> {
+        let own = site.own.as_ref().and_then(|own| own.schema.as_ref());
+        let named = |table: &str| own.map_or(table.to_owned(), |schema| format!("{schema}.{table}"));
+        let there = "SELECT to_regclass($1) IS NOT NULL";
         let Some(first) = self.tables.first() else { return Ok(()) };
-        let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[first]).await?;
-        if there.get(0) || self.schema.is_empty() {
-            return Ok(());
+        let made: bool = client.query_one(there, &[&named(first)]).await?.get(0);
+        if !made && !self.schema.is_empty() {
+            let transaction = client.transaction().await?;
+            transaction.batch_execute(&self.schema).await?;
+            if own.is_some() {
+                for table in &self.tables {
+                    if !transaction.query_one(there, &[&named(table)]).await?.get::<_, bool>(0) {
+                        return Err(DataError::Elsewhere(table.clone()));
+                    }
+                }
+            }
+            transaction.commit().await?;
         }
-        let transaction = client.transaction().await?;
-        transaction.batch_execute(&self.schema).await?;
-        Ok(transaction.commit().await?)
+        for table in &self.tables {
+            let table = named(table);
+            table_protect(client, &table).await.map_err(|error| DataError::Protect { table, error })?;
+        }
+        Ok(())
     }
 
     /// How a new tenant of a tier has its rows kept.
@@ -203,95 +244,139 @@ impl Data {
         &self.places
     }
 
-    /// Makes the database know a tenant: its key, and so its rows. Where that is one of its own, it is made first.
+    /// A place for a new tenant of a tier. `taken`: the names of servers that are or were somebody's.
+    ///
+    /// # Errors
+    /// [`DataError::Servers`] where none is left.
+    pub fn draw(&self, shape: Shape, taken: &[String]) -> Result<Place, DataError> {
+        let mut names = self.sites.servers.names().peekable();
+        let server = match (shape, names.peek()) {
+            (Shape::Server, Some(_)) => {
+                let free = names.find(|name| !taken.iter().any(|taken| taken == name));
+                Some(free.ok_or(DataError::Servers)?.to_owned())
+            }
+            _ => None,
+        };
+        Ok(Place::draw(shape, server)?)
+    }
+
+    /// Makes the database know a tenant: its key, and so its rows. What is to be its own is made first.
     ///
     /// # Errors
     /// What Postgres says.
     pub async fn tenant_admit(&self, tenant: &Tenant, key: &MacKey) -> Result<(), DataError> {
-        let client = match tenant.data {
-            Shape::Rows => self.connect().await?,
-            Shape::Database => self.own_make(tenant).await?,
-        };
-        tenant_key_put(&client, &tenant.id, key).await?;
+        let (site, client) = self.make(tenant).await?;
+        tenant_admit(&client, &tenant.id, key, site.login()).await?;
         self.places.put(tenant);
         Ok(())
     }
 
-    /// Takes the tenant's key away: nothing reaches its rows.
+    /// Leads a tenant to its place, as an earlier run has left it. A server of its own is started where it is ours to start.
+    pub async fn tenant_take_up(&self, tenant: &Tenant) {
+        if let (Place::Server { drawn, server: None }, true) = (&tenant.place, tenant.has_rows())
+            && let Err(error) = self.sites.servers.start(drawn).await
+        {
+            tracing::error!(tenant = %tenant.id, %error, "its server could not be started: it is refused until it is");
+        }
+        self.places.put(tenant);
+    }
+
+    /// Takes the tenant's key away and ends what it has open: nothing reaches its rows.
     ///
     /// # Errors
     /// What Postgres says.
     pub async fn tenant_bar(&self, tenant: &Tenant) -> Result<(), DataError> {
-        if let Some(client) = self.reach(tenant).await? {
-            tenant_key_remove(&client, &tenant.id).await?;
+        let Some((_, client)) = self.reach(tenant).await? else { return Ok(()) };
+        match tenant_bar(&client, &tenant.id, Duration::ZERO).await {
+            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                // The key is gone, and with it everything but a statement under way.
+                tracing::warn!(tenant = %tenant.id, "what it has open runs out by itself: GRANT pg_signal_backend to the administrator");
+                Ok(())
+            }
+            outcome => Ok(outcome.map(drop)?),
         }
-        Ok(())
     }
 
-    /// Deletes the tenant's rows in every protected table, all or none, and its own database with them; says how many.
+    /// Deletes the tenant's rows in every protected table, all or none, and with them what is its own: role, schema, database or
+    /// server. Says how many rows.
     ///
     /// # Errors
     /// What Postgres says.
     pub async fn tenant_rows_delete(&self, tenant: &Tenant) -> Result<u64, DataError> {
-        let Some(mut client) = self.reach(tenant).await? else { return Ok(0) };
+        let Some((site, mut client)) = self.reach(tenant).await? else { return Ok(0) };
         let transaction = client.transaction().await?;
         let mut deleted: u64 = 0;
         // Those that migrations have made point at older ones, so they come first.
         let all = "SELECT p.relation::regclass::text, quote_ident(p.tenant_column) FROM ringfence.protected p JOIN pg_class c ON c.oid = p.relation
-             ORDER BY coalesce(array_position(ARRAY(SELECT t::regclass::oid FROM unnest($1::text[]) t), p.relation),
+             WHERE p.tenant_id IN ('', $2)
+             ORDER BY coalesce(array_position(ARRAY(SELECT to_regclass(t)::oid FROM unnest($1::text[]) t), p.relation),
                 1000000 + p.relation::bigint) DESC";
-        for table in transaction.query(all, &[&self.tables]).await? {
+        for table in transaction.query(all, &[&self.tables, &tenant.id.as_str()]).await? {
             let (name, column): (String, String) = (table.get(0), table.get(1));
             let sql = format!("DELETE FROM {name} WHERE {column} = $1");
             deleted = deleted.saturating_add(transaction.execute(&sql, &[&tenant.id.as_str()]).await?);
         }
         transaction.commit().await?;
+        if let Some(own) = &site.own {
+            own.remove(&client, &tenant.id).await?;
+        }
         drop(client);
-        if tenant.data == Shape::Database {
-            let database = self.own_name(tenant)?;
+        match &tenant.place {
             // Whoever is still connected was refused already.
-            self.connect().await?.batch_execute(&format!("DROP DATABASE {database} WITH (FORCE)")).await?;
+            Place::Database { .. } | Place::Server { server: Some(_), .. } => {
+                site.server.database_drop(&site.database).await?;
+            }
+            Place::Server { drawn, server: None } => self.sites.servers.remove(drawn).await?,
+            Place::Rows | Place::Role { .. } | Place::Schema { .. } => {}
         }
         Ok(deleted)
     }
 
-    fn own_name(&self, tenant: &Tenant) -> Result<RoleName, DataError> {
-        let named = own_database(&self.server.database, tenant);
-        named.map_err(|error| DataError::Name {
-            key: "database",
-            value: self.server.database.to_string(),
-            error,
-        })
+    /// Makes what a tenant's place says, if it is not there, and prepares it. The administrator's connection to it.
+    async fn make(&self, tenant: &Tenant) -> Result<(Site, Client), DataError> {
+        if let Place::Server { drawn, server: None } = &tenant.place {
+            self.sites.servers.start(drawn).await?;
+        }
+        let site = self.sites.site(&tenant.place)?;
+        match &tenant.place {
+            Place::Rows => {}
+            Place::Role { .. } | Place::Schema { .. } => {
+                if let Some(own) = &site.own {
+                    self.sites.own_put(own, &site.connect().await?, &tenant.id).await?;
+                }
+            }
+            Place::Database { .. } | Place::Server { .. } => {
+                site.server.database_make(&site.database).await?
+            }
+        }
+        let mut client = site.connect().await?;
+        match &tenant.place {
+            Place::Rows | Place::Role { .. } => return Ok((site, client)),
+            Place::Schema { .. } => self.make_tables(&site, &mut client).await?,
+            Place::Database { .. } | Place::Server { .. } => self.prepare(&site, &mut client).await?,
+        }
+        self.catch_up(&site, &mut client).await?;
+        Ok((site, client))
     }
 
-    /// Makes a tenant's own database, if it is not there, and prepares it.
-    async fn own_make(&self, tenant: &Tenant) -> Result<Client, DataError> {
-        let database = self.own_name(tenant)?;
-        let root = self.connect().await?;
-        if !exists(&root, &database).await? {
-            root.batch_execute(&format!("CREATE DATABASE {database}")).await?;
+    /// Where a tenant's rows are, and the administrator's connection to it, if there is such a place yet.
+    async fn reach(&self, tenant: &Tenant) -> Result<Option<(Site, Client)>, DataError> {
+        let site = match self.sites.site(&tenant.place) {
+            // It was not made, or is removed already.
+            Err(DataError::Server(None)) if !tenant.has_rows() => return Ok(None),
+            site => site?,
+        };
+        match &tenant.place {
+            Place::Database { .. } | Place::Server { .. }
+                if !site.server.database_exists(&site.database).await? =>
+            {
+                Ok(None)
+            }
+            _ => {
+                let client = site.connect().await?;
+                Ok(Some((site, client)))
+            }
         }
-        let mut client = self.connect_to(&database).await?;
-        self.prepare(&mut client).await?;
-        self.catch_up(&mut client).await?;
-        Ok(client)
-    }
-
-    /// The administrator's connection to where a tenant's rows are, if there is such a place yet.
-    async fn reach(&self, tenant: &Tenant) -> Result<Option<Client>, DataError> {
-        let root = self.connect().await?;
-        if tenant.data == Shape::Rows {
-            return Ok(Some(root));
-        }
-        let database = self.own_name(tenant)?;
-        if !exists(&root, &database).await? {
-            return Ok(None);
-        }
-        Ok(Some(self.connect_to(&database).await?))
-    }
-
-    async fn connect_to(&self, database: &RoleName) -> Result<Client, tokio_postgres::Error> {
-        connect(self.admin.clone().dbname(database.as_str()), self.tls.as_ref()).await
     }
 
     /// A connection of the administrator, to the database that tenants share.
@@ -299,12 +384,20 @@ impl Data {
     /// # Errors
     /// What Postgres says.
     pub async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
-        connect(&self.admin, self.tls.as_ref()).await
+        self.sites.shared().connect().await
     }
 
     /// The database's name.
     pub fn database(&self) -> &RoleName {
-        &self.server.database
+        &self.sites.database
+    }
+
+    /// The schema a tenant's tables are in.
+    ///
+    /// # Errors
+    /// [`DataError::Server`] where its server is not known.
+    pub fn schema(&self, tenant: &Tenant) -> Result<SchemaName, DataError> {
+        Ok(self.sites.site(&tenant.place)?.schema())
     }
 
     /// The protected tables, parents first.
@@ -314,21 +407,15 @@ impl Data {
 
     /// Folder and port number of the managed cluster's socket, if it is one.
     pub fn socket(&self) -> Option<(&Path, u16)> {
-        match (&self.server.endpoint, self.admin.get_ports().first()) {
-            (Endpoint::Unix(socket), Some(port)) => Some((socket.parent()?, *port)),
-            _ => None,
-        }
+        self.sites.servers.shared.socket()
     }
 
-    /// Stops the managed cluster, if it is one, leaving no process of it.
+    /// Stops the managed servers, leaving no process of them.
     ///
     /// # Errors
-    /// Where it will not stop.
+    /// Where one will not stop.
     pub async fn stop(&self) -> Result<(), DataError> {
-        match self.cluster.lock().await.take() {
-            Some(cluster) => Ok(cluster.stop().await?),
-            None => Ok(()),
-        }
+        self.sites.servers.stop().await
     }
 }
 
@@ -339,74 +426,17 @@ fn names(settings: &Settings) -> Result<(RoleName, RoleName), DataError> {
         RoleName::new(value).map_err(|error| DataError::Name { key, value: value.to_owned(), error })
     };
     let names = (name("app_role", &postgres.app_role)?, name("database", &postgres.database)?);
-    let owned = settings.tiers.values().any(|tier| tier.data == Shape::Database);
-    if owned && names.1.as_str().len() > OWN_DATABASE_PREFIX {
+    let has = |shape| settings.tiers.values().any(|tier| tier.data == shape);
+    if has(Shape::Database) && names.1.as_str().len() > OWN_DATABASE_PREFIX {
         return Err(DataError::LongName(postgres.database.clone()));
     }
+    if let (true, Some(table)) =
+        (has(Shape::Schema), postgres.tables.iter().find(|table| table.contains('.')))
+    {
+        return Err(DataError::Qualified(table.clone()));
+    }
+    if has(Shape::Server) && postgres.server.is_some() && postgres.servers.is_empty() {
+        return Err(DataError::NoServers);
+    }
     Ok(names)
-}
-
-async fn exists(client: &Client, database: &RoleName) -> Result<bool, DataError> {
-    let there = "SELECT FROM pg_database WHERE datname = $1";
-    Ok(client.query_opt(there, &[&database.as_str()]).await?.is_some())
-}
-
-/// A server that is reached, and how.
-struct Reached {
-    admin: Config,
-    tls: Option<Authorities>,
-    endpoint: Endpoint,
-    password: Option<Secret<String>>,
-    cluster: Option<Cluster>,
-}
-
-impl Reached {
-    async fn managed(
-        settings: &Settings,
-        dir: &Path,
-        durability: Durability,
-        app_role: &RoleName,
-        database: &RoleName,
-    ) -> Result<Self, DataError> {
-        let folder = dir.join("postgres");
-        let binaries = Binaries::find(settings.postgres.binaries.as_deref())?;
-        let roles = vec![app_role.clone()];
-        let cluster = Cluster::start(ClusterSettings { folder, binaries, roles, durability }).await?;
-        let client = connect(&cluster.admin(SUPERUSER), None).await?;
-        if !exists(&client, database).await? {
-            client.batch_execute(&format!("CREATE DATABASE {database}")).await?;
-        }
-        Ok(Self {
-            admin: cluster.admin(database.as_str()),
-            tls: None,
-            endpoint: Endpoint::Unix(cluster.socket()),
-            password: None,
-            cluster: Some(cluster),
-        })
-    }
-
-    fn external(
-        settings: &Settings,
-        server: &ServerSettings,
-        database: &RoleName,
-    ) -> Result<Self, DataError> {
-        let secret = |path: &PathBuf| -> Result<Secret<String>, SettingsError> {
-            Ok(Secret::new(read(&settings.folder.join(path))?.trim_end().to_owned()))
-        };
-        let mut admin = Config::new();
-        admin
-            .host(&server.host)
-            .port(server.port)
-            .user(&server.admin_role)
-            .password(secret(&server.admin_password_file)?.reveal())
-            .dbname(database.as_str());
-        let tls = server.authorities(&settings.folder)?;
-        let endpoint = if server.host.starts_with('/') {
-            Endpoint::Unix(Path::new(&server.host).join(format!(".s.PGSQL.{}", server.port)))
-        } else {
-            Endpoint::Tcp { host: server.host.clone(), port: server.port, tls: tls.clone() }
-        };
-        let password = Some(secret(&server.app_password_file)?);
-        Ok(Self { admin, tls, endpoint, password, cluster: None })
-    }
 }

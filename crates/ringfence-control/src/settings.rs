@@ -153,6 +153,9 @@ pub struct PostgresSettings {
     pub binaries: Option<PathBuf>,
     /// An existing server, instead of a managed one.
     pub server: Option<ServerSettings>,
+    /// Servers for one tenant each, of tiers with `data = "server"`, by name; without, each gets a managed one.
+    #[serde(default)]
+    pub servers: BTreeMap<String, ServerSettings>,
 }
 
 /// An existing Postgres server.

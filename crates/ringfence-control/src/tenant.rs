@@ -4,9 +4,12 @@ use ringfence_context::{TenantId, id::IdError};
 use ringfence_store::{Draft, Expect, Kind, Records, Revision, Scope, StoreError, Stored};
 use serde::{Deserialize, Serialize};
 
-use crate::data::Shape;
+use crate::data::Place;
 
 pub(crate) const TENANT: Kind = Kind::new("tenant");
+
+/// Whose each of the listed servers is, by its name.
+const SERVER: Kind = Kind::new("server");
 
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,18 +21,27 @@ pub struct Tenant {
     pub display_name: String,
     /// Its tier.
     pub tier: String,
-    /// How its rows are kept from others'.
+    /// Where its rows are.
     #[serde(default)]
-    pub data: Shape,
-    /// What the name of its own database ends in, where it has one. Drawn, and not its id: whoever may connect to a server
-    /// sees the names of all its databases.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
+    pub place: Place,
+    /// Whether its transactions wait, for the last moment of a move.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// Where it is in its life.
     pub status: TenantStatus,
 }
 
 impl Tenant {
+    /// Whether making it was begun with these words.
+    pub(crate) fn is_begun_as(&self, other: &Self) -> bool {
+        let Self { id, display_name, tier, place, held: _, status } = self;
+        *id == other.id
+            && *display_name == other.display_name
+            && *tier == other.tier
+            && place.shape() == other.place.shape()
+            && (*status, other.status) == (TenantStatus::Onboarding, TenantStatus::Onboarding)
+    }
+
     /// Whether it has rows somewhere, or may.
     pub fn has_rows(&self) -> bool {
         !matches!(self.status, TenantStatus::Onboarding | TenantStatus::Gone)
@@ -124,15 +136,48 @@ impl Tenants {
         Ok(listed.into_iter().map(|(_, stored)| stored.value).collect())
     }
 
-    /// Writes a tenant: as a new one, or at the revision it was read at.
+    /// Writes a new tenant; where its place is one of the listed servers, that is nobody else's from then on, not even when the
+    /// tenant is gone.
     ///
     /// # Errors
-    /// [`TenantError::Exists`], or a conflict with another change.
-    pub async fn tenant_put(&self, tenant: &Tenant, expect: Expect) -> Result<Revision, TenantError> {
-        let draft = Draft::put(&Scope::Plane, TENANT, tenant.id.as_str(), tenant)?.expect(expect);
-        match self.records.commit(vec![draft]).await {
-            Err(StoreError::Conflict { .. }) if expect == Expect::Absent => Err(TenantError::Exists),
-            outcome => Ok(outcome?),
+    /// [`TenantError::Exists`], also where somebody else was given the server.
+    pub(crate) async fn tenant_create(&self, tenant: &Tenant) -> Result<(), TenantError> {
+        let mut drafts = vec![self.draft(tenant, Expect::Absent)?];
+        drafts.extend(server_taken(&tenant.place, &tenant.id)?);
+        match self.records.commit(drafts).await {
+            Err(StoreError::Conflict { .. }) => Err(TenantError::Exists),
+            outcome => Ok(outcome.map(drop)?),
         }
     }
+
+    /// The names of the listed servers that are or were some tenant's.
+    pub(crate) async fn server_list(&self) -> Result<Vec<String>, TenantError> {
+        let mut names: Vec<String> = Vec::new();
+        loop {
+            let after = names.last().map(String::as_str);
+            let page = self.records.list::<TenantId>(&Scope::Plane, SERVER, after, 500).await?;
+            if page.is_empty() {
+                return Ok(names);
+            }
+            names.extend(page.into_iter().map(|(name, _)| name));
+        }
+    }
+
+    fn draft(&self, tenant: &Tenant, expect: Expect) -> Result<Draft, StoreError> {
+        Ok(Draft::put(&Scope::Plane, TENANT, tenant.id.as_str(), tenant)?.expect(expect))
+    }
+
+    /// Writes a tenant at the revision it was read at.
+    ///
+    /// # Errors
+    /// A conflict with another change.
+    pub async fn tenant_put(&self, tenant: &Tenant, read: Revision) -> Result<Revision, TenantError> {
+        Ok(self.records.commit(vec![self.draft(tenant, Expect::Revision(read))?]).await?)
+    }
+}
+
+/// That a listed server is a tenant's.
+fn server_taken(place: &Place, tenant: &TenantId) -> Result<Option<Draft>, StoreError> {
+    let Place::Server { server: Some(name), .. } = place else { return Ok(None) };
+    Ok(Some(Draft::put(&Scope::Plane, SERVER, name, tenant)?.expect(Expect::Absent)))
 }

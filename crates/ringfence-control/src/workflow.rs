@@ -17,11 +17,11 @@ use ringfence_context::{
 };
 use ringfence_gateway::limit::RateLimits;
 use ringfence_identity::{Directory, IdentityError, Pools};
-use ringfence_store::{Expect, MapStep, Records, StoreError};
+use ringfence_store::{MapStep, Records, StoreError};
 
 use crate::{
     access_key::AccessKeys,
-    data::{Data, Shape, place_new},
+    data::{Data, Shape},
     settings::TierPolicies,
     store_place::StorePlaces,
     tenant::{Tenant, TenantError, TenantStatus, Tenants},
@@ -98,28 +98,32 @@ impl Workflow {
         display_name: &str,
         tier: &str,
     ) -> Result<Tenant, TenantError> {
-        let data = self.data.shape(tier);
-        let place = match data {
-            Shape::Rows => None,
-            Shape::Database => Some(place_new().map_err(IdentityError::from)?),
-        };
-        let tenant = Tenant {
-            id,
-            display_name: display_name.to_owned(),
-            tier: tier.to_owned(),
-            data,
-            place,
-            status: TenantStatus::Onboarding,
-        };
-        match self.tenants.tenant_put(&tenant, Expect::Absent).await {
-            Ok(_) => Ok(tenant),
-            Err(TenantError::Exists) => {
-                let found = self.tenants.tenant_get(&tenant.id).await?.value;
-                // Its place was drawn when it was begun.
-                let begun = Tenant { place: found.place.clone(), ..tenant };
-                if found == begun { Ok(found) } else { Err(TenantError::Exists) }
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let shape = self.data.shape(tier);
+            let taken = if shape == Shape::Server { self.tenants.server_list().await? } else { Vec::new() };
+            let tenant = Tenant {
+                id: id.clone(),
+                display_name: display_name.to_owned(),
+                tier: tier.to_owned(),
+                place: self.data.draw(shape, &taken)?,
+                held: false,
+                status: TenantStatus::Onboarding,
+            };
+            match self.tenants.tenant_create(&tenant).await {
+                Ok(()) => return Ok(tenant),
+                Err(TenantError::Exists) => {}
+                Err(error) => return Err(error),
             }
-            Err(error) => Err(error),
+            match self.tenants.tenant_get(&id).await {
+                // Its place was drawn when it was begun.
+                Ok(found) if found.value.is_begun_as(&tenant) => return Ok(found.value),
+                Ok(_) => return Err(TenantError::Exists),
+                // Somebody else was given the server.
+                Err(TenantError::Missing) if tries < TRIES => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -306,7 +310,7 @@ impl Workflow {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                self.data.places().put(&tenant);
+                self.data.tenant_take_up(&tenant).await;
                 self.limits.tier_put(tenant.id, &tenant.tier);
             }
         }
@@ -325,7 +329,7 @@ impl Workflow {
     async fn status_put(&self, id: &TenantId, status: TenantStatus) -> Result<Tenant, TenantError> {
         let found = self.tenants.tenant_get(id).await?;
         let tenant = Tenant { status, ..found.value };
-        self.tenants.tenant_put(&tenant, Expect::Revision(found.revision)).await?;
+        self.tenants.tenant_put(&tenant, found.revision).await?;
         self.data.places().put(&tenant);
         self.current().await?;
         Ok(tenant)

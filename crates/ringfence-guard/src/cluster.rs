@@ -119,7 +119,7 @@ impl Cluster {
         let socket = socket_folder(&folder, &postmaster.users)?;
         let write = |name: &str, text: &str| replace_file(&postmaster, name, text);
         write("postgresql.conf", &settings::postgresql_conf(&socket.path, *durability))?;
-        write("pg_hba.conf", settings::pg_hba_conf())?;
+        write("pg_hba.conf", &settings::pg_hba_conf(roles))?;
         write("pg_ident.conf", &settings::pg_ident_conf(&postmaster.users, roles))?;
         Ok(Self { supervisor: Supervisor::start(postmaster)?, socket, log })
     }

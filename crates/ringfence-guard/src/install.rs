@@ -22,7 +22,7 @@ use tokio_postgres::Client;
 use crate::role::RoleName;
 
 /// The edition of the SQL in this crate.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// Serialises installs: an arbitrary number, the same in every Ringfence.
 const INSTALL_LOCK: i64 = 0x7269_6e67_6665_6e63;
@@ -132,7 +132,28 @@ pub async fn tenant_key_put(
     Ok(())
 }
 
-/// Takes a tenant's key away: from the next transaction on, nothing reaches its rows.
+/// Makes the database know a tenant, whose sessions log in as `login`, a role of its own, or as the application's.
+///
+/// # Errors
+/// What Postgres says.
+pub async fn tenant_admit(
+    client: &Client,
+    tenant: &TenantId,
+    key: &MacKey,
+    login: Option<&RoleName>,
+) -> Result<(), tokio_postgres::Error> {
+    let login = login.map(RoleName::as_str);
+    let others = "UPDATE ringfence.tenant_place SET serving = false
+        WHERE tenant_id = $1 AND serving AND login IS DISTINCT FROM $2::text::name";
+    client.execute(others, &[&tenant.as_str(), &login]).await?;
+    let own = "UPDATE ringfence.tenant_place SET serving = true
+        WHERE tenant_id = $1 AND NOT serving AND login = $2::text::name";
+    client.execute(own, &[&tenant.as_str(), &login]).await?;
+    tenant_key_put(client, tenant, key).await
+}
+
+/// Takes a tenant's key away: no context is accepted any more. What is open goes on for as long as the last one holds; see
+/// [`crate::bar`].
 ///
 /// # Errors
 /// What Postgres says.

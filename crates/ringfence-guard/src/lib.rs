@@ -10,12 +10,14 @@
 
 pub mod admission;
 pub mod adopt;
+pub mod bar;
 pub mod canary;
 pub mod cluster;
 mod connect;
 pub mod install;
 pub mod lint;
 pub mod migrate;
+pub mod own;
 pub mod proxy;
 pub mod role;
 pub mod structure;
@@ -25,4 +27,4 @@ pub use admission::{Admission, Admit, Contexts, MintContexts};
 pub use cluster::{Binaries, Cluster};
 pub use connect::connect;
 pub use proxy::Guard;
-pub use role::RoleName;
+pub use role::{RoleName, SchemaName};

@@ -1,6 +1,6 @@
-//! Migrations: SQL files, each with a version, and in each database the record of those it has had.
+//! Migrations: SQL files, each with a version, and for each schema that tenants' tables are in the record of those it has had.
 //!
-//! It guarantees that a database has a migration whole or not at all, with its record; that what it has had is what the files
+//! It guarantees that a schema has a migration whole or not at all, with its record; that what it has had is what the files
 //! say, by their hash; and that none is left out on the way to a later one.
 
 use std::{
@@ -11,7 +11,9 @@ use std::{
 
 use ringfence_context::key::sha256;
 use serde::Serialize;
-use tokio_postgres::{Client, error::SqlState};
+use tokio_postgres::{Client, error::SqlState, types::ToSql};
+
+use crate::role::SchemaName;
 
 /// Makes a file run outside of a transaction, as its first line: for what Postgres refuses in one, such as
 /// `CREATE INDEX CONCURRENTLY`. It holds one statement then, and one that may be run again.
@@ -34,7 +36,7 @@ pub struct Migration {
     digest: [u8; 32],
 }
 
-/// A migration that a database has had.
+/// A migration that a schema has had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Applied {
     /// Its version.
@@ -129,35 +131,37 @@ impl Migration {
     ///
     /// # Errors
     /// [`MigrateError::Postgres`].
-    async fn run(&self, client: &mut Client) -> Result<(), MigrateError> {
-        let record = "INSERT INTO ringfence.migration (version, name, digest) VALUES ($1, $2, $3)";
+    async fn run(&self, client: &mut Client, schema: &SchemaName) -> Result<(), MigrateError> {
+        let record = "INSERT INTO ringfence.migration (schema, version, name, digest) VALUES ($1::text::name, $2, $3, $4)";
+        let values: [&(dyn ToSql + Sync); 4] =
+            [&schema.as_str(), &self.version, &self.name, &self.digest.as_slice()];
         if self.sql.lines().next().is_some_and(|line| line.trim() == ALONE) {
             // In one piece with anything else it would be in a transaction.
             client.batch_execute(&self.sql).await?;
-            client.execute(record, &[&self.version, &self.name, &self.digest.as_slice()]).await?;
+            client.execute(record, &values).await?;
             return Ok(());
         }
         let transaction = client.transaction().await?;
         transaction.batch_execute(&self.sql).await?;
-        transaction.execute(record, &[&self.version, &self.name, &self.digest.as_slice()]).await?;
+        transaction.execute(record, &values).await?;
         Ok(transaction.commit().await?)
     }
 }
 
-/// What a database has had, by version.
+/// What a schema has had, by version.
 ///
 /// # Errors
 /// [`MigrateError::Postgres`].
-pub async fn applied(client: &Client) -> Result<Vec<Applied>, MigrateError> {
-    let rows =
-        client.query("SELECT version, name, digest FROM ringfence.migration ORDER BY version", &[]).await?;
+pub async fn applied(client: &Client, schema: &SchemaName) -> Result<Vec<Applied>, MigrateError> {
+    let had = "SELECT version, name, digest FROM ringfence.migration WHERE schema = $1::text::name ORDER BY version";
+    let rows = client.query(had, &[&schema.as_str()]).await?;
     let one = |row: tokio_postgres::Row| {
         Ok(Applied { version: row.try_get(0)?, name: row.try_get(1)?, digest: row.try_get(2)? })
     };
     rows.into_iter().map(one).collect()
 }
 
-/// Of `files` those that a database has not had.
+/// Of `files` those that a schema has not had.
 ///
 /// # Errors
 /// Where what it has had is not what the files say.
@@ -178,19 +182,22 @@ pub fn pending<'a>(files: &'a [Migration], applied: &[Applied]) -> Result<&'a [M
     Ok(files.as_slice())
 }
 
-/// Brings a database to the last of `files`; says how many it had to run. `tell` is told each before it is run.
+/// Brings a schema to the last of `files`, which find it first on the search path; says how many it had to run. `tell` is told
+/// each before it is run.
 ///
 /// # Errors
 /// [`MigrateError`]; those before stay.
 pub async fn migrate(
     client: &mut Client,
+    schema: &SchemaName,
     files: &[Migration],
     mut tell: impl FnMut(&Migration),
 ) -> Result<usize, MigrateError> {
-    client.batch_execute(&format!("SET lock_timeout = '{LOCK_TIMEOUT}'")).await?;
+    let path = schema.search_path();
+    client.batch_execute(&format!("SET lock_timeout = '{LOCK_TIMEOUT}'; SET search_path = {path}")).await?;
     // Another node's run of the same database is waited for, as any lock is.
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
-    let outcome = run(client, files, &mut tell).await;
+    let outcome = run(client, schema, files, &mut tell).await;
     // Where the connection is gone, so is the lock.
     let unlocked = client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await;
     let count = outcome?;
@@ -200,13 +207,14 @@ pub async fn migrate(
 
 async fn run(
     client: &mut Client,
+    schema: &SchemaName,
     files: &[Migration],
     tell: &mut impl FnMut(&Migration),
 ) -> Result<usize, MigrateError> {
-    let pending = pending(files, &applied(client).await?)?;
+    let pending = pending(files, &applied(client, schema).await?)?;
     for migration in pending {
         tell(migration);
-        migration.run(client).await?;
+        migration.run(client, schema).await?;
     }
     Ok(pending.len())
 }

@@ -33,13 +33,14 @@ use std::{
     time::Duration,
 };
 
-use ringfence_context::{Clock, Layer, Part, Permit, Record, Reference, Refusal, TenantId, Verdict};
+use ringfence_context::{Clock, Layer, Part, Permit, Reason, Record, Reference, Refusal, TenantId, Verdict};
 use serde::Deserialize;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
     sync::{Semaphore, watch},
     task::JoinSet,
+    time::Instant,
 };
 
 #[doc(hidden)]
@@ -66,6 +67,9 @@ const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a client may take to read why it is turned away.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long before it is asked again where a tenant is that is being moved.
+const MOVED_PAUSE: Duration = Duration::from_millis(2);
 
 /// Connections beyond the clients: those that only cancel, or are about to be turned away.
 const SPARE_CONNECTIONS: usize = 64;
@@ -150,6 +154,24 @@ struct Shared {
 impl Shared {
     fn session_id(&self) -> SessionId {
         SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Where a tenant's rows are; waits for the end of a move as long as for a connection.
+    ///
+    /// # Errors
+    /// A refusal where it is not known, or the move takes longer.
+    async fn placed(&self, tenant: &TenantId) -> Result<Arc<Placement>, Refusal> {
+        let deadline = Instant::now() + self.settings.wait;
+        loop {
+            match self.placements.placement(tenant)? {
+                Some(placement) => return Ok(placement),
+                None if Instant::now() < deadline => tokio::time::sleep(MOVED_PAUSE).await,
+                None => {
+                    let what = "its rows are being moved";
+                    return Err(Refusal::new(Layer::Guard, Reason::DependencyUnavailable, what));
+                }
+            }
+        }
     }
 
     fn record(&self, permit: Option<&Permit>, reference: &Reference, refusal: Option<&Refusal>) {

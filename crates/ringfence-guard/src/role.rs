@@ -1,4 +1,4 @@
-//! Names of database roles and databases, as a type: what is put into SQL text was checked first.
+//! Names of database roles, databases and schemas, as types: what is put into SQL text was checked first.
 
 use std::fmt;
 
@@ -34,6 +34,39 @@ impl RoleName {
 }
 
 impl fmt::Display for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A schema's name: such a name, or `public`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SchemaName(String);
+
+impl SchemaName {
+    /// The schema `public`.
+    pub fn public() -> Self {
+        Self("public".to_owned())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Where a session whose tables are in it looks for them: what tenants share is in `public`.
+    pub fn search_path(&self) -> String {
+        if self.0 == "public" { self.0.clone() } else { format!("{}, public", self.0) }
+    }
+}
+
+impl From<RoleName> for SchemaName {
+    fn from(name: RoleName) -> Self {
+        Self(name.0)
+    }
+}
+
+impl fmt::Display for SchemaName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

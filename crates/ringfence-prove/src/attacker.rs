@@ -46,6 +46,8 @@ pub(crate) struct Loot {
     pub(crate) decisions: Option<String>,
     /// A token of the own other tenant's machine, and of its decision client.
     pub(crate) ally: Option<String>,
+    /// A database token of that machine's.
+    pub(crate) ally_database: Option<String>,
     /// See there.
     pub(crate) ally_decisions: Option<String>,
     /// A token of the victim's decision client: the victim's own part.

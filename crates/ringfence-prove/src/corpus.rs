@@ -16,6 +16,7 @@ mod keys;
 mod limits;
 mod oracles;
 mod paths;
+mod places;
 mod policies;
 mod publishing;
 mod residue;
@@ -48,6 +49,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     shared::FAMILY,
     entities::FAMILY,
     guard::FAMILY,
+    places::FAMILY,
     rows::FAMILY,
     context::FAMILY,
     writes::FAMILY,

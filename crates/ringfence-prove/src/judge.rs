@@ -9,7 +9,7 @@ use crate::{
     dice::Dice,
     error::ProveError,
     leak::{Canaries, Leak, LeakKind},
-    scene::{ATTACKER, BYSTANDER, JudgeAccess, Scene, VICTIM},
+    scene::{ATTACKER, BYSTANDER, Scene, Tenant, VICTIM},
 };
 
 /// Tables whose rows belong to tenants, in the order they may be filled in.
@@ -51,6 +51,8 @@ pub(crate) struct Ground {
 /// The judge.
 pub(crate) struct Judge {
     client: Client,
+    /// The schemas of tenants, each once.
+    schemas: Vec<String>,
 }
 
 impl Judge {
@@ -58,7 +60,11 @@ impl Judge {
     ///
     /// # Errors
     /// [`ProveError::Judge`].
-    pub(crate) async fn seat(access: &JudgeAccess) -> Result<Self, ProveError> {
+    pub(crate) async fn seat(scene: &Scene) -> Result<Self, ProveError> {
+        let access = &scene.judge;
+        let mut schemas: Vec<String> = scene.tenants.iter().map(|tenant| tenant.schema.clone()).collect();
+        schemas.sort();
+        schemas.dedup();
         let mut config = Config::new();
         config.host_path(&access.socket).port(access.port).user(&access.user).dbname(&access.database);
         let (client, connection) = config.connect(NoTls).await?;
@@ -66,7 +72,7 @@ impl Judge {
             // Ends with the judge; what went wrong shows in his own calls.
             let _ = connection.await;
         });
-        Ok(Self { client })
+        Ok(Self { client, schemas })
     }
 
     /// Plants `targets` rows the attacker may aim at, rows he knows nothing of, and `own` rows of his own; then keeps
@@ -85,9 +91,11 @@ impl Judge {
         let mut canaries = Canaries::default();
         let (mut aimed_at, mut said) = (Vec::new(), String::new());
         for (tenant, letter) in VICTIMS.into_iter().zip('A'..) {
+            let known = scene.tenant(tenant)?;
+            let schema = &known.schema;
             // Everything the victim had before is nobody's business either.
             for table in TABLES {
-                let query = format!("SELECT id FROM public.{table} WHERE tenant_id = $1");
+                let query = format!("SELECT id FROM {schema}.{table} WHERE tenant_id = $1");
                 for row in self.client.query(&query, &[&tenant]).await? {
                     canaries.id(&format!("the id of a row of {tenant}'s {table}"), row.try_get(0)?);
                 }
@@ -99,7 +107,7 @@ impl Judge {
                 canaries.number(&format!("an amount of {tenant}'s"), amount);
                 // In a currency of its own, so that a sum over it is the canary too.
                 let money = (amount, format!("X{letter}{digit}"));
-                for hidden in self.rows(tenant, &tag, &money, 1, dice).await? {
+                for hidden in self.rows(known, &tag, &money, 1, dice).await? {
                     for id in [hidden.account, hidden.beneficiary, hidden.payment] {
                         canaries.id(&format!("the id of a hidden row of {tenant}"), id);
                     }
@@ -107,9 +115,8 @@ impl Judge {
             }
             if tenant == VICTIM {
                 said.clone_from(&tag);
-                aimed_at = self.rows(tenant, &tag, &common, targets, dice).await?;
+                aimed_at = self.rows(known, &tag, &common, targets, dice).await?;
             }
-            let known = scene.tenant(tenant)?;
             canaries.text(&format!("{tenant}'s client secret"), &known.client.client_secret);
             canaries.text(&format!("the secret of {tenant}'s access key"), &known.access_key.secret);
             let asking = &known.decision_client.client_secret;
@@ -122,7 +129,7 @@ impl Judge {
                 canaries.text(&format!("a password of {tenant}'s"), &user.password);
             }
         }
-        let owned = self.rows(ATTACKER, "the attacker's own", &common, own, dice).await?;
+        let owned = self.rows(scene.tenant(ATTACKER)?, "the attacker's own", &common, own, dice).await?;
         self.keep().await?;
         Ok(Ground { targets: aimed_at, own: owned, canaries, tag: said })
     }
@@ -130,7 +137,7 @@ impl Judge {
     /// `count` payments of this amount, each with its own account and beneficiary.
     async fn rows(
         &self,
-        tenant: &str,
+        Tenant { id: tenant, schema, .. }: &Tenant,
         tag: &str,
         (amount, currency): &(i64, String),
         count: usize,
@@ -140,28 +147,37 @@ impl Judge {
         let targets: Vec<Target> = (0..count).map(make).collect();
         let ids = |of: fn(&Target) -> Uuid| targets.iter().map(of).collect::<Vec<_>>();
         let (accounts, beneficiaries) = (ids(|one| one.account), ids(|one| one.beneficiary));
-        let insert = "INSERT INTO public.accounts (tenant_id, id, name, currency, created_by)
-            SELECT $1, id, $2, $3, $2 FROM unnest($4::uuid[]) id";
-        self.client.execute(insert, &[&tenant, &tag, currency, &accounts]).await?;
-        let insert = "INSERT INTO public.beneficiaries (tenant_id, id, name, country, iban, created_by)
-            SELECT $1, id, $2, 'DE', $2, $2 FROM unnest($3::uuid[]) id";
-        self.client.execute(insert, &[&tenant, &tag, &beneficiaries]).await?;
-        let insert = "INSERT INTO public.payments
+        let insert = format!(
+            "INSERT INTO {schema}.accounts (tenant_id, id, name, currency, created_by)
+            SELECT $1, id, $2, $3, $2 FROM unnest($4::uuid[]) id"
+        );
+        self.client.execute(&insert, &[&tenant, &tag, currency, &accounts]).await?;
+        let insert = format!(
+            "INSERT INTO {schema}.beneficiaries (tenant_id, id, name, country, iban, created_by)
+            SELECT $1, id, $2, 'DE', $2, $2 FROM unnest($3::uuid[]) id"
+        );
+        self.client.execute(&insert, &[&tenant, &tag, &beneficiaries]).await?;
+        let insert = format!("INSERT INTO {schema}.payments
                 (tenant_id, id, account_id, beneficiary_id, amount, currency, memo, created_by)
-            SELECT $1, p, a, b, $2, $3, $4, $4 FROM unnest($5::uuid[], $6::uuid[], $7::uuid[]) AS t (p, a, b)";
+            SELECT $1, p, a, b, $2, $3, $4, $4 FROM unnest($5::uuid[], $6::uuid[], $7::uuid[]) AS t (p, a, b)");
         let payments = ids(|one| one.payment);
         self.client
-            .execute(insert, &[&tenant, amount, currency, &tag, &payments, &accounts, &beneficiaries])
+            .execute(&insert, &[&tenant, amount, currency, &tag, &payments, &accounts, &beneficiaries])
             .await?;
         Ok(targets)
     }
 
     async fn keep(&self) -> Result<(), ProveError> {
         let mut script = "DROP SCHEMA IF EXISTS judge CASCADE; CREATE SCHEMA judge;".to_owned();
-        for table in TABLES {
-            script.push_str(&format!("CREATE TABLE judge.{table} AS TABLE public.{table};"));
+        for (schema, table) in self.tables() {
+            script.push_str(&format!("CREATE TABLE judge.{schema}_{table} AS TABLE {schema}.{table};"));
         }
         Ok(self.client.batch_execute(&script).await?)
+    }
+
+    /// Every table of tenants, with its schema.
+    fn tables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.schemas.iter().flat_map(|schema| TABLES.into_iter().map(move |table| (schema.as_str(), table)))
     }
 
     /// A hash over the victims' rows, table by table: Postgres' own of each row, and their sum, for rows have no order.
@@ -171,10 +187,14 @@ impl Judge {
     pub(crate) async fn fingerprint(&self) -> Result<Fingerprint, ProveError> {
         let mut hashes = Vec::new();
         for table in TABLES {
-            let query = format!(
-                "SELECT count(*) || ' ' || coalesce(sum(hash_record_extended(t, 0)), 0)
-                 FROM public.{table} t WHERE tenant_id <> $1"
-            );
+            let of = |schema| {
+                format!(
+                    "SELECT hash_record_extended(t, 0) AS h FROM {schema}.{table} t WHERE tenant_id <> $1"
+                )
+            };
+            let all: Vec<String> = self.schemas.iter().map(of).collect();
+            let query =
+                format!("SELECT count(*) || ' ' || coalesce(sum(h), 0) FROM ({}) x", all.join(" UNION ALL "));
             hashes.push(self.client.query_one(&query, &[&ATTACKER]).await?.try_get(0)?);
         }
         Ok(Fingerprint(hashes))
@@ -186,9 +206,9 @@ impl Judge {
     /// [`ProveError::Judge`].
     pub(crate) async fn restore(&self) -> Result<(), ProveError> {
         let mut script = "BEGIN; SET LOCAL session_replication_role = replica;".to_owned();
-        for table in TABLES {
+        for (schema, table) in self.tables() {
             script.push_str(&format!(
-                "DELETE FROM public.{table}; INSERT INTO public.{table} TABLE judge.{table};"
+                "DELETE FROM {schema}.{table}; INSERT INTO {schema}.{table} TABLE judge.{schema}_{table};"
             ));
         }
         script.push_str("COMMIT;");

@@ -34,6 +34,9 @@ pub(crate) async fn loot(camp: &Arc<Camp>) -> Loot {
         <[_; 3]>::try_from(join_all(asks).await).unwrap_or_default();
     let ally = bare.machine(ALLY, &bare.hooli().client.client_id, &bare.hooli().client.client_secret).await;
 
+    let ally = ally.text_member("access_token");
+    let ally_database = bare.exchange_token(ALLY, ally.as_deref().unwrap_or_default()).await;
+
     let id_token = signed_in.first().and_then(|answer| answer.text_member("id_token"));
     let roles = ROLES.into_iter().chain(["service"]);
     let tokens = roles.zip(signed_in.iter().chain([&machine]));
@@ -54,7 +57,8 @@ pub(crate) async fn loot(camp: &Arc<Camp>) -> Loot {
         exchange: Outcome::of(&exchanged),
         victims_database: victims.text_member("access_token"),
         stock: Stock::fill(&bare.victim(), victims_decisions.as_deref()).await,
-        ally: ally.text_member("access_token"),
+        ally,
+        ally_database: ally_database.text_member("access_token"),
         decisions,
         ally_decisions,
         victims_decisions,

@@ -49,7 +49,7 @@ pub(crate) async fn sight(layer: Knockout, a: &Attacker, judge: &Judge) -> Resul
         Knockout::Backend => Outcome::of(&a.backend(direct(a)).await),
         Knockout::Where => return filtered(a, judge).await,
         Knockout::Guard => a.query_as(ATTACKER, "no~token", "SELECT 1 FROM payments").await,
-        Knockout::Rls => a.sql_any(&["SELECT * FROM payments"]).await,
+        Knockout::Placement | Knockout::Rls => a.sql_any(&["SELECT * FROM payments"]).await,
     };
     let received = a.transcript.received();
     let foreign = received.iter().any(|bytes| a.camp().ground.canaries.seen(bytes).is_some());

@@ -97,7 +97,7 @@ async fn configuration(
     progress.begins(&names);
     let range = seedling.start(&broken).await?;
     let dice = Dice::new(options.seed, &names.join("+"));
-    let judge = Judge::seat(&range.scene.judge).await?;
+    let judge = Judge::seat(&range.scene).await?;
     let attacks = corpus::attacks().count();
     let ground = judge.plant(&range.scene, &dice, attacks, OWN).await?;
     let camp = Arc::new(Camp::pitch(range.scene.clone(), ground, Arc::clone(&options.clock), dice)?);

@@ -78,6 +78,9 @@ pub(crate) struct Tenant {
     pub(crate) access_key: AccessKey,
     /// The policy store its requests are decided by.
     pub(crate) policy_store_id: String,
+    /// The schema its rows are in.
+    #[serde(default = "public")]
+    pub(crate) schema: String,
     /// The name of the shared store its policies are in, if they are.
     #[serde(default)]
     pub(crate) shared_store: Option<String>,
@@ -189,6 +192,7 @@ impl Tenant {
             decision_client,
             access_key,
             policy_store_id,
+            schema: public(),
             shared_store: None,
             planted: None,
             app: App::default(),
@@ -204,6 +208,10 @@ impl Tenant {
         let has = |user: &&User| user.roles.iter().any(|held| held == role);
         self.users.iter().find(has).ok_or(ProveError::Scene("a tenant has no user of a needed role"))
     }
+}
+
+fn public() -> String {
+    "public".to_owned()
 }
 
 fn authority(url: &str) -> &str {

@@ -13,13 +13,16 @@ use ringfence_context::{
 };
 use ringfence_control::{Parts, Plane};
 use ringfence_gateway::Strip;
-use ringfence_guard::{Admission, Admit, Contexts, MintContexts};
+use ringfence_guard::{
+    Admission, Admit, Contexts, MintContexts,
+    proxy::{Placement, Placements},
+};
 use ringfence_identity::{
     PreTokenHook,
     hook::{HookAnswer, HookClaims},
 };
 
-use crate::layer::{ATTACKER, Layer, VICTIM};
+use crate::layer::{ALLY, ATTACKER, BYSTANDER, Layer, VICTIM};
 
 /// The verifier of access tokens that these breaks leave.
 pub(crate) fn access(broken: &[Layer]) -> Arc<dyn VerifyAccess> {
@@ -59,6 +62,9 @@ pub(crate) fn parts(plane: &Plane, broken: &[Layer]) -> Parts {
         txn: Arc::clone(&parts.txn),
     };
     parts.admit = Arc::new(admission);
+    if is(Layer::Placement) {
+        parts.placements = Arc::new(WrongMap { whole: parts.placements });
+    }
     if is(Layer::Guard) {
         parts.admit = Arc::new(LetsIn { whole: parts.admit });
         parts.contexts = Arc::new(PassesThrough { whole: MintContexts::new(plane.keys.guard.clone()) });
@@ -126,6 +132,20 @@ struct NoStrip;
 
 impl Strip for NoStrip {
     fn strip(&self, _: &mut HeaderMap) {}
+}
+
+/// Leads the attacker's tenants to where a victim's rows are.
+struct WrongMap {
+    whole: Arc<dyn Placements>,
+}
+
+impl Placements for WrongMap {
+    fn placement(&self, tenant: &TenantId) -> Result<Option<Arc<Placement>>, Refusal> {
+        match TenantId::new(BYSTANDER) {
+            Ok(victim) if [ATTACKER, ALLY].contains(&tenant.as_str()) => self.whole.placement(&victim),
+            _ => self.whole.placement(tenant),
+        }
+    }
 }
 
 /// Lets in whom the whole part refuses, without a permit.

@@ -96,7 +96,9 @@ async fn break_state(plane: &Plane, breaks: &[Layer]) -> Result<(), String> {
     }
     let client = plane.workflow.data.connect().await.map_err(|error| error.to_string())?;
     let word = if breaks.contains(&Layer::Rls) { "DISABLE" } else { "ENABLE" };
-    for table in plane.workflow.data.tables() {
+    let tables = client.query("SELECT relation::regclass::text FROM ringfence.protected", &[]).await;
+    for table in tables.map_err(|error| error.to_string())? {
+        let table: String = table.try_get(0).map_err(|error| error.to_string())?;
         let sql = format!("ALTER TABLE {table} {word} ROW LEVEL SECURITY");
         client.batch_execute(&sql).await.map_err(|error| error.to_string())?;
     }

@@ -31,6 +31,8 @@ pub(crate) enum Layer {
     Where,
     /// The guard lets everyone in and everything through
     Guard,
+    /// The map leads the attacker's tenants to a victim's schema, as the victim's role
+    Placement,
     /// Row security is off on every table
     Rls,
 }

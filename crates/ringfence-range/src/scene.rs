@@ -113,6 +113,8 @@ async fn tenant(plane: &Plane, id: &str, tier: &str) -> Result<Value, String> {
     let roles = vec![Role::new(DECISIONS).map_err(|error| fail(&error))?];
     let asking = pools.client_create_machine(&tenant, &asks, DECISION_CLIENT, roles, &by).await;
     let asking = asking.map_err(|error| fail(&error))?;
+    let made = plane.workflow.tenants.tenant_get(&tenant).await.map_err(|error| fail(&error))?.value;
+    let schema = plane.workflow.data.schema(&made).map_err(|error| fail(&error))?.to_string();
     let owner = KeyOwner::Tenant(tenant.clone());
     let key = plane.workflow.access_keys.key_create(owner, &by).await;
     let (key, signing) = key.map_err(|error| fail(&error))?;
@@ -121,6 +123,7 @@ async fn tenant(plane: &Plane, id: &str, tier: &str) -> Result<Value, String> {
         "id": id,
         "access_key": { "id": key.id, "secret": signing.reveal() },
         "policy_store_id": store,
+        "schema": schema,
         "users": users,
         "client": { "client_id": MACHINE, "client_secret": secret.reveal() },
         "decision_client": { "client_id": DECISION_CLIENT, "client_secret": asking.reveal() },

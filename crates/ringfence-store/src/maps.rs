@@ -117,6 +117,28 @@ pub enum MapStep {
         /// Whereto.
         to: String,
     },
+    /// A move of its rows began.
+    DataMoveBegun {
+        /// The shape they are to have.
+        to: String,
+    },
+    /// Its rows are where they were moved to, or back to.
+    DataMoved {
+        /// The shape they have.
+        to: String,
+    },
+    /// A move of its rows ended without one.
+    DataMoveStopped {
+        /// The shape they were to have.
+        to: String,
+        /// Why.
+        why: String,
+    },
+    /// The place its rows were moved from is gone: there is no way back.
+    DataMoveConfirmed {
+        /// The shape they have.
+        to: String,
+    },
     /// A move ended without one.
     StoreMoveStopped {
         /// Whereto it was.
@@ -261,6 +283,14 @@ impl fmt::Display for MapStep {
             Self::StoreSeeded { place } => write!(f, "made the policy store, in {place}"),
             Self::StoreMoveProposed { to } => write!(f, "proposed to move the policy store to {to}"),
             Self::StoreMoveBegun { to } => write!(f, "began to move the policy store to {to}"),
+            Self::DataMoveBegun { to } => write!(f, "began to move its rows to the shape {to}"),
+            Self::DataMoved { to } => write!(f, "moved its rows to the shape {to}"),
+            Self::DataMoveStopped { to, why } => {
+                write!(f, "did not move its rows to the shape {to}: {why}")
+            }
+            Self::DataMoveConfirmed { to } => {
+                write!(f, "removed where its rows were before they were moved to the shape {to}")
+            }
             Self::StoreMoved { to } => write!(f, "moved the policy store to {to}"),
             Self::StoreMoveStopped { to, why } => {
                 write!(f, "stopped moving the policy store to {to}: {why}")

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{Api, caller::Operator, failure::ApiFailure, map_audit::by},
+    data::Shape,
     tenant::{Tenant, TenantStatus},
 };
 
@@ -36,6 +37,8 @@ fn standard() -> String {
 pub struct Shown {
     #[serde(flatten)]
     tenant: Tenant,
+    /// How its rows are kept from others'.
+    data: Shape,
     issuer: String,
     host: String,
     /// Where its policies are kept; nothing while it is half made or removed.
@@ -172,6 +175,7 @@ fn shown(api: &Api, tenant: Tenant, policy_store: Option<Mode>) -> Shown {
         host: format!("{}.{}", tenant.id, addresses.host_suffix),
         policy_store,
         alert: None,
+        data: tenant.place.shape(),
         tenant,
     }
 }

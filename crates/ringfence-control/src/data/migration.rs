@@ -1,6 +1,6 @@
-//! Migrations of every database that tenants' rows are in: once for all of them, and an exact list of who is where.
+//! Migrations of every database and schema that tenants' rows are in: once for all of them, and an exact list of who is where.
 //!
-//! The first database is migrated alone: what is wrong with a migration itself is found there, and nowhere else. The others
+//! The first, which tenants share, is migrated alone: what is wrong with a migration itself is found there, and nowhere else. The others
 //! follow several at a time. Where more fail than are tolerated, none is begun any more; what failed is as it was before, and
 //! the same call goes on from there.
 
@@ -13,14 +13,14 @@ use std::{
 
 use ringfence_context::TenantId;
 use ringfence_guard::{
-    RoleName,
+    SchemaName,
     migrate::{MigrateError, Migration, applied, migrate, pending},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_postgres::Client;
 
-use super::{Data, DataError, Shape};
+use super::{Data, DataError, Place, Site};
 use crate::tenant::Tenant;
 
 /// How long after a failure that may pass it is tried again; twice as long each time.
@@ -47,10 +47,10 @@ impl Default for Pace {
     }
 }
 
-/// One database, and where it is.
+/// One database, or a schema of it, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Standing {
-    /// Its name.
+    /// Its name, with the schema and the server where those are a tenant's own.
     pub database: String,
     /// Whose it is, if it is one's alone.
     pub tenant: Option<TenantId>,
@@ -108,11 +108,35 @@ impl Migrations {
     }
 }
 
-/// A database to be migrated.
-#[derive(Debug, Clone)]
+/// What is to be migrated.
+#[derive(Debug)]
 struct Subject {
-    database: RoleName,
+    label: String,
+    /// Or why it is not known.
+    site: Result<Site, DataError>,
     tenant: Option<TenantId>,
+}
+
+impl Subject {
+    async fn connect(&self) -> Result<Client, Fault> {
+        match &self.site {
+            Ok(site) => Ok(site.connect().await.map_err(MigrateError::from)?),
+            Err(error) => Err(Fault::Site(error.to_string())),
+        }
+    }
+
+    fn schema(&self) -> SchemaName {
+        self.site.as_ref().map_or_else(|_| SchemaName::public(), Site::schema)
+    }
+}
+
+/// Why a subject was not migrated.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0}")]
+    Site(String),
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
 }
 
 impl Data {
@@ -126,13 +150,17 @@ impl Data {
         self.migrations_folder.as_deref().map_or(Ok(Vec::new()), |folder: &Path| Ok(Migration::read(folder)?))
     }
 
-    /// The database tenants share, and then those of their own, by name.
-    fn subjects(&self, tenants: &[Tenant]) -> Result<Vec<Subject>, DataError> {
-        let mut subjects = vec![Subject { database: self.server.database.clone(), tenant: None }];
-        for tenant in tenants.iter().filter(|tenant| tenant.has_rows() && tenant.data == Shape::Database) {
-            subjects.push(Subject { database: self.own_name(tenant)?, tenant: Some(tenant.id.clone()) });
+    /// What tenants share, and then what is a tenant's own, by name.
+    fn subjects(&self, tenants: &[Tenant]) -> Vec<Subject> {
+        let shared = self.sites.shared();
+        let mut subjects =
+            vec![Subject { label: shared.label(&Place::Rows), site: Ok(shared), tenant: None }];
+        for tenant in tenants.iter().filter(|tenant| tenant.has_rows() && tenant.place.has_tables()) {
+            let site = self.sites.site(&tenant.place);
+            let label = site.as_ref().map_or_else(|_| "?".to_owned(), |site| site.label(&tenant.place));
+            subjects.push(Subject { label, site, tenant: Some(tenant.id.clone()) });
         }
-        Ok(subjects)
+        subjects
     }
 
     /// Who is where.
@@ -142,30 +170,31 @@ impl Data {
     pub async fn standings(&self, tenants: &[Tenant]) -> Result<Vec<Standing>, DataError> {
         let files = self.files()?;
         let mut standings = Vec::new();
-        for Subject { database, tenant } in self.subjects(tenants)? {
+        for subject in self.subjects(tenants) {
             let found = async {
-                let had = applied(&self.connect_to(&database).await?).await?;
+                let had = applied(&subject.connect().await?, &subject.schema()).await?;
                 let version = had.last().map(|had| had.version);
                 let (pending, fault) = match pending(&files, &had) {
                     Ok(pending) => (pending.len(), None),
                     Err(error) => (0, Some(error.to_string())),
                 };
-                Ok::<_, MigrateError>((version, pending, fault))
+                Ok::<_, Fault>((version, pending, fault))
             };
             let (version, pending, fault) =
                 found.await.unwrap_or_else(|error| (None, 0, Some(error.to_string())));
-            standings.push(Standing { database: database.to_string(), tenant, version, pending, fault });
+            let Subject { label: database, tenant, .. } = subject;
+            standings.push(Standing { database, tenant, version, pending, fault });
         }
         Ok(standings)
     }
 
-    /// Brings a database that was just made to where the shared one is.
-    pub(super) async fn catch_up(&self, client: &mut Client) -> Result<(), DataError> {
+    /// Brings what was just made to where what tenants share is.
+    pub(super) async fn catch_up(&self, site: &Site, client: &mut Client) -> Result<(), DataError> {
         let files = self.files()?;
-        let had = applied(&self.connect().await?).await?;
+        let had = applied(&self.connect().await?, &SchemaName::public()).await?;
         let pending = pending(&files, &had)?.len();
         let shared = files.get(..files.len().saturating_sub(pending)).unwrap_or_default();
-        migrate(client, shared, |_| ()).await?;
+        migrate(client, &site.schema(), shared, |_| ()).await?;
         Ok(())
     }
 
@@ -175,7 +204,7 @@ impl Data {
     /// # Errors
     /// Where the files can't be read.
     pub fn migrate(self: &Arc<Self>, tenants: &[Tenant], pace: Pace) -> Result<bool, DataError> {
-        let (files, subjects) = (Arc::new(self.files()?), self.subjects(tenants)?);
+        let (files, subjects) = (Arc::new(self.files()?), self.subjects(tenants));
         if !self.migrations.begin(subjects.len()) {
             return Ok(false);
         }
@@ -216,23 +245,23 @@ impl Data {
     }
 
     async fn migrate_one(&self, files: &[Migration], subject: Subject, pace: Pace) {
-        let Subject { database, tenant } = subject;
+        let (database, tenant) = (&subject.label, &subject.tenant);
         let mut tried = 0;
         loop {
             let attempt = async {
-                let mut client = self.connect_to(&database).await?;
+                let mut client = subject.connect().await?;
                 let tell = |migration: &Migration| {
                     self.migrations
                         .note(|progress| progress.doing = format!("{database}: {}", migration.name));
                 };
-                migrate(&mut client, files, tell).await
+                Ok(migrate(&mut client, &subject.schema(), files, tell).await?)
             };
             match attempt.await {
                 Ok(count) => {
                     tracing::info!(%database, count, "migrated");
                     return self.migrations.note(|progress| progress.done += 1);
                 }
-                Err(error) if error.is_passing() && tried < pace.retry => {
+                Err(Fault::Migrate(error)) if error.is_passing() && tried < pace.retry => {
                     tracing::warn!(%database, %error, tried, "a migration is tried again");
                     tokio::time::sleep(PAUSE.saturating_mul(1 << tried.min(8))).await;
                     tried += 1;
@@ -242,7 +271,7 @@ impl Data {
                     return self.migrations.note(|progress| {
                         progress.failed += 1;
                         if progress.faults.len() < FAULTS {
-                            progress.faults.insert(database.to_string(), error.to_string());
+                            progress.faults.insert(database.clone(), error.to_string());
                         }
                     });
                 }

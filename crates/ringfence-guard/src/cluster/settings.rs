@@ -1,6 +1,6 @@
 //! The configuration files of a managed cluster, written anew at each start.
 //!
-//! They say who may connect (the operating system vouches, there are no passwords), and keep tenants' literals out of
+//! They say who may connect (the operating system vouches, or a password that the guard derives), and keep tenants' literals out of
 //! everything that outlives a statement: the log and the activity view.
 
 use std::path::Path;
@@ -48,9 +48,17 @@ lc_messages = 'C'
     text
 }
 
-/// `pg_hba.conf`: the socket, and whom the operating system names.
-pub(super) fn pg_hba_conf() -> &'static str {
-    "# Written by Ringfence at each start; changes here are lost.\nlocal all all peer map=ringfence\n"
+/// `pg_hba.conf`: the socket, for whom the operating system names; and for the login roles of tenants, which have a password
+/// each that only the guard knows.
+pub(super) fn pg_hba_conf(roles: &[RoleName]) -> String {
+    let named: Vec<&str> = std::iter::once(SUPERUSER).chain(roles.iter().map(RoleName::as_str)).collect();
+    format!(
+        "# Written by Ringfence at each start; changes here are lost.
+local all {} peer map=ringfence
+local all all scram-sha-256
+",
+        named.join(",")
+    )
 }
 
 /// `pg_ident.conf`: the user that runs Ringfence and the one that runs Postgres may be any of our roles.

@@ -160,7 +160,7 @@ async fn admit(
     }
     // Whoever is admitted is a tenant.
     let Some(user) = user else { return Err(Turned::Gone) };
-    let placement = shared.placements.placement(&user).map_err(|refusal| {
+    let placement = shared.placed(&user).await.map_err(|refusal| {
         shared.record_for(Some(&user), &reference, Some(&refusal));
         Turned::Away(Failure::turned_away(&refusal, &reference))
     })?;

@@ -54,11 +54,11 @@ impl Placement {
 
 /// Where tenants' rows are.
 pub trait Placements: Send + Sync {
-    /// Asked before every transaction.
+    /// Asked before every transaction. None while they are in the last moment of a move: the transaction waits.
     ///
     /// # Errors
     /// A refusal of the guard where it is not known: nobody is led anywhere by default.
-    fn placement(&self, tenant: &TenantId) -> Result<Arc<Placement>, Refusal>;
+    fn placement(&self, tenant: &TenantId) -> Result<Option<Arc<Placement>>, Refusal>;
 }
 
 /// All tenants' rows are in one database.
@@ -66,7 +66,7 @@ pub trait Placements: Send + Sync {
 pub struct Together(pub Arc<Placement>);
 
 impl Placements for Together {
-    fn placement(&self, _tenant: &TenantId) -> Result<Arc<Placement>, Refusal> {
-        Ok(Arc::clone(&self.0))
+    fn placement(&self, _tenant: &TenantId) -> Result<Option<Arc<Placement>>, Refusal> {
+        Ok(Some(Arc::clone(&self.0)))
     }
 }

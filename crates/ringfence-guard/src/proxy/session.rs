@@ -119,7 +119,7 @@ impl Session {
             if !matches!(head.tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'C' | b'F') {
                 return Err(Stop::Failure(protocol_violation()));
             }
-            let placement = match self.shared.placements.placement(&self.user) {
+            let placement = match self.shared.placed(&self.user).await {
                 Ok(placement) => placement,
                 Err(refusal) => {
                     let failure = Failure::refusal(

@@ -50,7 +50,7 @@ $body$;
 -- each table up by its oid: as a join it reads all of pg_class, in every transaction. A policy is the recorded one if it
 -- is the very same version of the very same row (any change writes another), or else if it reads the same.
 CREATE OR REPLACE VIEW ringfence.unsound AS
-    SELECT p.relation::regclass AS relation
+    SELECT p.relation::regclass AS relation, p.tenant_id
       FROM ringfence.protected p
      WHERE (SELECT NOT (c.relrowsecurity AND c.relforcerowsecurity AND coalesce((
                 SELECT CASE WHEN q.xmin = p.policy_xmin AND q.ctid = p.policy_ctid THEN true
@@ -89,18 +89,24 @@ BEGIN
     EXCEPTION WHEN object_not_in_prerequisite_state THEN
         NULL; -- nobody's: new, or cleaned
     END;
-    -- Nobody's until all of it is verified. setval() is not undone by an error.
-    PERFORM setval('ringfence.tenant_verified', 0), setval('ringfence.tenant_verified', 0, false);
+    -- Nobody's until all of it is verified. setval() is not undone by an error. And from here on it shows among the tenant's
+    -- sessions: whoever takes the key away and looks for them then finds those that had read it before.
+    PERFORM setval('ringfence.tenant_verified', 0), setval('ringfence.tenant_verified', 0, false),
+        pg_advisory_lock_shared(hashtextextended(coalesce(tenant, ''), 0));
     -- One query: the backend's name, the guard's key, the tenant's (or, so that an unknown tenant takes the same path and
-    -- time, the guard's again), and the posture, unless it was looked at half a second ago.
+    -- time, the guard's again), whether this is the role it logs in as, and the posture of what it may reach, unless it was
+    -- looked at half a second ago.
     SELECT b.pid, b.started, g.inner_pad AS guard_inner, g.outer_pad AS guard_outer,
            coalesce(t.inner_pad, g.outer_pad) AS tenant_inner, coalesce(t.outer_pad, g.inner_pad) AS tenant_outer,
-           t.tenant_id IS NOT NULL AS known, b.posture_looked + 500000 < moment AS look,
-           b.posture_looked + 500000 >= moment OR NOT EXISTS (SELECT FROM ringfence.unsound) AS posture
+           t.tenant_id IS NOT NULL AND session_user = coalesce(p.login, '{app}') AS known,
+           b.posture_looked + 500000 < moment AS look,
+           b.posture_looked + 500000 >= moment OR NOT EXISTS (
+               SELECT FROM ringfence.unsound u WHERE u.tenant_id IN ('', context_set.tenant)) AS posture
       INTO k
       FROM ringfence.backend b
       JOIN ringfence.plane_key g ON g.name = 'guard'
       LEFT JOIN ringfence.tenant_key t ON t.tenant_id = context_set.tenant
+      LEFT JOIN ringfence.tenant_place p ON p.tenant_id = context_set.tenant AND p.serving
      WHERE b.pid = pg_backend_pid();
     IF NOT k.posture THEN
         RAISE EXCEPTION USING ERRCODE = 'RF004', MESSAGE = 'The database''s row security is not as installed.',

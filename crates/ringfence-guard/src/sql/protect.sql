@@ -12,7 +12,13 @@ DECLARE
     tenant smallint;
     found  text;
 BEGIN
-    SELECT c.relkind, c.relowner, c.relnamespace::regnamespace AS schema INTO own FROM pg_class c WHERE c.oid = relation;
+    -- In a tenant's own schema it is for that tenant's role and nobody else's.
+    SELECT c.relkind, c.relowner, c.relnamespace::regnamespace AS schema, coalesce(t.tenant_id, '') AS tenant_id,
+           coalesce(t.login, app) AS grantee
+      INTO own
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      LEFT JOIN ringfence.tenant_place t ON t.schema = n.nspname
+     WHERE c.oid = relation;
     IF own.relkind NOT IN ('r', 'p') THEN
         RAISE EXCEPTION '% is not a table', relation USING ERRCODE = 'wrong_object_type';
     END IF;
@@ -69,17 +75,18 @@ BEGIN
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT ringfence.tenant_id()', relation, tenant_column);
     END IF;
     EXECUTE format('REVOKE ALL ON %s FROM PUBLIC, %I', relation, app);
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %I', relation, app);
-    EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', own.schema, app);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %I', relation, own.grantee);
+    EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', own.schema, own.grantee);
     IF NOT keep_statistics THEN
         PERFORM ringfence.statistics_forget(relation);
     END IF;
-    INSERT INTO ringfence.protected AS p (relation, policy_xmin, policy_ctid, qual, with_check, tenant_column)
-        SELECT q.polrelid, q.xmin, q.ctid, q.polqual::text, q.polwithcheck::text, protect.tenant_column
+    INSERT INTO ringfence.protected AS p (relation, policy_xmin, policy_ctid, qual, with_check, tenant_column, tenant_id)
+        SELECT q.polrelid, q.xmin, q.ctid, q.polqual::text, q.polwithcheck::text, protect.tenant_column, own.tenant_id
           FROM pg_policy q WHERE q.polrelid = protect.relation AND q.polname = 'ringfence_tenant'
     ON CONFLICT ON CONSTRAINT protected_pkey DO UPDATE SET
         policy_xmin = excluded.policy_xmin, policy_ctid = excluded.policy_ctid,
-        qual = excluded.qual, with_check = excluded.with_check, tenant_column = excluded.tenant_column;
+        qual = excluded.qual, with_check = excluded.with_check, tenant_column = excluded.tenant_column,
+        tenant_id = excluded.tenant_id;
 END
 $body$;
 

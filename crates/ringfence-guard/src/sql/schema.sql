@@ -18,6 +18,16 @@ CREATE TABLE IF NOT EXISTS ringfence.tenant_key (
     outer_pad bytea NOT NULL CHECK (length(outer_pad) = 64)
 );
 
+-- Login roles that are a tenant's own, some with a schema. While one is `serving`, no session of another role is given to its
+-- tenant, and never is one of its own given to anybody else, see context_set().
+CREATE TABLE IF NOT EXISTS ringfence.tenant_place (
+    login     name PRIMARY KEY CHECK (login <> '{app}'),
+    tenant_id text NOT NULL CHECK (tenant_id ~ '^[a-z][a-z0-9-]{1,39}$'),
+    schema    name UNIQUE,
+    serving   boolean NOT NULL DEFAULT false
+);
+CREATE UNIQUE INDEX IF NOT EXISTS tenant_place_serving ON ringfence.tenant_place (tenant_id) WHERE serving;
+
 -- The guard's key.
 CREATE TABLE IF NOT EXISTS ringfence.plane_key (
     name      text PRIMARY KEY,
@@ -46,7 +56,8 @@ CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_3 MINVALUE 0 START 0;
 CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_4 MINVALUE 0 START 0;
 CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_5 MINVALUE 0 START 0;
 
--- Each protected table with its restrictive policy as it was when protect() made it, and the column that says whose a row is.
+-- Each protected table with its restrictive policy as it was when protect() made it, the column that says whose a row is, and
+-- the tenant whose schema it is in ('': in none's, for all).
 CREATE TABLE IF NOT EXISTS ringfence.protected (
     relation    oid PRIMARY KEY,
     policy_xmin xid NOT NULL,
@@ -54,18 +65,32 @@ CREATE TABLE IF NOT EXISTS ringfence.protected (
     qual        text COLLATE "C" NOT NULL,
     with_check  text COLLATE "C" NOT NULL
 );
-ALTER TABLE ringfence.protected ADD COLUMN IF NOT EXISTS tenant_column name NOT NULL DEFAULT 'tenant_id';
+ALTER TABLE ringfence.protected ADD COLUMN IF NOT EXISTS tenant_column name NOT NULL DEFAULT 'tenant_id',
+    ADD COLUMN IF NOT EXISTS tenant_id text COLLATE "C" NOT NULL DEFAULT '';
+CREATE INDEX IF NOT EXISTS protected_tenant_id ON ringfence.protected (tenant_id);
 
--- The migrations this database has had, with the hash of each one's text.
+-- The migrations each schema of this database has had, with the hash of each one's text.
 CREATE TABLE IF NOT EXISTS ringfence.migration (
-    version bigint PRIMARY KEY,
+    version bigint NOT NULL,
     name    text NOT NULL,
     digest  bytea NOT NULL CHECK (length(digest) = 32),
-    applied timestamptz NOT NULL DEFAULT clock_timestamp()
+    applied timestamptz NOT NULL DEFAULT clock_timestamp(),
+    schema  name NOT NULL DEFAULT 'public',
+    CONSTRAINT migration_pkey PRIMARY KEY (schema, version)
 );
+DO $body$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                    WHERE a.attrelid = 'ringfence.migration'::regclass AND a.attname = 'schema') THEN
+        ALTER TABLE ringfence.migration ADD COLUMN schema name NOT NULL DEFAULT 'public',
+            DROP CONSTRAINT migration_pkey, ADD CONSTRAINT migration_pkey PRIMARY KEY (schema, version);
+    END IF;
+END
+$body$;
 
 ALTER TABLE ringfence.installed OWNER TO {owner};
 ALTER TABLE ringfence.tenant_key OWNER TO {owner};
+ALTER TABLE ringfence.tenant_place OWNER TO {owner};
 ALTER TABLE ringfence.plane_key OWNER TO {owner};
 ALTER TABLE ringfence.backend OWNER TO {owner};
 ALTER TABLE ringfence.protected OWNER TO {owner};

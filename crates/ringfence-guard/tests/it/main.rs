@@ -22,6 +22,7 @@ mod holes;
 mod lint;
 mod migrate;
 mod oracles;
+mod own;
 mod placement;
 mod pooling;
 mod posture;

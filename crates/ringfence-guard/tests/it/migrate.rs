@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use ringfence_guard::migrate::{MigrateError, Migration, applied, migrate};
+use ringfence_guard::{
+    SchemaName,
+    migrate::{MigrateError, Migration, applied, migrate},
+};
 
 use crate::fixture::{World, ask};
 
@@ -30,22 +33,27 @@ async fn a_migration_is_whole_or_not_there() {
         ],
     );
     let mut told = Vec::new();
-    let failed = migrate(&mut client, &files, |file| told.push(file.version)).await.unwrap_err();
+    let failed = migrate(&mut client, &SchemaName::public(), &files, |file| told.push(file.version))
+        .await
+        .unwrap_err();
     assert!(matches!(&failed, MigrateError::Postgres(error) if error.to_string().contains("db error")));
     assert!(!failed.is_passing() && failed.to_string().contains("division by zero"), "{failed}");
     assert_eq!(told, [1, 2, 3]);
     let state = "SELECT to_regclass('half') IS NULL, to_regclass('by_id') IS NOT NULL";
     assert_eq!(ask(&world.superuser().await, state).await.unwrap(), "t|t");
-    let had = applied(&client).await.unwrap();
+    let had = applied(&client, &SchemaName::public()).await.unwrap();
     assert_eq!(had.iter().map(|had| had.version).collect::<Vec<_>>(), [1, 2]);
 
     // What was never run may be changed. It goes on from there, and a second time there is nothing to do.
     let files = write(folder.path(), &[("3_wrong.sql", "CREATE TABLE half (id int)")]);
     let mut other = world.superuser().await;
-    assert_eq!(migrate(&mut other, &files, |_| ()).await.unwrap(), 1);
-    assert_eq!(migrate(&mut other, &files, |_| ()).await.unwrap(), 0);
+    assert_eq!(migrate(&mut other, &SchemaName::public(), &files, |_| ()).await.unwrap(), 1);
+    assert_eq!(migrate(&mut other, &SchemaName::public(), &files, |_| ()).await.unwrap(), 0);
     let changed = write(folder.path(), &[("1_notes.sql", "SELECT 1")]);
-    assert!(matches!(migrate(&mut other, &changed, |_| ()).await, Err(MigrateError::Changed(_))));
+    assert!(matches!(
+        migrate(&mut other, &SchemaName::public(), &changed, |_| ()).await,
+        Err(MigrateError::Changed(_))
+    ));
     // The application sees nothing of the record.
     let (acme, _) = world.as_acme().await;
     assert_eq!(crate::fixture::fails(&acme, "SELECT * FROM ringfence.migration").await, "42501");
@@ -58,8 +66,11 @@ async fn who_holds_a_table_is_not_waited_for_for_ever() {
     let (acme, _) = world.as_acme().await;
     ask(&acme, "SELECT count(*) FROM accounts").await.unwrap();
     let mut client = world.superuser().await;
-    let failed = migrate(&mut client, &files, |_| ()).await.unwrap_err();
+    let failed = migrate(&mut client, &SchemaName::public(), &files, |_| ()).await.unwrap_err();
     assert!(failed.is_passing(), "{failed}");
     acme.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(migrate(&mut world.superuser().await, &files, |_| ()).await.unwrap(), 1);
+    assert_eq!(
+        migrate(&mut world.superuser().await, &SchemaName::public(), &files, |_| ()).await.unwrap(),
+        1
+    );
 }

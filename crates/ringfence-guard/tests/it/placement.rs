@@ -25,9 +25,9 @@ impl Map {
 }
 
 impl Placements for Map {
-    fn placement(&self, tenant: &TenantId) -> Result<Arc<Placement>, Refusal> {
+    fn placement(&self, tenant: &TenantId) -> Result<Option<Arc<Placement>>, Refusal> {
         let unknown = || Refusal::new(Layer::Guard, Reason::DependencyUnavailable, "no placement");
-        self.0.lock().unwrap().get(tenant).cloned().ok_or_else(unknown)
+        self.0.lock().unwrap().get(tenant).cloned().map(Some).ok_or_else(unknown)
     }
 }
 

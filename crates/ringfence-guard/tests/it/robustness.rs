@@ -160,7 +160,9 @@ async fn a_half_open_client_holds_nothing_for_ever() {
     raw.tags(b'Z').await;
     // Half a message, and then silence on a connection that stays open.
     raw.send(&[query("SELECT 1")[..4].to_vec()]).await;
-    let globex = world.client(&guard, &world.globex).await;
+    // Who waits for the lock has a guard that gives it the time.
+    let patient = world.guard().await;
+    let globex = world.client(&patient, &world.globex).await;
     assert_eq!(ask(&globex, "SELECT count(*) FROM accounts").await.unwrap(), "5");
     assert!(String::from_utf8_lossy(&raw.until(b'E').await.pop().unwrap().1).contains("25P04"));
     // And one that says half a start-up message: it is let go.

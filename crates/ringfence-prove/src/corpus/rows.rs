@@ -146,7 +146,7 @@ pub(super) const FAMILY: Family = Family {
             Together,
             |a| {
                 a.sql_any(&[
-                    "SELECT * FROM judge.payments",
+                    "SELECT * FROM judge.public_payments",
                     "SELECT * FROM ringfence.tenant_key",
                     "SELECT * FROM ringfence.plane_key",
                     "SELECT * FROM ringfence.backend",

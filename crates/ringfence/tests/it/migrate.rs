@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::{
     init::{settings, upstream},
-    own_database::{Person, TIER},
     program::{said, scratch},
     session::Plane,
+    shapes::{Person, tiers},
 };
 
 const INVOICES: &str = "CREATE TABLE invoices (tenant_id text NOT NULL, id int, PRIMARY KEY (tenant_id, id));
@@ -42,11 +42,11 @@ fn every_database_is_brought_to_the_last_migration_and_who_is_where_is_told() {
     let text = fs::read_to_string(&config).unwrap();
     let schema = "schema = [\"notes.sql\"]";
     let text = text.replace(schema, &format!("{schema}\nmigrations = \"migrations\""));
-    fs::write(&config, format!("{text}{TIER}")).unwrap();
+    fs::write(&config, format!("{text}{}", tiers(&["database", "schema"]))).unwrap();
     let migrations = folder.join("migrations");
     fs::create_dir(&migrations).unwrap();
     let plane = Plane::up(&folder.join("state"), &["--config", &config.display().to_string()]);
-    for (tenant, tier) in [("one", "own"), ("two", "own"), ("shared", "standard")] {
+    for (tenant, tier) in [("one", "database"), ("two", "schema"), ("shared", "standard")] {
         plane.json(&["tenant", "create", tenant, "--tier", tier]);
     }
     let [one, two, shared] = ["one", "two", "shared"].map(|tenant| Person::of(&plane, tenant));
@@ -80,7 +80,7 @@ fn every_database_is_brought_to_the_last_migration_and_who_is_where_is_told() {
     assert_eq!(versions(), [2, 2, 2].map(Value::from));
 
     // A tenant that comes later begins where the others are, and goes with all its rows.
-    plane.json(&["tenant", "create", "later", "--tier", "own"]);
+    plane.json(&["tenant", "create", "later", "--tier", "schema"]);
     let later = Person::of(&plane, "later");
     assert!(later.ask("INSERT INTO invoices VALUES ('later', 1, 'x')").is_ok());
     assert_eq!(standing(&plane)[1], ("later".to_owned(), 2.into(), 0.into()));
