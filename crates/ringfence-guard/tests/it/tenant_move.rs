@@ -90,7 +90,7 @@ async fn a_tenant_goes_to_a_schema_of_its_own_and_back() {
     let ground = Ground::new().await;
     let schema = ground.schema_site("tenant_acme").await;
     let writer = ground.writer("acme", 4).await;
-    let mut there = ground.from_to("there", ground.shared_site(), schema.clone());
+    let mut there = ground.route("there", ground.shared_site(), schema.clone());
     there.prepare(Start::Copy).await.unwrap();
     there.copy(|_| ()).await.unwrap();
     writer.goes_on(40).await;
@@ -106,7 +106,7 @@ async fn a_tenant_goes_to_a_schema_of_its_own_and_back() {
     let change =
         "UPDATE tenant_acme.items SET code = 'changed' WHERE id = (SELECT min(id) FROM tenant_acme.items)";
     ground.shared.batch_execute(change).await.unwrap();
-    whole(ground.from_to("home", schema, ground.shared_site())).await;
+    whole(ground.route("home", schema, ground.shared_site())).await;
     let back = rows(&ground.shared, "public", "acme").await;
     assert_eq!(back, rows(&ground.shared, "tenant_acme", "acme").await);
     assert!(back != moved && back.iter().any(|row| row.contains("|changed|")));
@@ -409,7 +409,7 @@ async fn who_holds_a_table_is_not_waited_for_for_ever() {
     let ground = Ground::new().await;
     let mut holder = ground.world.superuser().await;
     let held = holder.transaction().await.unwrap();
-    held.batch_execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    held.batch_execute("LOCK TABLE items IN SHARE UPDATE EXCLUSIVE MODE").await.unwrap();
     let mut out = ground.out();
     let error = out.prepare(Start::Copy).await.unwrap_err();
     assert!(error.is_passing(), "{error}");

@@ -8,6 +8,62 @@ use ringfence_guard::{
 use super::ground::Ground;
 use crate::fixture::{World, cluster_settings, connect, scratch};
 
+/// Where what is done, what takes it back, and as what it is found.
+const CASES: [(&str, &str, &str, &str); 12] = [
+    (
+        "shared",
+        "ALTER TABLE notes DROP CONSTRAINT notes_pkey",
+        "ALTER TABLE notes ADD PRIMARY KEY (tenant_id, n)",
+        "NoPrimaryKey",
+    ),
+    (
+        "shared",
+        "ALTER TABLE notes REPLICA IDENTITY NOTHING",
+        "ALTER TABLE notes REPLICA IDENTITY DEFAULT",
+        "Identity",
+    ),
+    ("shared", "ALTER TABLE notes SET UNLOGGED", "ALTER TABLE notes SET LOGGED", "Unlogged"),
+    ("shared", "CREATE TABLE child () INHERITS (notes)", "DROP TABLE child", "Partitioned"),
+    ("own", "ALTER TABLE notes RENAME TO notices", "ALTER TABLE notices RENAME TO notes", "TableMissing"),
+    (
+        "own",
+        "ALTER TABLE notes RENAME body TO text",
+        "ALTER TABLE notes RENAME text TO body",
+        "ColumnMissing",
+    ),
+    (
+        "own",
+        "ALTER TABLE notes ALTER body TYPE varchar(10)",
+        "ALTER TABLE notes ALTER body TYPE text",
+        "TypeDiffers",
+    ),
+    ("own", "ALTER TABLE notes ADD needed int NOT NULL", "ALTER TABLE notes DROP needed", "ColumnExtra"),
+    (
+        "own",
+        "ALTER TABLE items ALTER twice DROP EXPRESSION",
+        "ALTER TABLE items DROP twice, ADD twice int GENERATED ALWAYS AS (id * 2) STORED",
+        "Generated",
+    ),
+    (
+        "own",
+        "INSERT INTO items (tenant_id, id, code) VALUES ('acme', 1, 'a')",
+        "DELETE FROM items",
+        "RowsAtTarget",
+    ),
+    (
+        "own",
+        "CREATE TABLE kinds (body text PRIMARY KEY); ALTER TABLE notes ADD CONSTRAINT kind FOREIGN KEY (body) REFERENCES kinds",
+        "ALTER TABLE notes DROP CONSTRAINT kind; DROP TABLE kinds",
+        "ReferenceMissing",
+    ),
+    (
+        "own",
+        "ALTER TABLE ringfence.tenant_move RENAME TO away",
+        "ALTER TABLE ringfence.away RENAME TO tenant_move",
+        "NotInstalled",
+    ),
+];
+
 fn name(hindrance: &Hindrance) -> String {
     format!("{hindrance:?}").split([' ', '{']).next().unwrap().to_owned()
 }
@@ -20,61 +76,7 @@ async fn found(ground: &Ground) -> Vec<Hindrance> {
 async fn each_hindrance_is_found_and_nothing_is_made() {
     let ground = Ground::new().await;
     assert_eq!(found(&ground).await, []);
-    let cases = [
-        (
-            "shared",
-            "ALTER TABLE notes DROP CONSTRAINT notes_pkey",
-            "ALTER TABLE notes ADD PRIMARY KEY (tenant_id, n)",
-            "NoPrimaryKey",
-        ),
-        (
-            "shared",
-            "ALTER TABLE notes REPLICA IDENTITY NOTHING",
-            "ALTER TABLE notes REPLICA IDENTITY DEFAULT",
-            "Identity",
-        ),
-        ("shared", "ALTER TABLE notes SET UNLOGGED", "ALTER TABLE notes SET LOGGED", "Unlogged"),
-        ("shared", "CREATE TABLE child () INHERITS (notes)", "DROP TABLE child", "Partitioned"),
-        ("own", "ALTER TABLE notes RENAME TO notices", "ALTER TABLE notices RENAME TO notes", "TableMissing"),
-        (
-            "own",
-            "ALTER TABLE notes RENAME body TO text",
-            "ALTER TABLE notes RENAME text TO body",
-            "ColumnMissing",
-        ),
-        (
-            "own",
-            "ALTER TABLE notes ALTER body TYPE varchar(10)",
-            "ALTER TABLE notes ALTER body TYPE text",
-            "TypeDiffers",
-        ),
-        ("own", "ALTER TABLE notes ADD needed int NOT NULL", "ALTER TABLE notes DROP needed", "ColumnExtra"),
-        (
-            "own",
-            "ALTER TABLE items ALTER twice DROP EXPRESSION",
-            "ALTER TABLE items DROP twice, ADD twice int GENERATED ALWAYS AS (id * 2) STORED",
-            "Generated",
-        ),
-        (
-            "own",
-            "INSERT INTO items (tenant_id, id, code) VALUES ('acme', 1, 'a')",
-            "DELETE FROM items",
-            "RowsAtTarget",
-        ),
-        (
-            "own",
-            "CREATE TABLE kinds (body text PRIMARY KEY); ALTER TABLE notes ADD CONSTRAINT kind FOREIGN KEY (body) REFERENCES kinds",
-            "ALTER TABLE notes DROP CONSTRAINT kind; DROP TABLE kinds",
-            "ReferenceMissing",
-        ),
-        (
-            "own",
-            "ALTER TABLE ringfence.tenant_move RENAME TO away",
-            "ALTER TABLE ringfence.away RENAME TO tenant_move",
-            "NotInstalled",
-        ),
-    ];
-    for (place, make, undo, expected) in cases {
+    for (place, make, undo, expected) in CASES {
         let client = if place == "own" { &ground.own } else { &ground.shared };
         client.batch_execute(make).await.unwrap();
         let hindrances = found(&ground).await;
@@ -97,16 +99,16 @@ async fn each_hindrance_is_found_and_nothing_is_made() {
 #[tokio::test]
 async fn places_and_roles_that_do_not_fit_are_found() {
     let ground = Ground::new().await;
-    let nowhere = ground.from_to("same", ground.shared_site(), ground.shared_site());
+    let nowhere = ground.route("same", ground.shared_site(), ground.shared_site());
     assert_eq!(nowhere.hindrances(Start::Copy).await.unwrap(), [Hindrance::SamePlace]);
     let mut empty = ground.shared_site();
     empty.schema = "ringfence".to_owned();
-    let nothing = ground.from_to("empty", empty, ground.own_site()).hindrances(Start::Copy).await.unwrap();
+    let nothing = ground.route("empty", empty, ground.own_site()).hindrances(Start::Copy).await.unwrap();
     assert_eq!(nothing, [Hindrance::NothingProtected { schema: "ringfence".to_owned() }]);
 
     let mut weak = ground.own_site();
     weak.config.user(ground.world.role.as_str());
-    let barred = ground.from_to("weak", ground.shared_site(), weak.clone());
+    let barred = ground.route("weak", ground.shared_site(), weak.clone());
     let expected = [Hindrance::ReplicationRole { side: Side::Target }];
     assert_eq!(barred.hindrances(Start::Copy).await.unwrap(), expected);
     let grant = format!("GRANT SET ON PARAMETER session_replication_role TO {0}", ground.world.role);
