@@ -6,7 +6,8 @@
 //! verifies that context itself, and keeps it where no client can write. What the context is and what it withstands:
 //! `docs/concepts/database-context.md`.
 //!
-//! [`lint`] looks a database over for what lets rows out; [`canary`] tries to get some out. [`cluster`] runs the installed Postgres for those who bring none.
+//! [`lint`] looks a database over for what lets rows out; [`canary`] tries to get some out. [`tenant_move`] brings a tenant's rows elsewhere
+//! while it is served. [`cluster`] runs the installed Postgres for those who bring none.
 
 pub mod admission;
 pub mod adopt;
@@ -21,6 +22,7 @@ pub mod own;
 pub mod proxy;
 pub mod role;
 pub mod structure;
+pub mod tenant_move;
 pub mod tls;
 
 pub use admission::{Admission, Admit, Contexts, MintContexts};

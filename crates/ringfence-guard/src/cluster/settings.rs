@@ -1,7 +1,8 @@
 //! The configuration files of a managed cluster, written anew at each start.
 //!
 //! They say who may connect (the operating system vouches, or a password that the guard derives), and keep tenants' literals out of
-//! everything that outlives a statement: the log and the activity view.
+//! everything that outlives a statement: the log and the activity view. The WAL can be decoded, so that tenants can be moved;
+//! slots are not for the application's role, which may not replicate (`sql/roles.sql`).
 
 use std::path::Path;
 
@@ -20,6 +21,9 @@ port = {PORT}
 cluster_name = 'ringfence'
 max_connections = 100
 max_prepared_transactions = 0
+# A tenant is moved by what its rows' changes leave in the WAL, through a slot for each move (tenant_move.rs).
+wal_level = logical
+max_replication_slots = 32
 shared_buffers = 32MB
 jit = off
 password_encryption = scram-sha-256

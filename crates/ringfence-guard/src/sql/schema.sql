@@ -88,6 +88,16 @@ BEGIN
 END
 $body$;
 
+-- The moves that bring a tenant's rows here (tenant_move.rs). What is here of one is the source as `snapshot` saw it, and all
+-- that was committed there up to `applied`: written with the rows, in one transaction, so that it is always so.
+CREATE TABLE IF NOT EXISTS ringfence.tenant_move (
+    name      text PRIMARY KEY,
+    tenant_id text NOT NULL,
+    phase     text NOT NULL CHECK (phase IN ('prepared', 'following')),
+    snapshot  pg_snapshot,
+    applied   pg_lsn NOT NULL DEFAULT '0/0'
+);
+
 ALTER TABLE ringfence.installed OWNER TO {owner};
 ALTER TABLE ringfence.tenant_key OWNER TO {owner};
 ALTER TABLE ringfence.tenant_place OWNER TO {owner};
@@ -95,6 +105,7 @@ ALTER TABLE ringfence.plane_key OWNER TO {owner};
 ALTER TABLE ringfence.backend OWNER TO {owner};
 ALTER TABLE ringfence.protected OWNER TO {owner};
 ALTER TABLE ringfence.migration OWNER TO {owner};
+ALTER TABLE ringfence.tenant_move OWNER TO {owner};
 ALTER SEQUENCE ringfence.tenant_verified OWNER TO {owner};
 ALTER SEQUENCE ringfence.tenant_1 OWNER TO {owner};
 ALTER SEQUENCE ringfence.tenant_2 OWNER TO {owner};

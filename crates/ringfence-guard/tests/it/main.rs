@@ -33,5 +33,6 @@ mod rows;
 mod shape;
 mod structure;
 mod tenant_column;
+mod tenant_move;
 mod tls;
 mod tools;
