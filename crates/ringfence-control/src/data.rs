@@ -1,6 +1,7 @@
 //! The databases of the application: started where they are ours to start, prepared, and told which tenants there are.
 
 mod migration;
+mod moving;
 mod place;
 mod placement;
 mod server;
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use ringfence_context::key::MacKey;
+use ringfence_context::{TenantId, key::MacKey};
 use ringfence_guard::{
     Binaries, RoleName, SchemaName,
     bar::tenant_bar,
@@ -22,17 +23,21 @@ use ringfence_guard::{
     install::{Install, InstallError, guard_key_put, table_protect, tenant_admit},
     migrate::MigrateError,
     role::RoleNameError,
+    tenant_move::MoveError,
 };
 use tokio_postgres::{Client, error::SqlState};
 
+pub(crate) use self::moving::Ways;
 use self::{
     migration::Migrations,
+    moving::Moves,
     place::DRAWN_BYTES,
     server::Servers,
     site::{Site, Sites},
 };
 pub use self::{
     migration::{Pace, Progress, Standing},
+    moving::MoveProgress,
     place::{Drawn, Place, Shape},
     placement::TenantPlaces,
 };
@@ -61,6 +66,7 @@ pub struct Data {
     places: Arc<TenantPlaces>,
     migrations_folder: Option<PathBuf>,
     migrations: Migrations,
+    moves: Moves,
 }
 
 /// Why the database can't be used.
@@ -126,6 +132,9 @@ pub enum DataError {
         /// Why.
         error: io::Error,
     },
+    /// A step of a move.
+    #[error(transparent)]
+    Move(#[from] MoveError),
     /// A migration.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
@@ -167,6 +176,7 @@ impl Data {
             shapes: settings.tiers.iter().map(|(name, tier)| (name.clone(), tier.data)).collect(),
             migrations_folder: postgres.migrations.as_ref().map(|folder| settings.folder.join(folder)),
             migrations: Migrations::default(),
+            moves: Moves::default(),
         };
         let shared = data.sites.shared();
         data.prepare(&shared, &mut shared.connect().await?).await?;
@@ -239,6 +249,11 @@ impl Data {
         self.shapes.get(tier).copied().unwrap_or_default()
     }
 
+    /// The moves that this node drives.
+    pub(crate) fn moves(&self) -> &Moves {
+        &self.moves
+    }
+
     /// Where tenants' rows are.
     pub fn places(&self) -> &Arc<TenantPlaces> {
         &self.places
@@ -265,7 +280,7 @@ impl Data {
     /// # Errors
     /// What Postgres says.
     pub async fn tenant_admit(&self, tenant: &Tenant, key: &MacKey) -> Result<(), DataError> {
-        let (site, client) = self.make(tenant).await?;
+        let (site, client) = self.make(&tenant.id, &tenant.place).await?;
         tenant_admit(&client, &tenant.id, key, site.login()).await?;
         self.places.put(tenant);
         Ok(())
@@ -303,54 +318,72 @@ impl Data {
     /// # Errors
     /// What Postgres says.
     pub async fn tenant_rows_delete(&self, tenant: &Tenant) -> Result<u64, DataError> {
-        let Some((site, mut client)) = self.reach(tenant).await? else { return Ok(0) };
+        if self.reach(tenant).await?.is_none() {
+            return Ok(0);
+        }
+        let deleted = self.rows_delete(&tenant.id, &tenant.place).await?;
+        self.own_remove(&tenant.id, &tenant.place).await?;
+        Ok(deleted)
+    }
+
+    /// Deletes the tenant's rows at a place, all or none; says how many.
+    async fn rows_delete(&self, tenant: &TenantId, place: &Place) -> Result<u64, DataError> {
+        let site = self.sites.site(place)?;
+        let mut client = site.connect().await?;
         let transaction = client.transaction().await?;
         let mut deleted: u64 = 0;
         // Those that migrations have made point at older ones, so they come first.
         let all = "SELECT p.relation::regclass::text, quote_ident(p.tenant_column) FROM ringfence.protected p JOIN pg_class c ON c.oid = p.relation
-             WHERE p.tenant_id IN ('', $2)
+             WHERE c.relnamespace = to_regnamespace($2)
              ORDER BY coalesce(array_position(ARRAY(SELECT to_regclass(t)::oid FROM unnest($1::text[]) t), p.relation),
                 1000000 + p.relation::bigint) DESC";
-        for table in transaction.query(all, &[&self.tables, &tenant.id.as_str()]).await? {
+        let schema = site.schema();
+        for table in transaction.query(all, &[&self.tables, &schema.as_str()]).await? {
             let (name, column): (String, String) = (table.get(0), table.get(1));
             let sql = format!("DELETE FROM {name} WHERE {column} = $1");
-            deleted = deleted.saturating_add(transaction.execute(&sql, &[&tenant.id.as_str()]).await?);
+            deleted = deleted.saturating_add(transaction.execute(&sql, &[&tenant.as_str()]).await?);
         }
         transaction.commit().await?;
-        if let Some(own) = &site.own {
-            own.remove(&client, &tenant.id).await?;
-        }
-        drop(client);
-        match &tenant.place {
-            // Whoever is still connected was refused already.
-            Place::Database { .. } | Place::Server { server: Some(_), .. } => {
-                site.server.database_drop(&site.database).await?;
-            }
-            Place::Server { drawn, server: None } => self.sites.servers.remove(drawn).await?,
-            Place::Rows | Place::Role { .. } | Place::Schema { .. } => {}
-        }
         Ok(deleted)
     }
 
-    /// Makes what a tenant's place says, if it is not there, and prepares it. The administrator's connection to it.
-    async fn make(&self, tenant: &Tenant) -> Result<(Site, Client), DataError> {
-        if let Place::Server { drawn, server: None } = &tenant.place {
+    /// Removes what is a tenant's own at a place: role, schema, database or server. It need not be there.
+    async fn own_remove(&self, tenant: &TenantId, place: &Place) -> Result<(), DataError> {
+        if let Place::Server { drawn, server: None } = place {
+            return self.sites.servers.remove(drawn).await;
+        }
+        let site = self.sites.site(place)?;
+        match place {
+            // Whoever is still connected was refused already.
+            Place::Database { .. } | Place::Server { .. } => {
+                Ok(site.server.database_drop(&site.database).await?)
+            }
+            Place::Rows | Place::Role { .. } | Place::Schema { .. } => match &site.own {
+                Some(own) => Ok(own.remove(&site.connect().await?, tenant).await?),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Makes what a place says, if it is not there, and prepares it. The administrator's connection to it.
+    async fn make(&self, tenant: &TenantId, place: &Place) -> Result<(Site, Client), DataError> {
+        if let Place::Server { drawn, server: None } = place {
             self.sites.servers.start(drawn).await?;
         }
-        let site = self.sites.site(&tenant.place)?;
-        match &tenant.place {
+        let site = self.sites.site(place)?;
+        match place {
             Place::Rows => {}
             Place::Role { .. } | Place::Schema { .. } => {
                 if let Some(own) = &site.own {
-                    self.sites.own_put(own, &site.connect().await?, &tenant.id).await?;
+                    self.sites.own_put(own, &site.connect().await?, tenant).await?;
                 }
             }
             Place::Database { .. } | Place::Server { .. } => {
-                site.server.database_make(&site.database).await?
+                site.server.database_make(&site.database).await?;
             }
         }
         let mut client = site.connect().await?;
-        match &tenant.place {
+        match place {
             Place::Rows | Place::Role { .. } => return Ok((site, client)),
             Place::Schema { .. } => self.make_tables(&site, &mut client).await?,
             Place::Database { .. } | Place::Server { .. } => self.prepare(&site, &mut client).await?,

@@ -79,6 +79,18 @@ pub enum TenantError {
     /// No such tier.
     #[error("there is no tier \"{0}\" in ringfence.toml")]
     Tier(String),
+    /// Its rows are being moved, or were, and nobody has said whether that is to stay.
+    #[error("a move of the tenant's rows is {0}: see `ringfence tenant move-data {{ID}} --show`")]
+    Move(&'static str),
+    /// There is no such move.
+    #[error("there is no move of the tenant's rows, or another has decided about it meanwhile")]
+    NoMove,
+    /// It is there already.
+    #[error("the tenant's rows have the shape {0} already")]
+    There(crate::data::Shape),
+    /// Something has to be seen to first.
+    #[error("{0}")]
+    Hindered(String),
     /// The tier may have no further policy store of its own.
     #[error(
         "all policy stores of their own in the tier \"{0}\" are used up: raise `own_stores` in [tiers.{0}] of ringfence.toml"
@@ -143,7 +155,7 @@ impl Tenants {
     /// [`TenantError::Exists`], also where somebody else was given the server.
     pub(crate) async fn tenant_create(&self, tenant: &Tenant) -> Result<(), TenantError> {
         let mut drafts = vec![self.draft(tenant, Expect::Absent)?];
-        drafts.extend(server_taken(&tenant.place, &tenant.id)?);
+        drafts.extend(self.server_taken(&tenant.place, &tenant.id)?);
         match self.records.commit(drafts).await {
             Err(StoreError::Conflict { .. }) => Err(TenantError::Exists),
             outcome => Ok(outcome.map(drop)?),
@@ -163,7 +175,13 @@ impl Tenants {
         }
     }
 
-    fn draft(&self, tenant: &Tenant, expect: Expect) -> Result<Draft, StoreError> {
+    /// That a listed server is a tenant's.
+    pub(crate) fn server_taken(&self, place: &Place, tenant: &TenantId) -> Result<Option<Draft>, StoreError> {
+        let Place::Server { server: Some(name), .. } = place else { return Ok(None) };
+        Ok(Some(Draft::put(&Scope::Plane, SERVER, name, tenant)?.expect(Expect::Absent)))
+    }
+
+    pub(crate) fn draft(&self, tenant: &Tenant, expect: Expect) -> Result<Draft, StoreError> {
         Ok(Draft::put(&Scope::Plane, TENANT, tenant.id.as_str(), tenant)?.expect(expect))
     }
 
@@ -174,10 +192,4 @@ impl Tenants {
     pub async fn tenant_put(&self, tenant: &Tenant, read: Revision) -> Result<Revision, TenantError> {
         Ok(self.records.commit(vec![self.draft(tenant, Expect::Revision(read))?]).await?)
     }
-}
-
-/// That a listed server is a tenant's.
-fn server_taken(place: &Place, tenant: &TenantId) -> Result<Option<Draft>, StoreError> {
-    let Place::Server { server: Some(name), .. } = place else { return Ok(None) };
-    Ok(Some(Draft::put(&Scope::Plane, SERVER, name, tenant)?.expect(Expect::Absent)))
 }

@@ -250,6 +250,7 @@ impl Workflow {
         if found.status == TenantStatus::Gone {
             return Err(TenantError::Missing);
         }
+        self.data_move_none(id).await?;
         self.status_put(id, TenantStatus::Offboarding).await?;
         missing_is_fine(self.pools.pool_suspend(id).await)?;
         self.data.tenant_bar(&found).await?;

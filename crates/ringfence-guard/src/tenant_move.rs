@@ -16,6 +16,7 @@
 //! of their values in the WAL, else a new copy is asked for.
 
 mod apply;
+mod back;
 mod catalog;
 mod compare;
 mod copy;

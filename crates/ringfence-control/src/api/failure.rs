@@ -36,9 +36,13 @@ impl From<TenantError> for ApiFailure {
         match error {
             TenantError::Missing => Self::Told(StatusCode::NOT_FOUND, error.to_string()),
             TenantError::Govern(error) => error.into(),
-            TenantError::Exists | TenantError::Status(..) | TenantError::OwnStores(_) => {
-                Self::Told(StatusCode::CONFLICT, error.to_string())
-            }
+            TenantError::Exists
+            | TenantError::Status(..)
+            | TenantError::OwnStores(_)
+            | TenantError::Move(_)
+            | TenantError::There(_)
+            | TenantError::Hindered(_) => Self::Told(StatusCode::CONFLICT, error.to_string()),
+            TenantError::NoMove => Self::Told(StatusCode::NOT_FOUND, error.to_string()),
             TenantError::Tier(_) | TenantError::Id(_) | TenantError::Bundle(_) => {
                 Self::invalid(error.to_string())
             }

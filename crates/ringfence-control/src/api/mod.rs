@@ -10,6 +10,7 @@ pub mod body;
 pub mod caller;
 pub mod canary;
 pub mod client;
+pub mod data_move;
 pub mod difference;
 pub mod entity;
 pub mod explain;
@@ -124,6 +125,12 @@ pub fn router(api: Api) -> Router {
             "/v1/tenants/{tenant}/store-move",
             get(store_move::show).post(store_move::begin).delete(store_move::stop),
         )
+        .route(
+            "/v1/tenants/{tenant}/data-move",
+            get(data_move::show).post(data_move::begin).delete(data_move::stop),
+        )
+        .route("/v1/tenants/{tenant}/data-move/confirm", post(data_move::confirm))
+        .route("/v1/tenants/{tenant}/data-move/undo", post(data_move::undo))
         .route("/v1/tenants/{tenant}/store-move/approve", post(store_move::approve))
         .route("/v1/tenants/{tenant}/users", get(user::list).post(user::create))
         .route("/v1/tenants/{tenant}/users/{user}/disable", post(user::disable))

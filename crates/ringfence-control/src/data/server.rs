@@ -24,7 +24,7 @@ use crate::settings::{ServerSettings, Settings, SettingsError, read};
 #[derive(Debug)]
 pub(super) struct Server {
     admin: Config,
-    tls: Option<Authorities>,
+    pub(super) tls: Option<Authorities>,
     pub(super) endpoint: Endpoint,
     /// The application role's password, where Postgres asks for one.
     pub(super) password: Option<Secret<String>>,
@@ -72,7 +72,7 @@ impl Server {
     }
 
     /// How the administrator connects.
-    fn config(&self, database: &RoleName) -> Config {
+    pub(super) fn config(&self, database: &RoleName) -> Config {
         let mut config = self.admin.clone();
         config.dbname(database.as_str());
         config
@@ -193,6 +193,14 @@ impl Servers {
         let mut own = self.own.write().unwrap_or_else(PoisonError::into_inner);
         own.insert(drawn.as_str().to_owned(), Arc::new(server));
         Ok(())
+    }
+
+    /// Starts it where it was made before.
+    pub(super) async fn start_made(&self, drawn: &Drawn) -> Result<(), DataError> {
+        match self.folder(drawn) {
+            Some(folder) if folder.join("data").exists() => self.start(drawn).await,
+            _ => Ok(()),
+        }
     }
 
     fn folder(&self, drawn: &Drawn) -> Option<PathBuf> {

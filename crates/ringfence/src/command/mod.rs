@@ -7,6 +7,7 @@ mod data;
 mod entity;
 mod explain;
 mod init;
+mod move_data;
 mod move_store;
 mod operator;
 pub(crate) use init::write_new;

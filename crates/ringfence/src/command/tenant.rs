@@ -7,7 +7,7 @@ use http::Method;
 use miette::{Result, bail};
 use serde_json::json;
 
-use super::{Common, move_store::MoveStore};
+use super::{Common, move_data::MoveData, move_store::MoveStore};
 use crate::{
     call::Caller,
     output::{card, print, table},
@@ -42,6 +42,8 @@ pub(crate) enum TenantCommand {
     Resume(One),
     /// Move a tenant's policies between a store of its own and the one its tier shares, while it is served
     MoveStore(MoveStore),
+    /// Move a tenant's rows to another shape (role, schema, database, server) while it is served
+    MoveData(MoveData),
     /// Remove a tenant with its users, policies and rows, for good
     Delete {
         #[command(flatten)]
@@ -81,6 +83,7 @@ impl TenantCommand {
             Self::Suspend(one) => one.call(&caller, Method::POST, "/suspend").await?,
             Self::Resume(one) => one.call(&caller, Method::POST, "/resume").await?,
             Self::MoveStore(command) => return command.run(&caller).await,
+            Self::MoveData(command) => return command.run(&caller).await,
             Self::Delete { one, confirm } => {
                 if confirm != one.id {
                     bail!("--confirm {confirm} is not {}: nothing was deleted", one.id);

@@ -1,0 +1,141 @@
+//! Tenants whose rows are moved between shapes while they write, confirmed, undone, stopped, and gone on with after a crash.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+};
+
+use serde_json::Value;
+
+use crate::{
+    init::{settings, upstream},
+    program::{complaint, scratch},
+    session::Plane,
+    shapes::{Person, tiers},
+};
+
+const SHAPES: [&str; 5] = ["rows", "role", "schema", "database", "server"];
+
+/// A plane with a tenant of shape `rows`, and another that shares its tables.
+fn plane(name: &str) -> (Plane, [String; 2]) {
+    let folder = scratch(name);
+    let config = settings(&folder, &upstream().0);
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}{}", tiers(&SHAPES))).unwrap();
+    let config = config.display().to_string();
+    let plane = Plane::up(&folder.join("state"), &["--config", &config]);
+    for tenant in ["mover", "other"] {
+        plane.json(&["tenant", "create", tenant, "--tier", "rows"]);
+    }
+    (plane, [folder.display().to_string(), config])
+}
+
+fn moved(plane: &Plane, arguments: &[&str]) -> Value {
+    plane.json(&[&["tenant", "move-data", "mover"], arguments].concat())
+}
+
+fn insert(tenant: &str, body: &str) -> String {
+    format!("INSERT INTO notes VALUES ('{tenant}', gen_random_uuid(), '{body}')")
+}
+
+const COUNT: &str = "SELECT count(*) FROM notes";
+const BODIES: &str = "SELECT string_agg(body, ',' ORDER BY body) FROM notes";
+
+#[test]
+fn a_tenant_goes_through_every_shape_while_it_writes_and_back() {
+    let (plane, _) = plane("data-move");
+    let (mover, other) = (Person::of(&plane, "mover"), Person::of(&plane, "other"));
+    assert!(other.ask(&insert("other", "CANARY")).is_ok());
+    let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        // It writes one row after the other, and counts those it was told are there.
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                if mover.ask(&insert("mover", "x")).is_ok() {
+                    written.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        for shape in ["schema", "role", "database", "server", "rows"] {
+            let there = moved(&plane, &["--to", shape]);
+            assert_eq!(there["state"], "moved", "{there}");
+            assert_eq!(plane.json(&["tenant", "show", "mover"])["data"], shape);
+            let done = moved(&plane, &["--confirm"]);
+            assert_eq!(done["state"], "confirmed", "{done}");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let written = written.load(Ordering::Relaxed);
+    assert!(written > 0);
+    assert_eq!(mover.ask(COUNT).unwrap(), written.to_string(), "none is lost, and none is there twice");
+    assert_eq!(other.ask(BODIES).unwrap(), "CANARY");
+    // Nothing of the ways is left.
+    let left = "SELECT (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_replication_slots)
+        + (SELECT count(*) FROM pg_namespace WHERE nspname ~ '^ringfence_') + (SELECT count(*) FROM pg_roles WHERE rolname ~ '^ringfence_[0-9a-f]')
+        + (SELECT count(*) FROM pg_database WHERE datname ~ '^app_')";
+    assert_eq!(mover.ask(left).unwrap(), "0");
+    let audit = plane.json(&["audit", "--tenant", "mover", "--maps"]);
+    assert!(audit.to_string().contains("shape rows"), "{audit}");
+}
+
+#[test]
+fn what_was_written_where_it_was_moved_to_comes_back_when_that_is_undone() {
+    let (plane, _) = plane("data-move-undo");
+    let mover = Person::of(&plane, "mover");
+    let kept = "INSERT INTO notes VALUES ('mover', '00000000-0000-0000-0000-000000000001', 'before')";
+    assert!(mover.ask(kept).is_ok());
+    for shape in ["database", "role", "schema"] {
+        let there = moved(&plane, &["--to", shape]);
+        assert_eq!(there["state"], "moved");
+        // The old copy is refused, whoever asks: nobody is told of a second move, or of an end, before it is decided.
+        for refused in [&["--to", "rows"][..], &["--stop"]] {
+            let refused = [&["tenant", "move-data", "mover"], refused].concat();
+            assert!(complaint(&plane.command(&refused)).contains("neither confirmed nor undone"));
+        }
+        let gone = plane.command(&["tenant", "delete", "mover", "--confirm", "mover"]);
+        assert!(complaint(&gone).contains("neither confirmed nor undone"));
+        assert!(mover.ask(&insert("mover", shape)).is_ok());
+        assert!(mover.ask("UPDATE notes SET body = body || '+' WHERE id = '00000000-0000-0000-0000-000000000001'").is_ok());
+        assert_eq!(moved(&plane, &["--undo"])["state"], "undone");
+        assert_eq!(plane.json(&["tenant", "show", "mover"])["data"], "rows");
+    }
+    assert_eq!(mover.ask(BODIES).unwrap(), "before+++,database,role,schema");
+}
+
+#[test]
+fn what_stands_in_the_way_is_said_and_the_tenant_stays() {
+    let (plane, _) = plane("data-move-hindered");
+    let (mover, other) = (Person::of(&plane, "mover"), Person::of(&plane, "other"));
+    assert!(mover.ask(&insert("mover", "x")).is_ok());
+    plane.superuser("ALTER TABLE notes DROP CONSTRAINT notes_pkey");
+    let refused = plane.command(&["tenant", "move-data", "mover", "--to", "database"]);
+    let refused = complaint(&refused);
+    assert!(refused.contains("notes") && refused.contains("served where it was"), "{refused}");
+    assert_eq!(moved(&plane, &["--show"])["state"]["stopped"].as_str().map(str::is_empty), Some(false));
+    assert_eq!(mover.ask(BODIES).unwrap(), "x");
+    assert!(other.ask(&insert("other", "y")).is_ok());
+    assert!(complaint(&plane.command(&["tenant", "move-data", "mover", "--to", "rows"])).contains("already"));
+}
+
+#[test]
+fn a_move_goes_on_when_the_plane_was_killed() {
+    let (mut plane, [folder, config]) = plane("data-move-killed");
+    let password = {
+        let mover = Person::of(&plane, "mover");
+        let many = "INSERT INTO notes SELECT 'mover', gen_random_uuid(), repeat('x', 200) FROM generate_series(1, 20000)";
+        assert!(mover.ask(many).is_ok());
+        mover.password()
+    };
+    plane.api("POST", "/v1/tenants/mover/data-move", r#"{"to":"database"}"#);
+    plane.kill();
+    drop(plane);
+    let plane = Plane::up(&std::path::Path::new(&folder).join("state"), &["--config", &config]);
+    let mover = Person::again(&plane, "mover", password);
+    let state = || moved(&plane, &["--show"])["state"].clone();
+    while state() == "bringing" {}
+    assert_eq!(state(), "moved");
+    assert_eq!(mover.ask(COUNT).unwrap(), "20000");
+    assert!(mover.ask("SELECT current_database()").unwrap().starts_with("app_"));
+    assert_eq!(moved(&plane, &["--confirm"])["state"], "confirmed");
+}
