@@ -81,7 +81,7 @@ async fn measure(mebibytes: u64) {
         );
         shared.client.batch_execute(&fill).await.unwrap();
     }
-    shared.client.batch_execute("VACUUM entries; CHECKPOINT").await.unwrap();
+    rest(&shared).await;
     println!("{mebibytes} MiB, {rows} rows of one tenant, among half as many of others");
 
     let plain = own(&world, "plain").await;
@@ -92,10 +92,16 @@ async fn measure(mebibytes: u64) {
     drop(plain);
 
     let own = own(&world, "own").await;
-    own.client.batch_execute("CHECKPOINT").await.unwrap();
+    rest(&own).await;
     for writes in [false, true] {
         run(&world, &shared, &own, writes, baseline).await;
     }
+}
+
+/// Ends what Postgres would else do while others are measured.
+async fn rest(place: &Place) {
+    place.client.batch_execute("VACUUM entries").await.unwrap();
+    place.client.batch_execute("CHECKPOINT").await.unwrap();
 }
 
 /// The baseline.
@@ -147,7 +153,7 @@ async fn run(world: &World, shared: &Place, own: &Place, writes: bool, baseline:
     assert_eq!(ask(&shared.client, same).await, ask(&own.client, same).await);
     moved.forget().await.unwrap();
     moved.erase(Side::Target).await.unwrap();
-    own.client.batch_execute("VACUUM entries; CHECKPOINT").await.unwrap();
+    rest(own).await;
 }
 
 /// Small transactions: a new row, a changed one, and one that goes.

@@ -234,7 +234,6 @@ impl TenantMove {
         self.memory.touched = None;
         let names = (&self.name, &self.tenant);
         let mut follower = Follower::new(names, (&source, &target), &plan, &mut self.memory).await?;
-        follower.catch_up().await?;
         let snapshot = follower.snapshot_of_all(&reader).await?;
         follower.reach(&snapshot).await?;
         let mut tables = Vec::new();
@@ -271,10 +270,13 @@ impl TenantMove {
     /// # Errors
     /// [`MoveError::Postgres`]; the source comes first, so that its WAL is let go of even if the target can't be reached.
     pub async fn forget(&mut self) -> Result<(), MoveError> {
-        let source = session::open(&self.source).await?;
-        slot::forget(&source, &self.name).await?;
-        let target = session::open(&self.target).await?;
-        self.record_remove(&target).await?;
+        // A database that is gone has taken all that was in it along.
+        if let Some(source) = session::open_if_there(&self.source).await? {
+            slot::forget(&source, &self.name).await?;
+        }
+        if let Some(target) = session::open_if_there(&self.target).await? {
+            self.record_remove(&target).await?;
+        }
         self.memory = Memory::default();
         Ok(())
     }

@@ -32,6 +32,9 @@ const CHANGES_AT_A_TIME: u64 = 1_000;
 /// After so many messages the slot is asked anew: it writes all of one answer to disk first.
 const MESSAGES_AT_A_TIME: i32 = 50_000;
 
+/// So many bytes of WAL are read at once, in one answer, to reach a snapshot.
+const FAR: u64 = 64 << 20;
+
 /// Both ends of a move, and what is known of it.
 pub(super) struct Follower<'a> {
     name: &'a RoleName,
@@ -108,8 +111,11 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Begins a transaction at the source whose snapshot saw all that was made; that snapshot.
+    /// Begins a transaction at the source whose snapshot saw all that was made; that snapshot. It is not far from the target then.
     pub(super) async fn snapshot_of_all(&mut self, reader: &Client) -> Result<Snapshot, MoveError> {
+        if slot::backlog(self.source, self.name).await? > FAR {
+            self.catch_up().await?;
+        }
         let unseen = match self.memory.unseen.take() {
             Some(unseen) => unseen,
             // Another process made it: it is seen when all have ended that run now.

@@ -23,6 +23,14 @@ pub(super) async fn open(site: &Site) -> Result<Client, MoveError> {
     Ok(client)
 }
 
+/// Connects to a database that may be gone.
+pub(super) async fn open_if_there(site: &Site) -> Result<Option<Client>, MoveError> {
+    match open(site).await {
+        Err(MoveError::Postgres(error)) if error.code() == Some(&SqlState::INVALID_CATALOG_NAME) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// Connects to write what was written elsewhere already: no trigger fires twice, and parents need not come first.
 pub(super) async fn open_replica(site: &Site, side: Side) -> Result<Client, MoveError> {
     let client = open(site).await?;

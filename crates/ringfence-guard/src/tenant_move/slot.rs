@@ -86,6 +86,13 @@ pub(super) async fn behind(source: &Client, lsn: u64) -> Result<u64, MoveError> 
     Ok(u64::try_from(bytes).unwrap_or_default())
 }
 
+/// How many bytes of WAL there are after what was taken.
+pub(super) async fn backlog(source: &Client, name: &RoleName) -> Result<u64, MoveError> {
+    let sql = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = $1";
+    let taken: PgLsn = source.query_one(sql, &[&name.as_str()]).await?.try_get(0)?;
+    behind(source, taken.into()).await
+}
+
 /// Lets go of the WAL up to there.
 pub(super) async fn advance(source: &Client, name: &RoleName, lsn: u64) -> Result<(), MoveError> {
     let sql = "SELECT pg_replication_slot_advance(s.slot_name, $2) FROM pg_replication_slots s

@@ -5,10 +5,13 @@ mod hindrances;
 
 use std::{future::Future, pin::pin, task::Poll};
 
-use ringfence_guard::tenant_move::{MoveError, Phase, Side, Start, TenantMove};
+use ringfence_guard::{
+    Cluster,
+    tenant_move::{MoveError, Phase, Side, Start, TenantMove},
+};
 
 use self::ground::{Ground, count, rows};
-use crate::fixture::{ask, eventually};
+use crate::fixture::{World, ask, cluster_settings, eventually, scratch};
 
 /// Drops a future after it was polled so many times: what a killed process leaves.
 async fn killed<F: Future>(future: F, polls: usize) -> Option<F::Output> {
@@ -136,7 +139,7 @@ async fn whoever_is_killed_at_any_moment_is_gone_on_for_by_another() {
     let ground = Ground::new().await;
     let writer = ground.writer("acme", 5).await;
     // Each attempt is another process, which gets further than the one before.
-    let attempts = || (0..).map(|attempt: u32| 1_usize << attempt);
+    let attempts = || (0..).map(|attempt: u32| 3_usize.pow(attempt));
     for polls in attempts() {
         if killed(ground.out().prepare(Start::Copy), polls).await.is_some_and(|done| done.is_ok()) {
             break;
@@ -206,7 +209,7 @@ async fn a_backend_that_is_terminated_takes_nothing_with_it() {
     let killer = crate::fixture::connect(&ground.shared_site().config).await.unwrap();
     let mut killed = 0;
     out.copy(|_| ()).await.unwrap();
-    for step in 0..9 {
+    for step in [0, 1, 2, 9, 10, 11, 30, 31, 32] {
         writer.goes_on(15).await;
         let work = async {
             match step % 3 {
@@ -217,10 +220,11 @@ async fn a_backend_that_is_terminated_takes_nothing_with_it() {
         };
         // As soon as it is there, and later and later.
         let strike = async {
+            while ask(&killer, &kill.replace("pg_terminate_backend(pid)", "*")).await.unwrap() == "0" {}
             for _ in 0..step {
                 ask(&killer, "SELECT 1").await.unwrap();
             }
-            while ask(&killer, &kill).await.unwrap() == "0" {}
+            ask(&killer, &kill).await.unwrap();
             std::future::pending::<()>().await
         };
         let done = tokio::select! { done = work => done, () = strike => Ok(()) };
@@ -234,6 +238,51 @@ async fn a_backend_that_is_terminated_takes_nothing_with_it() {
     out.verify().await.unwrap();
     out.settle().await.unwrap();
     assert_eq!(rows(&ground.shared, "public", "acme").await, rows(&ground.own, "public", "acme").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_is_in_the_wal_and_not_yet_seen_is_brought_once() {
+    let cluster = Cluster::start(cluster_settings(scratch("unseen"))).await.unwrap();
+    let ground = Ground::on(World::on(&cluster).await).await;
+    let local = "ALTER ROLE postgres SET synchronous_commit = local";
+    ground.shared.batch_execute(local).await.unwrap();
+    let mut out = ground.out();
+    out.prepare(Start::Copy).await.unwrap();
+    out.copy(|_| ()).await.unwrap();
+
+    // It waits for a standby that never comes: committed in the WAL, and seen by nobody.
+    let standby = async |names: &str| {
+        let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
+        ground.shared.batch_execute(&set).await.unwrap();
+        ground.shared.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    };
+    standby("nobody").await;
+    let config = ground.shared_site().config;
+    let late = tokio::spawn(async move {
+        let client = crate::fixture::connect(&config).await.unwrap();
+        client.batch_execute("SET synchronous_commit = on").await.unwrap();
+        client.batch_execute("INSERT INTO items (tenant_id, id, code) VALUES ('acme', 901, 'late')").await
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    eventually(|| async { (count(&ground.shared, waits).await == 1).then_some(()) }).await;
+    let early = "SET synchronous_commit = local; INSERT INTO items (tenant_id, id, code) VALUES ('acme', 900, 'early')";
+    ground.shared.batch_execute(early).await.unwrap();
+
+    // A snapshot sees the later one and not the earlier one; so does the target.
+    out.verify().await.unwrap();
+    let there = "SELECT string_agg(code, ',' ORDER BY id) FROM items WHERE id >= 900";
+    assert_eq!(ask(&ground.own, there).await.unwrap(), "early");
+    // Then it has both, each once, and one of them before anybody sees it at the source.
+    assert_eq!(out.follow().await.unwrap().rows, 1);
+    assert_eq!(ask(&ground.own, there).await.unwrap(), "early,late");
+    assert_eq!(ask(&ground.shared, there).await.unwrap(), "early");
+    let (verified, ()) = futures_util::future::join(out.verify(), standby("")).await;
+    verified.unwrap();
+    late.await.unwrap().unwrap();
+    out.settle().await.unwrap();
+    assert_eq!(rows(&ground.shared, "public", "acme").await, rows(&ground.own, "public", "acme").await);
+    drop(ground);
+    cluster.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -341,6 +390,29 @@ async fn a_truncate_and_rows_that_change_hands_are_followed_for_this_tenant_alon
 }
 
 #[tokio::test]
+async fn another_tenants_changes_are_not_made_though_the_slot_should_tell_them() {
+    let ground = Ground::new().await;
+    let mut out = ground.out();
+    out.prepare(Start::Copy).await.unwrap();
+    out.copy(|_| ()).await.unwrap();
+    out.verify().await.unwrap();
+    // Somebody takes the filter away.
+    let all = format!("ALTER PUBLICATION {} SET TABLE items, notes", out.name);
+    ground.shared.batch_execute(&all).await.unwrap();
+    let change = "UPDATE items SET amount = amount + 1 WHERE id < 20; DELETE FROM items WHERE id = 30;
+        UPDATE items SET tenant_id = 'globex', id = id + 5000 WHERE tenant_id = 'acme' AND id <= 3;
+        UPDATE items SET id = id + 7000 WHERE tenant_id = 'globex' AND id > 40;
+        INSERT INTO items (tenant_id, id, code) VALUES ('acme', 800, 'x'), ('globex', 800, 'x')";
+    ground.shared.batch_execute(change).await.unwrap();
+    let followed = out.follow().await.unwrap();
+    // Of acme: 19 changed, of which 3 went with a note each, one deleted with its note, one new.
+    assert_eq!(followed.rows, 19 + 3 * 2 + 2 + 1);
+    out.settle().await.unwrap();
+    assert_eq!(count(&ground.own, "SELECT count(*) FROM items WHERE tenant_id <> 'acme'").await, 0);
+    assert_eq!(rows(&ground.shared, "public", "acme").await, rows(&ground.own, "public", "acme").await);
+}
+
+#[tokio::test]
 async fn a_change_of_the_schema_ends_the_move_and_says_so() {
     let ground = Ground::new().await;
     let mut out = ground.out();
@@ -402,6 +474,12 @@ async fn a_move_is_forgotten_whole_however_much_of_it_is_there() {
     out.prepare(Start::Copy).await.unwrap();
     assert!(matches!(out.follow().await, Err(MoveError::NotCopied)));
     assert_eq!(out.erase(Side::Target).await.unwrap(), 240);
+    // A database that is gone is no reason to keep the source's WAL.
+    let Ground { own, shared, world } = ground;
+    drop(own);
+    shared.batch_execute(&format!("DROP DATABASE {}_acme WITH (FORCE)", world.database)).await.unwrap();
+    out.forget().await.unwrap();
+    assert_eq!(count(&shared, &there).await, 0);
 }
 
 #[tokio::test]

@@ -41,7 +41,6 @@ pub(super) struct Ground {
     pub(super) shared: Client,
     /// Acme's.
     pub(super) own: Client,
-    own_name: String,
 }
 
 impl Ground {
@@ -79,7 +78,7 @@ impl Ground {
         let owner = RoleName::new(&format!("owner_of_{own_name}")).unwrap();
         Install::new(world.role.clone(), owner).run(&mut own).await.unwrap();
         own.batch_execute(OWN).await.unwrap();
-        Self { world, shared, own, own_name }
+        Self { world, shared, own }
     }
 
     fn config(&self, database: &str) -> Config {
@@ -93,7 +92,8 @@ impl Ground {
     }
 
     pub(super) fn own_site(&self) -> Site {
-        Site { config: self.config(&self.own_name), tls: None, schema: "public".to_owned() }
+        let config = self.config(&format!("{}_acme", self.world.database));
+        Site { config, tls: None, schema: "public".to_owned() }
     }
 
     /// Tables in a schema of the shared database.
