@@ -155,7 +155,6 @@ impl Plane {
             clock: Arc::clone(&clock),
         };
         workflow.take_up().await?;
-        workflow.data_moves_take_up().await?;
         let (avp, avp_rates) = policy_service(&workflow, others, &settings).await?;
         let page_key = Arc::new(PageKey::open(&workflow.records).await?);
         let (shadows, canaries) = (Arc::default(), Arc::new(Canaries::new(Arc::clone(&clock))));

@@ -286,7 +286,7 @@ impl Workflow {
         Ok(())
     }
 
-    /// Takes up what an earlier run left: rates of tenants, moves of policy stores, and tenants half made or half removed are
+    /// Takes up what an earlier run left: rates of tenants, moves of policy stores and of rows, and tenants half made or half removed are
     /// said. Where a tier's policy stores were never counted, they are counted.
     ///
     /// # Errors
@@ -297,7 +297,10 @@ impl Workflow {
         let mut uncounted = self.places.uncounted().await?;
         loop {
             let page = self.tenants.tenant_list(after.as_deref(), 500).await?;
-            let Some(last) = page.last() else { return Ok(self.places.counted(uncounted).await?) };
+            let Some(last) = page.last() else {
+                self.places.counted(uncounted).await?;
+                return self.data_moves_take_up().await;
+            };
             after = Some(last.id.to_string());
             for tenant in page {
                 if matches!(tenant.status, TenantStatus::Onboarding | TenantStatus::Offboarding) {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use ringfence_guard::{
     RoleName,
     bar::tenant_bar,
     install::tenant_admit,
-    tenant_move::{MoveError, Side, Site as Copy, Start, TableRows, TenantMove},
+    tenant_move::{MoveError, Phase, Side, Site as Copy, Start, TableRows, TenantMove},
 };
 
 use super::{
@@ -45,32 +45,38 @@ pub struct MoveProgress {
 /// Moves that this node drives.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
-    of: std::sync::Mutex<HashMap<TenantId, (MoveProgress, Arc<tokio::sync::Mutex<()>>)>>,
+    of: Mutex<HashMap<TenantId, Driven>>,
 }
 
+/// One of them.
+#[derive(Debug, Default)]
+struct Driven {
+    progress: MoveProgress,
+    turn: Arc<Turn>,
+}
+
+/// Held by who drives it.
+pub(crate) type Turn = tokio::sync::Mutex<()>;
+
 impl Moves {
-    fn with<T>(
-        &self,
-        id: &TenantId,
-        change: impl FnOnce(&mut (MoveProgress, Arc<tokio::sync::Mutex<()>>)) -> T,
-    ) -> T {
+    fn with<T>(&self, id: &TenantId, change: impl FnOnce(&mut Driven) -> T) -> T {
         change(self.of.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_default())
     }
 
     /// Whoever holds it drives the tenant's move.
-    pub(crate) fn turn(&self, id: &TenantId) -> Arc<tokio::sync::Mutex<()>> {
-        self.with(id, |(_, turn)| Arc::clone(turn))
+    pub(crate) fn turn(&self, id: &TenantId) -> Arc<Turn> {
+        self.with(id, |driven| Arc::clone(&driven.turn))
     }
 
     /// Says how far it is.
     pub(crate) fn tell(&self, id: &TenantId, progress: MoveProgress) {
-        self.with(id, |(told, _)| *told = progress);
+        self.with(id, |driven| driven.progress = progress);
     }
 
     /// How far it is.
     pub(crate) fn progress(&self, id: &TenantId) -> Option<MoveProgress> {
         let of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        of.get(id).map(|(progress, _)| progress.clone()).filter(|progress| !progress.doing.is_empty())
+        of.get(id).map(|driven| driven.progress.clone()).filter(|progress| !progress.doing.is_empty())
     }
 }
 
@@ -197,12 +203,15 @@ impl Ways {
             MoveProgress { doing: "waits for open transactions".to_owned(), ..MoveProgress::default() };
         tell(progress.clone());
         self.there.prepare(Start::Copy).await?;
-        let copied = self.there.copy(|copied| {
-            progress.doing = format!("copies {}", copied.table);
-            (progress.rows, progress.bytes) = (copied.total.rows, copied.total.bytes);
-            tell(progress.clone());
-        });
-        copied.await?;
+        // A run before this one may have come so far.
+        if self.there.phase().await? != Some(Phase::Following) {
+            let copied = self.there.copy(|copied| {
+                progress.doing = format!("copies {}", copied.table);
+                (progress.rows, progress.bytes) = (copied.total.rows, copied.total.bytes);
+                tell(progress.clone());
+            });
+            copied.await?;
+        }
         self.near(&mut progress, &mut tell).await?;
         progress.doing = "compares".to_owned();
         tell(progress.clone());

@@ -80,6 +80,10 @@ pub(super) const FAMILY: Family = Family {
                         ("POST", format!("/v1/tenants/{VICTIM}/suspend")),
                         ("PUT", format!("/v1/tenants/{VICTIM}/policies")),
                         ("POST", format!("/v1/tenants/{VICTIM}/store-move/approve")),
+                        ("GET", format!("/v1/tenants/{VICTIM}/data-move")),
+                        ("DELETE", format!("/v1/tenants/{VICTIM}/data-move")),
+                        ("POST", format!("/v1/tenants/{VICTIM}/data-move/confirm")),
+                        ("POST", format!("/v1/tenants/{VICTIM}/data-move/undo")),
                     ] {
                         let answer =
                             a.api(Ask::new(method, &path, a.scene().api_host()).bearer(&token)).await;

@@ -76,7 +76,7 @@ impl TenantCommand {
             Self::List(common) => {
                 let listed = caller.api(&common, Method::GET, "/v1/tenants", None).await?;
                 print(common.json, &listed, |listed| {
-                    table(listed, &["id", "display_name", "tier", "status", "policy_store", "host"])
+                    table(listed, &["id", "display_name", "tier", "status", "data", "policy_store", "host"])
                 });
             }
             Self::Show(one) => one.call(&caller, Method::GET, "").await?,

@@ -2,15 +2,18 @@
 
 use std::{
     fs,
+    path::Path,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::{
     init::{settings, upstream},
-    program::{complaint, scratch},
+    process::until,
+    program::{complaint, run, scratch},
     session::Plane,
     shapes::{Person, tiers},
 };
@@ -47,12 +50,12 @@ fn a_tenant_goes_through_every_shape_while_it_writes_and_back() {
     let (plane, _) = plane("data-move");
     let (mover, other) = (Person::of(&plane, "mover"), Person::of(&plane, "other"));
     assert!(other.ask(&insert("other", "CANARY")).is_ok());
-    let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (stop, written, token) = (AtomicBool::new(false), AtomicU64::new(0), mover.token().unwrap());
     thread::scope(|scope| {
         // It writes one row after the other, and counts those it was told are there.
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                if mover.ask(&insert("mover", "x")).is_ok() {
+                if mover.ask_with(&token, &insert("mover", "x")).is_ok() {
                     written.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -71,11 +74,11 @@ fn a_tenant_goes_through_every_shape_while_it_writes_and_back() {
     assert_eq!(mover.ask(COUNT).unwrap(), written.to_string(), "none is lost, and none is there twice");
     assert_eq!(other.ask(BODIES).unwrap(), "CANARY");
     // Nothing of the ways is left.
-    let left = "SELECT (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_replication_slots)
+    let left = "SELECT (SELECT count(*) FROM pg_publication)
         + (SELECT count(*) FROM pg_namespace WHERE nspname ~ '^ringfence_') + (SELECT count(*) FROM pg_roles WHERE rolname ~ '^ringfence_[0-9a-f]')
         + (SELECT count(*) FROM pg_database WHERE datname ~ '^app_')";
     assert_eq!(mover.ask(left).unwrap(), "0");
-    let audit = plane.json(&["audit", "--tenant", "mover", "--maps"]);
+    let audit = plane.json(&["audit", "--tenant", "mover"]);
     assert!(audit.to_string().contains("shape rows"), "{audit}");
 }
 
@@ -96,7 +99,11 @@ fn what_was_written_where_it_was_moved_to_comes_back_when_that_is_undone() {
         let gone = plane.command(&["tenant", "delete", "mover", "--confirm", "mover"]);
         assert!(complaint(&gone).contains("neither confirmed nor undone"));
         assert!(mover.ask(&insert("mover", shape)).is_ok());
-        assert!(mover.ask("UPDATE notes SET body = body || '+' WHERE id = '00000000-0000-0000-0000-000000000001'").is_ok());
+        assert!(
+            mover
+                .ask("UPDATE notes SET body = body || '+' WHERE id = '00000000-0000-0000-0000-000000000001'")
+                .is_ok()
+        );
         assert_eq!(moved(&plane, &["--undo"])["state"], "undone");
         assert_eq!(plane.json(&["tenant", "show", "mover"])["data"], "rows");
     }
@@ -105,37 +112,77 @@ fn what_was_written_where_it_was_moved_to_comes_back_when_that_is_undone() {
 
 #[test]
 fn what_stands_in_the_way_is_said_and_the_tenant_stays() {
-    let (plane, _) = plane("data-move-hindered");
-    let (mover, other) = (Person::of(&plane, "mover"), Person::of(&plane, "other"));
+    let folder = scratch("data-move-hindered");
+    let config = settings(&folder, &upstream().0);
+    let text = fs::read_to_string(&config).unwrap().replace("[\"notes\"]", "[\"notes\", \"loose\"]");
+    fs::write(&config, format!("{text}{}", tiers(&SHAPES))).unwrap();
+    let notes = fs::read_to_string(folder.join("notes.sql")).unwrap();
+    let loose = "CREATE TABLE loose (tenant_id text NOT NULL, n int);";
+    fs::write(folder.join("notes.sql"), format!("{notes}{loose}")).unwrap();
+    let plane = Plane::up(&folder.join("state"), &["--config", &config.display().to_string()]);
+    plane.json(&["tenant", "create", "mover", "--tier", "rows"]);
+    let mover = Person::of(&plane, "mover");
     assert!(mover.ask(&insert("mover", "x")).is_ok());
-    plane.superuser("ALTER TABLE notes DROP CONSTRAINT notes_pkey");
-    let refused = plane.command(&["tenant", "move-data", "mover", "--to", "database"]);
-    let refused = complaint(&refused);
-    assert!(refused.contains("notes") && refused.contains("served where it was"), "{refused}");
-    assert_eq!(moved(&plane, &["--show"])["state"]["stopped"].as_str().map(str::is_empty), Some(false));
+    let refused = complaint(&plane.command(&["tenant", "move-data", "mover", "--to", "database"]));
+    assert!(refused.contains("loose") && refused.contains("served where it was"), "{refused}");
+    assert!(moved(&plane, &["--show"])["state"]["stopped"].as_str().unwrap().contains("loose"));
     assert_eq!(mover.ask(BODIES).unwrap(), "x");
-    assert!(other.ask(&insert("other", "y")).is_ok());
-    assert!(complaint(&plane.command(&["tenant", "move-data", "mover", "--to", "rows"])).contains("already"));
+    // Where nothing has to be brought, nothing is in the way.
+    assert_eq!(moved(&plane, &["--to", "role"])["state"], "moved");
+    assert!(complaint(&plane.command(&["tenant", "move-data", "mover", "--to", "rows"])).contains("neither"));
+    assert_eq!(moved(&plane, &["--confirm"])["state"], "confirmed");
+    assert!(complaint(&plane.command(&["tenant", "move-data", "mover", "--to", "role"])).contains("already"));
+    assert_eq!(mover.ask(BODIES).unwrap(), "x");
+    assert_eq!(plane.json(&["tenant", "delete", "mover", "--confirm", "mover"])["rows"], 1);
 }
 
 #[test]
-fn a_move_goes_on_when_the_plane_was_killed() {
-    let (mut plane, [folder, config]) = plane("data-move-killed");
+fn a_plane_that_is_killed_at_any_moment_of_a_move_goes_on_with_it() {
+    let (plane, [folder, config]) = plane("data-move-killed");
+    let state = Path::new(&folder).join("state");
     let password = {
         let mover = Person::of(&plane, "mover");
         let many = "INSERT INTO notes SELECT 'mover', gen_random_uuid(), repeat('x', 200) FROM generate_series(1, 20000)";
-        assert!(mover.ask(many).is_ok());
+        assert_eq!(mover.ask(many).map(drop), Ok(()));
         mover.password()
     };
-    plane.api("POST", "/v1/tenants/mover/data-move", r#"{"to":"database"}"#);
-    plane.kill();
-    drop(plane);
-    let plane = Plane::up(&std::path::Path::new(&folder).join("state"), &["--config", &config]);
-    let mover = Person::again(&plane, "mover", password);
-    let state = || moved(&plane, &["--show"])["state"].clone();
-    while state() == "bringing" {}
-    assert_eq!(state(), "moved");
-    assert_eq!(mover.ask(COUNT).unwrap(), "20000");
-    assert!(mover.ask("SELECT current_database()").unwrap().starts_with("app_"));
-    assert_eq!(moved(&plane, &["--confirm"])["state"], "confirmed");
+    let mut plane = Some(plane);
+    for (shape, millis) in [("database", 60), ("schema", 200), ("rows", 400), ("schema", 700), ("role", 150)]
+    {
+        let running = plane.take().unwrap();
+        let dir = running.dir.display().to_string();
+        // It is killed while this waits for the move's end, or a moment after that.
+        let begun = start_of(&["tenant", "move-data", "mover", "--to", shape, "--dir", &dir]);
+        until("the move is on record", 20, || {
+            let shown = running.command(&["tenant", "move-data", "mover", "--show", "--json"]);
+            let shown: Value = serde_json::from_slice(&shown.stdout).ok()?;
+            (shown["to"]["shape"] == shape).then_some(())
+        });
+        thread::park_timeout(Duration::from_millis(millis));
+        let mut running = running;
+        running.kill();
+        drop(running);
+        begun.join().unwrap();
+        let again = Plane::up(&state, &["--config", &config]);
+        let mover = Person::again(&again, "mover", &password);
+        // It is served all the time, wherever it is.
+        assert_eq!(mover.ask(COUNT).unwrap(), "20000", "{shape} {millis}");
+        let ended = until("the move ends", 60, || {
+            let state = moved(&again, &["--show"])["state"].clone();
+            (state != "bringing").then_some(state)
+        });
+        assert_eq!(ended, "moved", "{shape} {millis}");
+        assert_eq!(mover.ask(COUNT).unwrap(), "20000", "{shape} {millis}");
+        assert_eq!(moved(&again, &["--confirm"])["state"], "confirmed");
+        assert_eq!(again.json(&["tenant", "show", "mover"])["data"], shape);
+        plane = Some(again);
+    }
+}
+
+fn start_of(arguments: &[&str]) -> thread::JoinHandle<()> {
+    let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    thread::spawn(move || {
+        // What it says of a plane that is killed is not the question.
+        let _ = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    })
 }

@@ -15,6 +15,7 @@ mod cluster;
 mod commands;
 mod crash;
 mod data;
+mod data_move;
 mod demo;
 mod entity;
 mod explain;

@@ -34,16 +34,33 @@ impl<'a> Person<'a> {
         Self(plane, tenant, user["password"].as_str().unwrap().to_owned())
     }
 
+    /// What it signs in with.
+    pub(crate) fn password(&self) -> String {
+        self.2.clone()
+    }
+
+    /// The same person, of a plane that was started again.
+    pub(crate) fn again(plane: &'a Plane, tenant: &'a str, password: &str) -> Self {
+        Self(plane, tenant, password.to_owned())
+    }
+
     /// What a statement answers through the guard, or why not.
     pub(crate) fn ask(&self, sql: &str) -> Result<String, String> {
+        self.ask_with(&self.token()?, sql)
+    }
+
+    /// A database token; sign-ins are counted, so who asks often keeps one.
+    pub(crate) fn token(&self) -> Result<String, String> {
         let Self(plane, tenant, password) = self;
         let arguments =
             ["token", "--tenant", tenant, "--user", "ann", "--password-stdin", "--for", "database"];
         let token = plane.command_with(&arguments, password);
-        if !token.status.success() {
-            return Err("no token".to_owned());
-        }
-        let done = plane.psql(tenant, said(&token).trim(), sql);
+        if token.status.success() { Ok(said(&token).trim().to_owned()) } else { Err("no token".to_owned()) }
+    }
+
+    /// What a statement answers whoever has this token, or why not.
+    pub(crate) fn ask_with(&self, token: &str, sql: &str) -> Result<String, String> {
+        let done = self.0.psql(self.1, token, sql);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
     }
@@ -98,15 +115,15 @@ fn a_tier_decides_where_rows_are_and_nobody_notices() {
             plane.json(&["tenant", "resume", tenant]);
             assert_eq!(person.ask("SELECT body FROM notes").unwrap(), format!("of {tenant}"));
         }
-        people.into_iter().map(|person| person.2).collect()
+        people.iter().map(Person::password).collect()
     };
 
     // Where its rows are outlives the plane.
     plane.interrupt();
     drop(plane);
     let plane = Plane::up(&folder.join("state"), &flags);
-    let again = |(tenant, password): (&'static str, String)| Person(&plane, tenant, password);
-    let people: Vec<_> = TENANTS.into_iter().zip(passwords).map(again).collect();
+    let again = |(tenant, password): (&'static str, &String)| Person::again(&plane, tenant, password);
+    let people: Vec<_> = TENANTS.into_iter().zip(&passwords).map(again).collect();
     for (person, tenant) in people.iter().zip(TENANTS) {
         assert_eq!(person.ask("SELECT body FROM notes").unwrap(), format!("of {tenant}"));
     }
