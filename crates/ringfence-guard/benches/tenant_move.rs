@@ -72,6 +72,7 @@ async fn own(world: &World, suffix: &str) -> Place {
 async fn measure(mebibytes: u64) {
     let world = World::new().await;
     let shared = place(&world, world.database.as_str()).await;
+    shared.client.batch_execute("DROP TABLE payments, accounts").await.unwrap();
     shared.client.batch_execute(TABLE).await.unwrap();
     let rows = mebibytes * 1024 * 1024 / ROW;
     for (tenant, rows) in [("globex", rows / 4), ("acme", rows), ("initech", rows / 4)] {

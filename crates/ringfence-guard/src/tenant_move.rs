@@ -254,7 +254,9 @@ impl TenantMove {
     pub async fn settle(&mut self) -> Result<Vec<TableRows>, MoveError> {
         let (source, target, plan) = self.under_way().await?;
         let names = (&self.name, &self.tenant);
-        Follower::new(names, (&source, &target), &plan, &mut self.memory).await?.catch_up().await?;
+        let mut follower = Follower::new(names, (&source, &target), &plan, &mut self.memory).await?;
+        follower.hurried = true;
+        follower.catch_up().await?;
         let touched = self.memory.touched.as_ref().ok_or(MoveError::Unverified)?;
         let mut tables = Vec::new();
         for table in &plan.tables {

@@ -30,7 +30,7 @@ use crate::role::RoleName;
 const CHANGES_AT_A_TIME: u64 = 1_000;
 
 /// After so many messages the slot is asked anew: it writes all of one answer to disk first.
-const MESSAGES_AT_A_TIME: i32 = 50_000;
+const MESSAGES_AT_A_TIME: i32 = 200_000;
 
 /// So many bytes of WAL are read at once, in one answer, to reach a snapshot.
 const FAR: u64 = 64 << 20;
@@ -46,6 +46,8 @@ pub(super) struct Follower<'a> {
     record: Record,
     stored: Record,
     memory: &'a mut Memory,
+    /// Whether everybody waits: the slot need not let go of what it is about to be removed with.
+    pub(super) hurried: bool,
     pub(super) transactions: u64,
     pub(super) rows: u64,
 }
@@ -90,7 +92,8 @@ impl<'a> Follower<'a> {
             return Err(MoveError::NotCopied);
         }
         let stored = record.clone();
-        Ok(Self { name, tenant, source, target, plan, record, stored, memory, transactions: 0, rows: 0 })
+        let (hurried, transactions, rows) = (false, 0, 0);
+        Ok(Self { name, tenant, source, target, plan, record, stored, memory, hurried, transactions, rows })
     }
 
     /// Makes all there is up to now; says where that was.
@@ -170,7 +173,10 @@ impl<'a> Follower<'a> {
         self.rows = self.rows.saturating_add(pass.applier.rows());
         let more = limit.is_some_and(|limit| pass.messages >= limit);
         let taken = if more || pass.left { pass.taken } else { end };
-        slot::advance(self.source, self.name, taken).await?;
+        if more || !self.hurried {
+            slot::advance(self.source, self.name, taken).await?;
+            slot::tighten(self.source, self.name).await?;
+        }
         Ok(more)
     }
 

@@ -18,6 +18,12 @@ const OPEN_TRANSACTIONS: Duration = Duration::from_secs(60);
 pub(super) const LOOKS: u32 = 6_000;
 pub(super) const LOOK: Duration = Duration::from_millis(10);
 
+/// So many bytes of WAL are read again each time without harm: some hundredths of a second.
+const CLOSE: i64 = 16 << 20;
+
+/// So many steps are made at once to have no more.
+const MOST_STEPS: u32 = 16;
+
 /// Whether both are there.
 pub(super) async fn exists(source: &Client, name: &RoleName) -> Result<bool, MoveError> {
     let (slot, publication) = halves(source, name).await?;
@@ -84,6 +90,24 @@ pub(super) async fn behind(source: &Client, lsn: u64) -> Result<u64, MoveError> 
     let sql = "SELECT greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), $1), 0)::bigint";
     let bytes: i64 = source.query_one(sql, &[&PgLsn::from(lsn)]).await?.try_get(0)?;
     Ok(u64::try_from(bytes).unwrap_or_default())
+}
+
+/// Moves up to where the slot is read from, which each reading begins with. Postgres moves that by one step whenever the slot lets
+/// go, to where it last wrote down what was running (every fifteen seconds): after a copy there are many steps to be made.
+pub(super) async fn tighten(source: &Client, name: &RoleName) -> Result<(), MoveError> {
+    let far = "SELECT restart_lsn, confirmed_flush_lsn FROM pg_replication_slots
+        WHERE slot_name = $1 AND pg_wal_lsn_diff(confirmed_flush_lsn, restart_lsn) > $2::bigint";
+    let mut before = None;
+    for _ in 0..MOST_STEPS {
+        let Some(row) = source.query_opt(far, &[&name.as_str(), &CLOSE]).await? else { return Ok(()) };
+        let (restart, taken): (PgLsn, PgLsn) = (row.try_get(0)?, row.try_get(1)?);
+        if before.replace(restart) == Some(restart) {
+            return Ok(());
+        }
+        let step = "SELECT pg_replication_slot_advance($1::text::name, $2)";
+        source.execute(step, &[&name.as_str(), &taken]).await?;
+    }
+    Ok(())
 }
 
 /// How many bytes of WAL there are after what was taken.
