@@ -32,7 +32,7 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 /// What no one but globex may ever see.
 pub(crate) const CANARY: &str = "CANARY-7c2f";
 
-const ROLES: usize = 128;
+const ROLES: usize = 256;
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 static NEXT: AtomicUsize = AtomicUsize::new(0);
