@@ -100,9 +100,12 @@ pub(super) const FAMILY: Family = Family {
                     ] {
                         tries.push(match session.client().copy_out(copy).await {
                             Ok(stream) => {
-                                use futures_util::StreamExt;
-                                let parts = stream.collect::<Vec<_>>().await;
-                                Outcome::answered(format!("{} parts", parts.len()))
+                                use futures_util::TryStreamExt;
+                                // To the first error: a stream that has failed goes on failing for ever.
+                                match stream.try_collect::<Vec<_>>().await {
+                                    Ok(parts) => Outcome::answered(format!("{} parts", parts.len())),
+                                    Err(error) => Outcome::of_database(&error),
+                                }
                             }
                             Err(error) => Outcome::of_database(&error),
                         });
@@ -179,9 +182,10 @@ pub(super) const FAMILY: Family = Family {
 };
 
 async fn copied(a: &Attacker) -> Result<(), String> {
-    use futures_util::StreamExt;
+    use futures_util::TryStreamExt;
     let session = a.session().await.map_err(|outcome| outcome.told())?;
     let stream = session.client().copy_out("COPY (SELECT * FROM payments) TO STDOUT").await;
-    let parts = stream.map_err(|error| error.to_string())?.collect::<Vec<_>>().await;
+    let parts = stream.map_err(|error| error.to_string())?.try_collect::<Vec<_>>().await;
+    let parts = parts.map_err(|error| error.to_string())?;
     if parts.is_empty() { Err("nothing came".to_owned()) } else { Ok(()) }
 }
