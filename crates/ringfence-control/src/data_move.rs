@@ -137,7 +137,8 @@ impl Workflow {
     /// [`TenantError::NoMove`].
     pub async fn data_move_show(&self, id: &TenantId) -> Result<DataMoveShown, TenantError> {
         let record = self.data_move_get(id).await?.ok_or(TenantError::NoMove)?.value;
-        let progress = self.data.moves().progress(id).filter(|_| record.state.is_open());
+        let driven = record.state.is_open() && record.state != DataMoveState::Moved;
+        let progress = self.data.moves().progress(id).filter(|_| driven);
         Ok(DataMoveShown { record, progress })
     }
 
