@@ -20,6 +20,9 @@ use crate::{
 
 const DATA_MOVE: Kind = Kind::new("data_move");
 
+/// How long before a node that stands by looks again whether the one that drives a move is there.
+const STAND_BY: Duration = Duration::from_secs(1);
+
 /// How often a step is made again that failed for something that passes.
 const AGAIN: u32 = 8;
 
@@ -86,6 +89,11 @@ impl DataMoveState {
         !matches!(self, Self::Confirmed | Self::Undone | Self::Stopped(_))
     }
 
+    /// Whether some node is to go on with it by itself.
+    fn is_driven(&self) -> bool {
+        self.is_open() && *self != Self::Moved
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Self::Bringing => "being made",
@@ -137,8 +145,7 @@ impl Workflow {
     /// [`TenantError::NoMove`].
     pub async fn data_move_show(&self, id: &TenantId) -> Result<DataMoveShown, TenantError> {
         let record = self.data_move_get(id).await?.ok_or(TenantError::NoMove)?.value;
-        let driven = record.state.is_open() && record.state != DataMoveState::Moved;
-        let progress = self.data.moves().progress(id).filter(|_| driven);
+        let progress = self.data.moves().progress(id).filter(|_| record.state.is_driven());
         Ok(DataMoveShown { record, progress })
     }
 
@@ -259,14 +266,27 @@ impl Workflow {
         }
     }
 
-    /// Drives a move until somebody has to decide, unless that is being done.
+    /// Drives a move until somebody has to decide. One task at a time does, on whichever node: another stands by, and goes on where
+    /// the first was ended.
     fn data_move_spawn(&self, id: &TenantId) {
         let (workflow, id) = (self.clone(), id.clone());
         tokio::spawn(async move {
-            // One at a time on this node: who comes meanwhile is seen to by who is at it.
             let turn = workflow.data.moves().turn(&id);
             let _at_it = turn.lock().await;
-            workflow.data_move_drive(&id).await;
+            loop {
+                match workflow.data.move_lock(&id).await {
+                    Ok(Some(_held)) => return workflow.data_move_drive(&id).await,
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::warn!(tenant = %id, %error, "whether a move of rows is driven is not known")
+                    }
+                }
+                match workflow.data_move_get(&id).await {
+                    Ok(Some(found)) if found.value.state.is_driven() => tokio::time::sleep(STAND_BY).await,
+                    Ok(_) => return,
+                    Err(_) => tokio::time::sleep(STAND_BY).await,
+                }
+            }
         });
     }
 

@@ -14,6 +14,8 @@ use ringfence_guard::{
     tenant_move::{MoveError, Phase, Side, Site as Copy, Start, TableRows, TenantMove},
 };
 
+use tokio_postgres::Client;
+
 use super::{
     Data, DataError,
     place::{Drawn, Place},
@@ -124,6 +126,14 @@ impl Data {
         let mut ways = Ways::between(tenant, name, &here, &here)?;
         ways.forget_at(Side::Source).await?;
         Ok(ways.forget_at(Side::Target).await?)
+    }
+
+    /// The right to drive a tenant's move, as long as this connection lives; none where another node has it.
+    pub(crate) async fn move_lock(&self, tenant: &TenantId) -> Result<Option<Client>, DataError> {
+        let client = self.connect().await?;
+        let lock = "SELECT pg_try_advisory_lock(hashtextextended('ringfence move of ' || $1, 0))";
+        let held: bool = client.query_one(lock, &[&tenant.as_str()]).await?.try_get(0)?;
+        Ok(held.then_some(client))
     }
 
     /// Starts the server of a place, where it is a managed one of the tenant's own and there.

@@ -19,7 +19,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts one with these databases.
     pub(crate) fn start(dir: PathBuf, databases: &[&str]) -> Self {
-        Self::start_with(dir, databases, 5432, "-c listen_addresses=''", None)
+        Self::start_with(dir, databases, 5432, "-c listen_addresses='' -c wal_level=logical", None)
     }
 
     /// Starts one that is `localhost` at a port of its own, in TLS only and for who knows a password; its certificate and

@@ -16,6 +16,7 @@ use crate::{
     process::{now, until},
     program::{complaint, said, scratch},
     session::{Plane, up_fails},
+    shapes::Person,
 };
 
 const FREEZE: &str = "forbid (principal, action == App::Action::\"ListNotes\", resource);";
@@ -339,4 +340,30 @@ fn a_node_without_the_key_and_settings_that_are_not_shared_are_refused() {
     assert!(told.contains("already runs"), "{told}");
     assert!(said(&nodes.a.command(&["status"])).contains("revision"));
     nodes.operate(&nodes.b, "GET", "/v1/status", "");
+}
+
+#[test]
+fn a_tenant_that_is_moved_at_one_node_is_led_there_by_the_other() {
+    let nodes = Nodes::start("nodes-data-move");
+    for tenant in ["acme", "globex"] {
+        nodes.a.json(&["tenant", "create", tenant]);
+    }
+    let (acme, globex) = (Person::of(&nodes.a, "acme"), Person::of(&nodes.a, "globex"));
+    let token = acme.token().unwrap();
+    let ask = |sql: &str| {
+        let done = nodes.b.psql("acme", &token, sql);
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    };
+    until("the second node knows the tenant", 10, || (ask("SELECT 1") == "1").then_some(()));
+    for (shape, begins) in [("schema", "app|ringfence_"), ("database", "app_"), ("rows", "app|public")] {
+        ask(&format!("INSERT INTO notes VALUES ('acme', gen_random_uuid(), '{shape}')"));
+        let moved = nodes.a.json(&["tenant", "move-data", "acme", "--to", shape]);
+        assert_eq!(moved["state"], "moved", "{moved}");
+        until("the second node leads there", 10, || {
+            ask("SELECT current_database(), current_schema()").starts_with(begins).then_some(())
+        });
+        assert_eq!(nodes.a.json(&["tenant", "move-data", "acme", "--confirm"])["state"], "confirmed");
+    }
+    assert_eq!(ask("SELECT string_agg(body, ',' ORDER BY body) FROM notes"), "database,rows,schema");
+    assert_eq!(globex.ask("SELECT count(*) FROM notes").unwrap(), "0");
 }
