@@ -101,7 +101,7 @@ pub struct Followed {
     pub verified: bool,
 }
 
-/// How many rows of the tenant a table has, at both places.
+/// How many rows of the tenant a table has, at both places; of more than 200,000, how many it had when all were compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRows {
     /// The table's name.
@@ -241,7 +241,7 @@ impl TenantMove {
             tables.push(compare::all(table, (&reader, &target), &self.tenant).await?);
         }
         reader.batch_execute("COMMIT").await?;
-        self.memory.touched = Some(Touched::default());
+        self.memory.touched = Some(Touched::since(&tables));
         Ok(tables)
     }
 
@@ -260,8 +260,7 @@ impl TenantMove {
         let touched = self.memory.touched.as_ref().ok_or(MoveError::Unverified)?;
         let mut tables = Vec::new();
         for table in &plan.tables {
-            let keys = touched.of(&table.name);
-            tables.push(compare::some(table, (&source, &target), &self.tenant, keys).await?);
+            tables.push(compare::some(table, (&source, &target), &self.tenant, touched).await?);
         }
         sequences::bring(&source, &target, &plan).await?;
         Ok(tables)

@@ -10,7 +10,7 @@ use tokio_postgres::{Client, types::ToSql};
 use super::{
     MoveError, TableRows,
     plan::{Column, Table},
-    touched::TouchedTable,
+    touched::Touched,
 };
 
 /// So many keys are looked for at a time.
@@ -52,13 +52,14 @@ pub(super) async fn all(
     Ok(TableRows { table: table.name.clone(), rows: same(table, both)? })
 }
 
-/// Those with some keys, and how many there are of all.
+/// Those that were touched, and how many there are of all, unless those are many: then it is known how many there were.
 pub(super) async fn some(
     table: &Table,
     (source, target): (&Client, &Client),
     tenant: &TenantId,
-    touched: Option<&TouchedTable>,
+    all_touched: &Touched,
 ) -> Result<TableRows, MoveError> {
+    let touched = all_touched.of(&table.name);
     if touched.is_some_and(|touched| touched.whole) {
         return all(table, (source, target), tenant).await;
     }
@@ -74,6 +75,9 @@ pub(super) async fn some(
         let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&tenant];
         parameters.extend(columns.iter().map(|column| column as &(dyn ToSql + Sync)));
         same(table, try_join(sum(source, &here, &parameters), sum(target, &there, &parameters)).await?)?;
+    }
+    if let Some(rows) = all_touched.many(&table.name) {
+        return Ok(TableRows { table: table.name.clone(), rows });
     }
     let count = |name: &str| format!("SELECT count(*), '' FROM {name} WHERE {} = $1", table.tenant_sql);
     let (here, there) = (count(&table.source), count(&table.target));

@@ -2,8 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::TableRows;
+
 /// So many bytes of keys are remembered.
 const MOST_BYTES: usize = 64 << 20;
+
+/// So many rows are counted again in the end: some tens of milliseconds.
+const COUNTED: i64 = 200_000;
 
 /// What a key takes beside its text.
 const OVERHEAD: usize = 64;
@@ -12,6 +17,8 @@ const OVERHEAD: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     tables: BTreeMap<String, TouchedTable>,
+    /// How many rows each table had when both copies were compared.
+    rows: BTreeMap<String, i64>,
     bytes: usize,
 }
 
@@ -25,6 +32,17 @@ pub(super) struct TouchedTable {
 }
 
 impl Touched {
+    /// None, since both copies were compared and had these rows.
+    pub(super) fn since(compared: &[TableRows]) -> Self {
+        let rows = compared.iter().map(|table| (table.table.clone(), table.rows)).collect();
+        Self { rows, ..Self::default() }
+    }
+
+    /// How many rows a table had then, where they are too many to be counted again while everybody waits.
+    pub(super) fn many(&self, table: &str) -> Option<i64> {
+        self.rows.get(table).copied().filter(|rows| *rows > COUNTED)
+    }
+
     /// Remembers a key.
     pub(super) fn add(&mut self, table: &str, key: Vec<Box<str>>) {
         let text: usize = key.iter().map(|part| part.len().saturating_add(OVERHEAD)).sum();
