@@ -1,5 +1,6 @@
 //! The databases of the application: started where they are ours to start, prepared, and told which tenants there are.
 
+mod credential;
 mod migration;
 mod place;
 mod placement;
@@ -19,12 +20,14 @@ use ringfence_guard::{
     Binaries, RoleName, SchemaName,
     bar::tenant_bar,
     cluster::{ClusterError, Durability},
+    credential::CredentialError,
     install::{Install, InstallError, guard_key_put, table_protect, tenant_admit},
     migrate::MigrateError,
     role::RoleNameError,
 };
 use tokio_postgres::{Client, error::SqlState};
 
+pub(crate) use self::credential::Sweep;
 use self::{
     migration::Migrations,
     place::DRAWN_BYTES,
@@ -129,6 +132,9 @@ pub enum DataError {
     /// A migration.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// A login to a tenant's own database.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] ringfence_context::key::KeyError),

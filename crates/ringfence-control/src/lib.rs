@@ -7,6 +7,7 @@ pub mod access_key;
 pub mod api;
 pub mod application;
 pub mod clock;
+pub mod credential;
 pub mod data;
 pub mod decision_log;
 pub mod fault;
