@@ -175,7 +175,7 @@ pub struct Overdue {
 }
 
 /// Looks a whole server over, from any database of it, for logins whose time is over at `now` or whose removal was cut off. One
-/// whose database is gone opens nothing: it is removed at once.
+/// whose database is gone leads to no rows: it is removed at once.
 ///
 /// # Errors
 /// What Postgres says.
@@ -196,7 +196,7 @@ pub async fn overdue(client: &Client, now: UnixTime) -> Result<Overdue, tokio_po
                 found.databases.push(database);
             }
             (Ok(login), None) => match client.batch_execute(&format!("DROP ROLE IF EXISTS {login}")).await {
-                // Another node was first, or it is not ours alone: it can't log in anywhere.
+                // Somebody gave it more than it was made with: it ends at its time.
                 Err(error) if error.code() != Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) => {
                     return Err(error);
                 }

@@ -143,9 +143,7 @@ $body$;
 CREATE OR REPLACE FUNCTION ringfence.context_missing() RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $body$
 BEGIN
-    IF session_user OPERATOR(pg_catalog.>=) 'vended_'::pg_catalog.name
-        AND session_user OPERATOR(pg_catalog.<) 'vended`'::pg_catalog.name
-    THEN
+    IF session_user OPERATOR(pg_catalog.~~) 'vended%'::pg_catalog.text THEN
         RETURN ringfence.credential_tenant();
     END IF;
     IF pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog.=) 0 THEN
@@ -161,15 +159,14 @@ $body$;
 -- out true by accident. One expression, because each costs as much as what it computes; every name with its schema,
 -- because it runs with the client's rights and search path: as SECURITY DEFINER with a path of its own it took three
 -- times as long, and there is nothing here that the client may not do. Restricted to the leader of a parallel query:
--- the registers are this process's. A name that begins with `vended_` (in bytes: what follows '_' is '`') is a credential's, and
--- nobody else's (roles.sql): such a session has no registers.
+-- the registers are this process's. A name that begins with `vended` is a credential's and nobody else's (roles.sql): such a
+-- session has no registers.
 CREATE OR REPLACE FUNCTION ringfence.tenant_id() RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $body$
 BEGIN
-    RETURN CASE WHEN CASE WHEN session_user OPERATOR(pg_catalog.>=) 'vended_'::pg_catalog.name
-                AND session_user OPERATOR(pg_catalog.<) 'vended`'::pg_catalog.name THEN false
-            ELSE (pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog./) 8)
-                OPERATOR(pg_catalog.>) (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000) END
+    RETURN CASE WHEN CASE WHEN session_user OPERATOR(pg_catalog.~~) 'vended%'::pg_catalog.text THEN false
+            ELSE pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass)
+                OPERATOR(pg_catalog.>) (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000000) END
         THEN pg_catalog.rtrim(pg_catalog.encode(
             CASE pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog.&) 7
             WHEN 1 THEN pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass))

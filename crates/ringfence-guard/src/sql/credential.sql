@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS ringfence.credential (
 ALTER TABLE ringfence.credential OWNER TO {owner};
 REVOKE ALL ON ringfence.credential FROM PUBLIC, {app};
 
--- The tenant of a session without the guard: context_missing() asks it where the role's name begins with `vended_`. Answers while the
+-- The tenant of a session without the guard: context_missing() asks it where the role's name begins with `vended`. Answers while the
 -- credential lives and this database knows one tenant's key, and this one's: so a tenant that is barred is refused with its next
 -- statement, and a database that tenants share answers no credential at all.
 CREATE OR REPLACE FUNCTION ringfence.credential_tenant() RETURNS text
