@@ -46,14 +46,8 @@ struct Direct {
 impl Direct {
     fn start(name: &str, tiers: &str) -> Self {
         let folder = scratch(name);
-        let postgres = folder.join("pg");
-        fs::create_dir(&postgres).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let cluster = Cluster::start_on_loopback(postgres, &["app"], port);
+        let (cluster, port) = postgres(&folder, "pg");
         let socket = cluster.socket();
-        let passwords =
-            "ALTER ROLE postgres PASSWORD 'root-secret'; CREATE ROLE app LOGIN PASSWORD 'app-secret'";
-        said(&as_superuser(&socket, port, passwords));
         let config = settings(&folder, &upstream().0);
         fs::write(folder.join("admin.password"), "root-secret").unwrap();
         fs::write(folder.join("app.password"), "app-secret").unwrap();
@@ -110,6 +104,17 @@ impl Direct {
     fn logins(&self) -> String {
         self.ask("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'vended%'")
     }
+}
+
+/// A Postgres at a port of its own, in a folder below this one, whose two roles have their passwords.
+fn postgres(folder: &Path, name: &str) -> (Cluster, u16) {
+    let folder = folder.join(name);
+    fs::create_dir(&folder).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let cluster = Cluster::start_on_loopback(folder, &["app"], port);
+    let passwords = "ALTER ROLE postgres PASSWORD 'root-secret'; CREATE ROLE app LOGIN PASSWORD 'app-secret'";
+    said(&as_superuser(&cluster.socket(), port, passwords));
+    (cluster, port)
 }
 
 fn up(state: &Path, config: &Path) -> Plane {
@@ -257,6 +262,32 @@ fn a_credential_ends_at_its_time_and_whatever_it_has_open() {
     let state = direct.plane.dir.clone();
     direct.plane = up(&state, &direct.config);
     gone(&direct);
+}
+
+#[test]
+fn a_tenant_with_a_server_of_its_own_is_given_a_login_to_that_server() {
+    let (cluster, port) = postgres(&scratch("credential-own"), "own");
+    let own = format!(
+        "[postgres.servers.one]\nhost = \"127.0.0.1\"\nport = {port}\nadmin_role = \"postgres\"\n\
+         admin_password_file = \"admin.password\"\napp_password_file = \"app.password\"\n"
+    );
+    let direct = Direct::start(
+        "credential-server",
+        &(own + &tier("own", "server", "credentials = { seconds = 600 }")),
+    );
+    let ann = direct.tenant("first", "own");
+    let login = direct.credential(&ann);
+    assert_eq!((login.0["port"].as_u64(), login.0["dbname"].as_str()), (Some(port.into()), Some("app")));
+    let insert = "INSERT INTO notes VALUES ('first', gen_random_uuid(), 'mine') RETURNING body";
+    assert_eq!(login.ask(insert).unwrap(), "mine");
+    assert_eq!(direct.logins(), "0", "the shared server knows nothing of it");
+    direct.plane.json(&["tenant", "delete", "first", "--confirm", "first"]);
+    let left = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'vended%'";
+    let dsn = format!("host={} port={port} user=postgres dbname=postgres", cluster.socket());
+    let psql = Command::new("psql")
+        .args(["--tuples-only", "--no-align", "--dbname", &dsn, "--command", left])
+        .output();
+    assert_eq!(said(&psql.unwrap()).trim(), "0");
 }
 
 #[test]
