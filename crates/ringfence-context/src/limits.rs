@@ -139,6 +139,15 @@ pub const DATABASE_CONTEXT_LIFE_SECONDS: u64 = 30;
 /// its connection is still used: in seconds.
 pub const DATABASE_CONTEXT_RENEW_SECONDS: u64 = 1;
 
+/// Longest life of a login to a tenant's own database, in seconds, whatever its tier says.
+pub const CREDENTIAL_LIFE_SECONDS: u64 = 3600;
+
+/// Most logins to its own database that a tenant has at a time.
+pub const CREDENTIALS: usize = 8;
+
+/// Most connections of one such login at a time. With [`CREDENTIALS`], what a tenant takes of a server's `max_connections`.
+pub const CREDENTIAL_CONNECTIONS: usize = 4;
+
 /// Most databases that are migrated at once.
 pub const MIGRATIONS_AT_ONCE: usize = 32;
 

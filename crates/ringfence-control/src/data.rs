@@ -1,5 +1,6 @@
 //! The databases of the application: started where they are ours to start, prepared, and told which tenants there are.
 
+mod credential;
 mod migration;
 mod moving;
 mod place;
@@ -20,6 +21,7 @@ use ringfence_guard::{
     Binaries, RoleName, SchemaName,
     bar::tenant_bar,
     cluster::{ClusterError, Durability},
+    credential::CredentialError,
     install::{Install, InstallError, guard_key_put, table_protect, tenant_admit},
     migrate::MigrateError,
     role::RoleNameError,
@@ -27,7 +29,7 @@ use ringfence_guard::{
 };
 use tokio_postgres::{Client, error::SqlState};
 
-pub(crate) use self::moving::Ways;
+pub(crate) use self::{credential::Sweep, moving::Ways};
 use self::{
     migration::Migrations,
     moving::Moves,
@@ -138,6 +140,9 @@ pub enum DataError {
     /// A migration.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// A login to a tenant's own database.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] ringfence_context::key::KeyError),

@@ -7,6 +7,7 @@ pub mod access_key;
 pub mod api;
 pub mod application;
 pub mod clock;
+pub mod credential;
 pub mod data;
 pub mod data_move;
 mod decision_log;

@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 use crate::{
     access_key::AccessKeys,
     api::avp::{OwnIssuers, TierQuotas, TierRates},
+    credential,
     data::Data,
     decision_log::DecisionLog,
     fault::PlaneError,
@@ -180,7 +181,7 @@ impl Plane {
             addresses,
         };
         plane.first_operator().await?;
-        tokio::spawn(schedule::run(plane.workflow.clone()));
+        timed_work_begin(&plane).await?;
         Ok(plane)
     }
 
@@ -244,6 +245,20 @@ impl Plane {
             outcome => Ok(outcome?),
         }
     }
+}
+
+/// Has proposals published when their time has come, and logins ended when theirs is over.
+async fn timed_work_begin(plane: &Plane) -> Result<(), PlaneError> {
+    tokio::spawn(schedule::run(plane.workflow.clone()));
+    let given = plane.settings.tiers.values().any(|tier| tier.credentials.is_some());
+    let data = &plane.workflow.data;
+    if given {
+        data.credentials_look().await?;
+    }
+    for sweep in data.sweeps() {
+        tokio::spawn(credential::sweep(sweep, given, Arc::clone(&plane.clock)));
+    }
+    Ok(())
 }
 
 /// The state that several nodes share, or this one's own.

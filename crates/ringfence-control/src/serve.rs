@@ -26,6 +26,7 @@ use tower::ServiceExt;
 
 use crate::{
     api::{self, Api},
+    credential::Credentials,
     data::Data,
     fault::PlaneError,
     parts::Parts,
@@ -172,12 +173,20 @@ fn issuers(plane: &Plane, parts: &Parts, signer: &Arc<TxnSigner>) -> Router {
         action: plane.settings.database_action.clone(),
         resource: plane.settings.tenant_resource.clone(),
     };
+    let credentials = Credentials {
+        tenants: plane.workflow.tenants.clone(),
+        data: Arc::clone(&plane.workflow.data),
+        admit: Arc::clone(&parts.admit),
+        lives: Credentials::lives(&plane.settings),
+        clock: Arc::clone(&plane.clock),
+    };
     let pools = plane.workflow.pools.clone();
     let directory = Arc::clone(&plane.workflow.directory);
     let hook = Arc::clone(&parts.hook);
     let identity = Identity::new(pools, directory, hook, plane.passwords.clone(), Arc::clone(&plane.clock))
         .with_verifier(Arc::clone(&parts.access))
         .with_exchange(Arc::new(exchange))
+        .with_credentials(Arc::new(credentials))
         .with_record(record(plane));
     ringfence_identity::router(Arc::new(identity))
 }

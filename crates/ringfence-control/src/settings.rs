@@ -19,6 +19,7 @@ use ringfence_sdk::GuardTls;
 use serde::Deserialize;
 
 use crate::{
+    credential::{self, CredentialSettings},
     data::Shape,
     fault::PlaneError,
     foreign::{Allowed, Fetch, IssuerSettings},
@@ -317,6 +318,8 @@ pub struct TierSettings {
     /// How new tenants' rows are kept from others': `"rows"`, in tables they share, or `"database"`, in one of their own.
     #[serde(default)]
     pub data: Shape,
+    /// Logins to a tenant's own database, for who connects without the guard: `{ seconds = 900 }`; absent, none are given.
+    pub credentials: Option<CredentialSettings>,
     /// How many tenants may have a store of their own. Those who come after are put in the shared store.
     pub own_stores: Option<u64>,
     /// What becomes of a change to policies that can neither be proved safe nor refuted: `"refuse"` or `"accept"`.
@@ -352,6 +355,9 @@ impl Settings {
             return Err(SettingsError::Form { path: path.to_owned(), what });
         }
         if let Err(what) = Allowed::read(&settings.avp) {
+            return Err(SettingsError::Form { path: path.to_owned(), what });
+        }
+        if let Some(what) = credential::fault(&settings) {
             return Err(SettingsError::Form { path: path.to_owned(), what });
         }
         if let Some(what) = settings.unshared() {

@@ -2,7 +2,7 @@
 //!
 //! It guarantees that afterwards nothing of the tenant's runs there and nothing of it begins. A session that was given to a
 //! tenant holds a lock by that tenant's name from before its key was read (`context_set`), so whoever takes the key away and
-//! then looks at the locks finds every session that had read it.
+//! then looks at the locks finds every session that had read it. Logins of the tenant's own (`credential`) are revoked.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use ringfence_context::TenantId;
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use crate::install::tenant_key_remove;
+use crate::{credential::tenant_revoke, install::tenant_key_remove};
 
 /// How long before it is looked again whether transactions have ended.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -36,7 +36,7 @@ pub struct Ended {
     pub transactions: usize,
 }
 
-/// Takes a tenant's key away, and ends its sessions: those between transactions at once, the others when their transaction is
+/// Takes a tenant's key away, revokes its credentials, and ends its sessions: those between transactions at once, the others when their transaction is
 /// over, or after `grace`.
 ///
 /// # Errors
@@ -47,6 +47,8 @@ pub async fn tenant_bar(
     grace: Duration,
 ) -> Result<Ended, tokio_postgres::Error> {
     tenant_key_remove(client, tenant).await?;
+    // Whatever becomes of these, the others are ended too.
+    let revoked = tenant_revoke(client, tenant).await;
     let (deadline, mut ended) = (Instant::now() + grace, Ended::default());
     loop {
         let late = Instant::now() >= deadline;
@@ -61,6 +63,7 @@ pub async fn tenant_bar(
             ended.transactions += usize::from(busy);
         }
         if sessions.is_empty() || late {
+            ended.sessions += revoked?.sessions;
             return Ok(ended);
         }
         tokio::time::sleep(PAUSE).await;

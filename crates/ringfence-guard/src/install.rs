@@ -22,7 +22,7 @@ use tokio_postgres::Client;
 use crate::role::RoleName;
 
 /// The edition of the SQL in this crate.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 
 /// Serialises installs: an arbitrary number, the same in every Ringfence.
 const INSTALL_LOCK: i64 = 0x7269_6e67_6665_6e63;
@@ -107,6 +107,7 @@ impl Install {
             include_str!("sql/roles.sql"),
             include_str!("sql/schema.sql"),
             include_str!("sql/context.sql"),
+            include_str!("sql/credential.sql"),
             include_str!("sql/protect.sql"),
         ];
         if self.doors == Doors::Close {
@@ -114,6 +115,19 @@ impl Install {
         }
         files
     }
+}
+
+/// Whether the SQL of this edition, or of a later one, is installed in a database.
+///
+/// # Errors
+/// What Postgres says.
+pub async fn is_current(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let there = "SELECT to_regclass('ringfence.installed') IS NOT NULL";
+    if !client.query_one(there, &[]).await?.try_get::<_, bool>(0)? {
+        return Ok(false);
+    }
+    let found = client.query_opt("SELECT version FROM ringfence.installed", &[]).await?;
+    Ok(found.map(|row| row.try_get::<_, i32>(0)).transpose()?.is_some_and(|version| version >= VERSION))
 }
 
 /// Makes the database known to a tenant: its key, and so its rows.

@@ -15,6 +15,7 @@ pub mod bar;
 pub mod canary;
 pub mod cluster;
 mod connect;
+pub mod credential;
 pub mod install;
 pub mod lint;
 pub mod migrate;

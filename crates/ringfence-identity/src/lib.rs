@@ -29,7 +29,7 @@ pub mod verdict;
 pub use client::{Client, ClientKind};
 pub use directory::{Addresses, Directory};
 pub use error::IdentityError;
-pub use exchange::ExchangeDatabaseToken;
+pub use exchange::{ExchangeCredential, ExchangeDatabaseToken};
 pub use hook::{HookClaims, MembershipHook, PreTokenHook};
 pub use http::{Identity, router};
 pub use issuer::{Issuer, Minted};

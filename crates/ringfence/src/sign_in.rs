@@ -5,12 +5,51 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use miette::{IntoDiagnostic, Result, miette};
 use ringfence_context::key::{base64url, random, sha256};
 use ringfence_control::workflow::CLI_CLIENT;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
 use crate::call::{Answer, Caller, Running};
 
 const CALLBACK: &str = "http://127.0.0.1/callback";
+
+/// A login to a tenant's own database, as its issuer gives it.
+#[derive(Deserialize)]
+pub(crate) struct Credential {
+    access_token: String,
+    expires_in: u64,
+    database: Database,
+}
+
+/// Where and as whom it logs in.
+#[derive(Deserialize)]
+struct Database {
+    host: String,
+    port: u16,
+    dbname: String,
+    user: String,
+    sslmode: String,
+}
+
+impl Credential {
+    /// The variables that libpq and what is made of it read, a line each (Postgres' documentation, libpq, environment variables).
+    pub(crate) fn variables(&self) -> String {
+        let Self { access_token, database: Database { host, port, dbname, user, sslmode }, .. } = self;
+        format!(
+            "PGHOST={host}\nPGPORT={port}\nPGDATABASE={dbname}\nPGUSER={user}\nPGPASSWORD={access_token}\nPGSSLMODE={sslmode}"
+        )
+    }
+
+    /// The same by libpq's names, with the seconds it is good for.
+    pub(crate) fn json(&self) -> Value {
+        let Self { access_token, expires_in, database: Database { host, port, dbname, user, sslmode } } =
+            self;
+        json!({
+            "host": host, "port": port, "dbname": dbname, "user": user, "password": access_token, "sslmode": sslmode,
+            "expires_in": expires_in,
+        })
+    }
+}
 
 /// A tenant's issuer, as the command line talks to it.
 pub(crate) struct Issuer<'a> {
@@ -69,6 +108,18 @@ impl Issuer<'_> {
             ("requested_token_type", "urn:ringfence:params:oauth:token-type:database-token"),
         ];
         self.token(form(&exchange)).await
+    }
+
+    /// A login to the tenant's own database for an access token (RFC 8693).
+    pub(crate) async fn credential(&self, access: &str) -> Result<Credential> {
+        let exchange = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", access),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("requested_token_type", "urn:ringfence:params:oauth:token-type:database-credential"),
+        ];
+        let answer = self.send(Method::POST, "/token", form(&exchange)).await?;
+        serde_json::from_value(answer.json()?).map_err(|_| miette!("the issuer gave no login"))
     }
 
     async fn token(&self, form: String) -> Result<String> {

@@ -78,7 +78,8 @@ impl Server {
         config
     }
 
-    async fn root(&self) -> Result<Client, tokio_postgres::Error> {
+    /// A connection of the administrator, to no tenant's database.
+    pub(super) async fn root(&self) -> Result<Client, tokio_postgres::Error> {
         connect(&self.admin, self.tls.as_ref()).await
     }
 
@@ -88,12 +89,22 @@ impl Server {
         Ok(self.root().await?.query_opt(there, &[&database.as_str()]).await?.is_some())
     }
 
-    /// Makes a database, if it is not there.
+    /// Makes a database, if it is not there. Whoever has a login to the server may connect to a new one, so nobody may connect to
+    /// this one before that right is taken away.
     pub(super) async fn database_make(&self, database: &RoleName) -> Result<(), tokio_postgres::Error> {
-        if self.database_exists(database).await? {
-            return Ok(());
+        let root = self.root().await?;
+        let open = "SELECT datallowconn FROM pg_database WHERE datname = $1";
+        let found = root.query_opt(open, &[&database.as_str()]).await?;
+        if found.is_none() {
+            root.batch_execute(&format!("CREATE DATABASE {database} ALLOW_CONNECTIONS false")).await?;
         }
-        self.root().await?.batch_execute(&format!("CREATE DATABASE {database}")).await
+        if !found.map(|row| row.try_get::<_, bool>(0)).transpose()?.unwrap_or(false) {
+            let close = format!(
+                "REVOKE ALL ON DATABASE {database} FROM PUBLIC; ALTER DATABASE {database} ALLOW_CONNECTIONS true"
+            );
+            root.batch_execute(&close).await?;
+        }
+        Ok(())
     }
 
     /// Removes a database, whoever is connected.
@@ -169,6 +180,14 @@ impl Servers {
     /// The names of those that are for one tenant each.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.named.keys().map(String::as_str)
+    }
+
+    /// Those that are not ours to start, by what to call them.
+    pub(super) fn listed(&self) -> Vec<(String, Arc<Server>)> {
+        let shared =
+            self.managed.is_none().then(|| ("[postgres.server]".to_owned(), Arc::clone(&self.shared)));
+        let named = self.named.iter().map(|(name, server)| (name.clone(), Arc::clone(server)));
+        shared.into_iter().chain(named).collect()
     }
 
     /// A tenant's own, if it is listed or runs.

@@ -138,10 +138,14 @@ BEGIN
 END
 $body$;
 
--- Says why there is no tenant.
+-- Says why there is no tenant; or, to a session of a credential, which has no registers, who it is (credential.sql). Here and not in
+-- tenant_id(), because each further function in an expression is looked up in each transaction, by those who never call it too.
 CREATE OR REPLACE FUNCTION ringfence.context_missing() RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $body$
 BEGIN
+    IF session_user OPERATOR(pg_catalog.~~) 'vended%'::pg_catalog.text THEN
+        RETURN ringfence.credential_tenant();
+    END IF;
     IF pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog.=) 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'RF001', MESSAGE = 'The database was asked without a verified tenant.',
             HINT = 'Connect through the guard with a database token.';
@@ -155,12 +159,14 @@ $body$;
 -- out true by accident. One expression, because each costs as much as what it computes; every name with its schema,
 -- because it runs with the client's rights and search path: as SECURITY DEFINER with a path of its own it took three
 -- times as long, and there is nothing here that the client may not do. Restricted to the leader of a parallel query:
--- the registers are this process's.
+-- the registers are this process's. A name that begins with `vended` is a credential's and nobody else's (roles.sql): such a
+-- session has no registers.
 CREATE OR REPLACE FUNCTION ringfence.tenant_id() RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $body$
 BEGIN
-    RETURN CASE WHEN (pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog./) 8)
-            OPERATOR(pg_catalog.>) (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)
+    RETURN CASE WHEN CASE WHEN session_user OPERATOR(pg_catalog.~~) 'vended%'::pg_catalog.text THEN false
+            ELSE pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass)
+                OPERATOR(pg_catalog.>) (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000000) END
         THEN pg_catalog.rtrim(pg_catalog.encode(
             CASE pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog.&) 7
             WHEN 1 THEN pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass))

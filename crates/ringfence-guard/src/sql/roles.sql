@@ -12,6 +12,10 @@ BEGIN
         RAISE EXCEPTION 'role {app} or {owner} may bypass row security' USING ERRCODE = 'invalid_role_specification',
             HINT = 'Run ALTER ROLE ... NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOREPLICATION, or name another role.';
     END IF;
+    IF '{app}' LIKE 'vended%' THEN
+        RAISE EXCEPTION 'role {app} is called as credentials are' USING ERRCODE = 'invalid_role_specification',
+            HINT = 'Name another role: one that begins with vended is taken for a login of one tenant''s.';
+    END IF;
     IF EXISTS (SELECT FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles r ON r.oid = m.member
                 WHERE r.rolname = '{app}') THEN
         RAISE EXCEPTION 'role {app} is a member of other roles' USING ERRCODE = 'invalid_role_specification',

@@ -16,6 +16,7 @@ mod adopted;
 mod canary;
 mod cluster;
 mod context;
+mod credential;
 mod doors;
 mod fixture;
 mod holes;

@@ -25,8 +25,15 @@ use ringfence_context::{
 };
 
 use crate::{
-    attempts::Attempts, directory::Directory, error::IdentityError, exchange::ExchangeDatabaseToken,
-    hook::PreTokenHook, issuer::Issuer, password::Passwords, pool::Pools, verdict::TracingRecord,
+    attempts::Attempts,
+    directory::Directory,
+    error::IdentityError,
+    exchange::{ExchangeCredential, ExchangeDatabaseToken},
+    hook::PreTokenHook,
+    issuer::Issuer,
+    password::Passwords,
+    pool::Pools,
+    verdict::TracingRecord,
 };
 
 /// Everything the issuers' endpoints work with. The seams are trait objects: the range puts broken parts there.
@@ -39,6 +46,7 @@ pub struct Identity {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) verify: Arc<dyn VerifyAccess>,
     pub(crate) exchange: Option<Arc<dyn ExchangeDatabaseToken>>,
+    pub(crate) credentials: Option<Arc<dyn ExchangeCredential>>,
     pub(crate) record: Arc<dyn Record>,
 }
 
@@ -61,6 +69,7 @@ impl Identity {
             clock,
             verify: Arc::new(AccessVerifier),
             exchange: None,
+            credentials: None,
             record: Arc::new(TracingRecord),
         }
     }
@@ -75,6 +84,12 @@ impl Identity {
     #[must_use]
     pub fn with_exchange(self, exchange: Arc<dyn ExchangeDatabaseToken>) -> Self {
         Self { exchange: Some(exchange), ..self }
+    }
+
+    /// With token exchange for logins to tenants' own databases, where there is one for database tokens.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Arc<dyn ExchangeCredential>) -> Self {
+        Self { credentials: Some(credentials), ..self }
     }
 
     /// With another place for verdicts.

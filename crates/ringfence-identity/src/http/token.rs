@@ -9,7 +9,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::HeaderMap;
-use ringfence_context::{DatabaseToken, RawToken, Reason, TenantId, TokenId, UnixTime, key, limits};
+use ringfence_context::{
+    DatabaseToken, RawToken, Reason, TenantContext, TenantId, TokenId, UnixTime, key, limits,
+};
 use serde::Serialize;
 
 use super::{
@@ -21,7 +23,7 @@ use crate::{
     ClientKind, IdentityError,
     code::Redemption,
     error::refuse,
-    exchange,
+    exchange::{self, DatabaseLogin},
     issuer::{Minted, SignedIn},
 };
 
@@ -35,6 +37,18 @@ struct Granted {
     id_token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_token_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<Database>,
+}
+
+/// Where and as whom a credential logs in, by libpq's names.
+#[derive(Serialize)]
+struct Database {
+    host: String,
+    port: u16,
+    dbname: String,
+    user: String,
+    sslmode: &'static str,
 }
 
 impl From<Minted> for Granted {
@@ -45,6 +59,7 @@ impl From<Minted> for Granted {
             expires_in: minted.expires_in,
             id_token: None,
             issued_token_type: None,
+            database: None,
         }
     }
 }
@@ -136,11 +151,12 @@ impl Identity {
 
     /// RFC 8693 section 2.1. The subject token is its own proof; it must be this tenant's and live.
     async fn grant_exchange(&self, tenant: &TenantId, form: &Parameters) -> Result<Granted, OAuthError> {
+        let wanted = form.need("requested_token_type")?;
         if form.need("subject_token_type")? != exchange::ACCESS_TOKEN
-            || form.need("requested_token_type")? != exchange::DATABASE_TOKEN
+            || !matches!(wanted, exchange::DATABASE_TOKEN | exchange::DATABASE_CREDENTIAL)
             || form.get("actor_token").is_some()
         {
-            return Err(OAuthError::request("only an access token for a database token"));
+            return Err(OAuthError::request("only an access token for a database token or credential"));
         }
         let Some(exchange) = &self.exchange else {
             return Err(OAuthError::new(
@@ -155,15 +171,48 @@ impl Identity {
             return Err(OAuthError::grant("the token is another client's"));
         }
         let txn = RawToken::new(&exchange.exchange(&context).await?)?;
+        let token = DatabaseToken { access, txn };
+        if wanted == exchange::DATABASE_CREDENTIAL {
+            return self.grant_credential(&context, &token).await;
+        }
         let now: UnixTime = self.clock.now();
         let left = context.expires().since(now).as_secs();
         Ok(Granted {
-            access_token: DatabaseToken { access, txn }.reveal(),
+            access_token: token.reveal(),
             // Not to be sent to an API as a bearer token (RFC 8693 section 2.2.1).
             token_type: "N_A",
             expires_in: left.min(limits::DATABASE_TOKEN_LIFE_SECONDS),
             id_token: None,
             issued_token_type: Some(exchange::DATABASE_TOKEN),
+            database: None,
+        })
+    }
+
+    /// One answer to every tenant that is given none, whatever the reason (RFC 8693 section 2.2.2).
+    async fn grant_credential(
+        &self,
+        context: &TenantContext,
+        token: &DatabaseToken,
+    ) -> Result<Granted, OAuthError> {
+        let login = match &self.credentials {
+            Some(credentials) => credentials.exchange(context, token).await?,
+            None => None,
+        };
+        let login = login.ok_or_else(|| {
+            OAuthError::new(
+                "invalid_target",
+                "no credentials for this tenant",
+                "No database credentials are given for this tenant.",
+            )
+        })?;
+        let DatabaseLogin { host, port, dbname, user, password, sslmode, expires_in } = login;
+        Ok(Granted {
+            access_token: password.reveal().clone(),
+            token_type: "N_A",
+            expires_in,
+            id_token: None,
+            issued_token_type: Some(exchange::DATABASE_CREDENTIAL),
+            database: Some(Database { host, port, dbname, user, sslmode }),
         })
     }
 }

@@ -9,15 +9,17 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use ringfence_context::{
-    AccessVerifier, By, Clock, Issuers, RawToken, Reason, Record, Secret, TenantContext, TenantId, UnixTime,
-    Verdict, VerifyAccess,
+    AccessVerifier, By, Clock, DatabaseToken, Issuers, RawToken, Reason, Record, Secret, TenantContext,
+    TenantId, UnixTime, Verdict, VerifyAccess,
     access::claimed_issuer,
     id::{ClientId, Role, Subject},
     key::{base64url, sha256},
 };
 use ringfence_identity::{
-    Addresses, Directory, ExchangeDatabaseToken, Identity, MembershipHook, NewUser, Passwords, Pools,
-    PreTokenHook, exchange::ExchangeAnswer, router,
+    Addresses, Directory, ExchangeCredential, ExchangeDatabaseToken, Identity, MembershipHook, NewUser,
+    Passwords, Pools, PreTokenHook,
+    exchange::{CredentialAnswer, DatabaseLogin, ExchangeAnswer},
+    router,
 };
 use ringfence_store::{Draft, Kind, MasterKey, Records, Scope, SqliteStore, Store, faulty::FaultyStore};
 use tower::ServiceExt;
@@ -50,6 +52,24 @@ struct Exchange;
 impl ExchangeDatabaseToken for Exchange {
     fn exchange<'a>(&'a self, context: &'a TenantContext) -> ExchangeAnswer<'a> {
         Box::pin(async move { Ok(format!("{}.for.txn", context.tenant())) })
+    }
+}
+
+/// Gives a login to people and to no machine, whose password is what it was shown.
+struct Credentials;
+
+impl ExchangeCredential for Credentials {
+    fn exchange<'a>(&'a self, context: &'a TenantContext, token: &'a DatabaseToken) -> CredentialAnswer<'a> {
+        let login = DatabaseLogin {
+            host: "db.example".to_owned(),
+            port: 5432,
+            dbname: "app_1".to_owned(),
+            user: "vended_1".to_owned(),
+            password: Secret::new(token.reveal()),
+            sslmode: "verify-full",
+            expires_in: 60,
+        };
+        Box::pin(async move { Ok((!context.is_machine()).then_some(login)) })
     }
 }
 
@@ -174,7 +194,10 @@ pub(crate) async fn bench_with(base: &str, hook: impl FnOnce(Pools) -> Arc<dyn P
     let identity =
         Identity::new(pools.clone(), directory.clone(), hook(pools.clone()), passwords, clock.clone());
     let verdicts = Arc::new(Verdicts::default());
-    let identity = identity.with_exchange(Arc::new(Exchange)).with_record(verdicts.clone());
+    let identity = identity
+        .with_exchange(Arc::new(Exchange))
+        .with_credentials(Arc::new(Credentials))
+        .with_record(verdicts.clone());
     Bench {
         verdicts,
         app: router(Arc::new(identity)),

@@ -145,3 +145,37 @@ async fn x16_token_exchange_gives_a_database_token_for_a_live_token_of_this_tena
     assert_eq!(exchange("acme", vec![]).await.json()["error"], "invalid_grant");
     assert_eq!(bench.prove(&token, "acme").unwrap_err(), Reason::TokenRevoked);
 }
+
+#[tokio::test]
+async fn x16_a_credential_is_exchanged_for_what_a_database_token_is_and_else_one_thing_is_said() {
+    let bench = bench().await;
+    let token = bench.access_token().await;
+    let exchange = async |at: &str, token: &str| {
+        let fields = [
+            ("grant_type", exchange::GRANT),
+            ("subject_token", token),
+            ("subject_token_type", exchange::ACCESS_TOKEN),
+            ("requested_token_type", exchange::DATABASE_CREDENTIAL),
+        ];
+        bench.post(&format!("/t/{at}/token"), &form(&fields)).await
+    };
+    let answer = exchange("acme", &token).await;
+    assert_eq!(answer.header(header::CACHE_CONTROL), "no-store");
+    let given = answer.json();
+    assert_eq!(given["issued_token_type"], exchange::DATABASE_CREDENTIAL, "{given}");
+    assert_eq!((given["token_type"].as_str(), given["expires_in"].as_u64()), (Some("N_A"), Some(60)));
+    let shown = DatabaseToken::new(given["access_token"].as_str().unwrap()).unwrap();
+    assert_eq!((shown.access.reveal(), shown.txn.reveal()), (token.as_str(), "acme.for.txn"));
+    let database = serde_json::json!({
+        "host": "db.example", "port": 5432, "dbname": "app_1", "user": "vended_1", "sslmode": "verify-full",
+    });
+    assert_eq!(given["database"], database);
+    assert_eq!(exchange("globex", &token).await.json()["error"], "invalid_grant");
+    let machine = [GRANT, ("client_id", "acme-job"), ("client_secret", bench.machine_secret.reveal())];
+    let machine = bench.post("/t/acme/token", &form(&machine)).await.json();
+    let none = exchange("acme", machine["access_token"].as_str().unwrap()).await;
+    assert_eq!(
+        (none.status, none.json()["error"].as_str()),
+        (StatusCode::BAD_REQUEST, Some("invalid_target"))
+    );
+}

@@ -14,7 +14,7 @@ use crate::{
     call::{Caller, Running},
     demo,
     output::print,
-    sign_in::Issuer,
+    sign_in::{Credential, Issuer},
 };
 
 /// Sign in as a user and print a token.
@@ -54,6 +54,8 @@ enum Purpose {
     Api,
     /// A database token, for the guard: user = tenant, password = this token
     Database,
+    /// A login to the tenant's own database, without the guard, as libpq's variables
+    Credential,
 }
 
 impl Token {
@@ -63,6 +65,11 @@ impl Token {
         let token = match purpose {
             Purpose::Api => person.access_token(&running, &dir).await?,
             Purpose::Database => person.database_token(&running, &dir).await?,
+            Purpose::Credential => {
+                let credential = person.credential(&running, &dir).await?;
+                print(json, &credential.json(), |_| credential.variables());
+                return Ok(ExitCode::SUCCESS);
+            }
         };
         print(json, &json!({ "token": token }), |_| token.clone());
         Ok(ExitCode::SUCCESS)
@@ -92,5 +99,12 @@ impl Person {
         let access = self.access_token(running, dir).await?;
         let caller = Caller::new();
         Issuer { caller: &caller, running, tenant: &self.tenant }.database_token(&access).await
+    }
+
+    /// Signs in, for the tenant's own database.
+    async fn credential(&self, running: &Running, dir: &Path) -> Result<Credential> {
+        let access = self.access_token(running, dir).await?;
+        let caller = Caller::new();
+        Issuer { caller: &caller, running, tenant: &self.tenant }.credential(&access).await
     }
 }

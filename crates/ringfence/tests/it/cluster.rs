@@ -31,6 +31,12 @@ impl Cluster {
         Self::start_with(dir, databases, port, &options, Some(hosts))
     }
 
+    /// Starts one that answers at this machine's own address, to who knows a password.
+    pub(crate) fn start_on_loopback(dir: PathBuf, databases: &[&str], port: u16) -> Self {
+        let hosts = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        Self::start_with(dir, databases, port, "-c listen_addresses=127.0.0.1", Some(hosts))
+    }
+
     fn start_with(dir: PathBuf, databases: &[&str], port: u16, options: &str, hosts: Option<&str>) -> Self {
         let owner = (dir.metadata().unwrap().uid() == 0).then(|| (id("-u"), id("-g")));
         if let Some((uid, gid)) = owner {

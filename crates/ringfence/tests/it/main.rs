@@ -14,6 +14,7 @@ mod avp;
 mod cluster;
 mod commands;
 mod crash;
+mod credential;
 mod data;
 mod data_move;
 mod demo;
