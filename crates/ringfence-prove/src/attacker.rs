@@ -25,6 +25,9 @@ use crate::{
 /// Longest wait for a rate to allow a request again, and how often.
 const SLOWED: (Duration, usize) = (Duration::from_secs(1), 3);
 
+/// How often answers may differ for something that an earlier attack has left behind, before that is a leak.
+const UNSTEADY: usize = 5;
+
 /// What the attacker has got by signing in, once for all attacks.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Loot {
@@ -306,14 +309,28 @@ impl Attacker {
         Outcome::furthest(tries)
     }
 
-    /// Asks the same of an object of the victim's and of one that is not there, and compares.
+    /// Asks the same of an object of the victim's and of one that is not there, and compares. Where the answers differ it asks of
+    /// the first again: if that is answered otherwise too, it was not the object that made the difference, and all is asked anew.
     pub(crate) async fn compare<F>(&self, exists: &str, ask: impl Fn(&str) -> F) -> Outcome
     where
         F: Future<Output = Answer>,
     {
         let absent = self.nobody().to_string();
-        let (found, missing) = (ask(exists).await, ask(&absent).await);
-        Outcome::of(&found).leaking(differing(&found, &missing, (&[exists], &[&absent])))
+        let mut rounds = 0;
+        loop {
+            rounds += 1;
+            let (found, missing) = (ask(exists).await, ask(&absent).await);
+            let leak = differing(&found, &missing, (&[exists], &[&absent]));
+            let unsteady = match &leak {
+                Some(_) if rounds < UNSTEADY => {
+                    differing(&found, &ask(exists).await, (&[exists], &[exists])).is_some()
+                }
+                _ => false,
+            };
+            if !unsteady {
+                return Outcome::of(&found).leaking(leak);
+            }
+        }
     }
 
     /// A leak where two texts differ.

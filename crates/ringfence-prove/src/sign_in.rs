@@ -94,11 +94,16 @@ impl Attacker {
 
     /// Token exchange: an access token for a database token (RFC 8693).
     pub(crate) async fn exchange_token(&self, at: &str, access: &str) -> Answer {
+        self.exchange_token_for(at, access, "urn:ringfence:params:oauth:token-type:database-token").await
+    }
+
+    /// Exchanges an access token for something of this type.
+    pub(crate) async fn exchange_token_for(&self, at: &str, access: &str, wanted: &str) -> Answer {
         let form = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("subject_token", access),
             ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-            ("requested_token_type", "urn:ringfence:params:oauth:token-type:database-token"),
+            ("requested_token_type", wanted),
         ];
         self.issuer(self.base("POST", &format!("/t/{at}/token")).form(&form)).await
     }

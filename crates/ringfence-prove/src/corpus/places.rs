@@ -8,8 +8,11 @@ use crate::{
     database::Session,
     leak::Leak,
     outcome::Outcome,
-    scene::{ALLY, ATTACKER, BYSTANDER},
+    scene::{ALLY, ATTACKER, BYSTANDER, VICTIM},
 };
+
+/// What is asked for to connect without the guard.
+const CREDENTIAL: &str = "urn:ringfence:params:oauth:token-type:database-credential";
 
 /// What only a role of a tenant's own may do, where there is one.
 const OTHER_ROLE: &str = "SELECT rolname FROM pg_roles WHERE rolname ~ '^ringfence_[0-9a-f]{16}$' AND rolname <> session_user LIMIT 1";
@@ -147,6 +150,29 @@ pub(super) const FAMILY: Family = Family {
             };
             outcome.leaking(Attacker::texts_differ(&before, &after))
         }),
+        attack!(
+            "place-credential",
+            "a login to Postgres itself, where tenants share a database, and one of the victims'",
+            Identity,
+            Together,
+            |a| {
+                let mut tries = Vec::new();
+                let ally = a.loot().ally.clone().unwrap_or_default();
+                for (at, token) in [
+                    (ATTACKER, a.token("admin")),
+                    (ALLY, ally),
+                    (BYSTANDER, a.token("admin")),
+                    (VICTIM, a.token("admin")),
+                    (VICTIM, a.made(&a.claims(VICTIM, "admin"))),
+                ] {
+                    let answer = a.exchange_token_for(at, &token, CREDENTIAL).await;
+                    let given = answer.text_member("access_token").is_some();
+                    let leak = given.then(|| Leak::oracle(format!("{at} gives a login")));
+                    tries.push(Outcome::of(&answer).leaking(leak));
+                }
+                Outcome::furthest(tries)
+            }
+        ),
         attack!(
             "place-renamed",
             "another name for the own backend, for whoever comes next",
