@@ -547,9 +547,10 @@ impl Workflow {
     }
 }
 
-/// What somebody has to see to, or what passes.
+/// What somebody has to see to, or what passes: more may have been written since both places were compared than is remembered, and
+/// nobody is kept waiting while all is compared once more.
 fn hindered(error: MoveError) -> TenantError {
-    if error.is_passing() {
+    if error.is_passing() || matches!(error, MoveError::Unverified) {
         TenantError::Data(DataError::Move(error))
     } else {
         TenantError::Hindered(error.to_string())

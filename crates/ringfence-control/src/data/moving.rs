@@ -26,7 +26,7 @@ use super::{
 const NEAR: u64 = 1024 * 1024;
 
 /// How often it is gone after the source, at most, before that moment.
-const ROUNDS: usize = 1_000;
+const ROUNDS: usize = 200;
 
 /// How long a transaction that is open when that moment comes may still take.
 const GRACE: Duration = Duration::from_millis(300);
@@ -242,21 +242,15 @@ impl Ways {
             progress.behind = followed.behind;
             tell(progress.clone());
             if followed.behind < NEAR {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
+        Err(MoveError::Outpaced)
     }
 
     /// Brings and compares the rest, when nobody writes; from here on the way back is followed from.
     pub(crate) async fn settle(&mut self) -> Result<BTreeMap<String, i64>, MoveError> {
-        let tables = match self.there.settle().await {
-            Err(MoveError::Unverified) => {
-                self.there.verify().await?;
-                self.there.settle().await?
-            }
-            tables => tables?,
-        };
+        let tables = self.there.settle().await?;
         self.back.start_here().await?;
         Ok(counts(tables))
     }
@@ -264,24 +258,23 @@ impl Ways {
     /// Brings and compares what was written since, while the tenant writes: the way back.
     pub(crate) async fn return_bring(&mut self) -> Result<(), MoveError> {
         self.back.prepare(Start::Equal).await?;
+        self.back_near().await?;
+        self.back.verify().await?;
+        self.back_near().await
+    }
+
+    async fn back_near(&mut self) -> Result<(), MoveError> {
         for _ in 0..ROUNDS {
             if self.back.follow().await?.behind < NEAR {
-                break;
+                return Ok(());
             }
         }
-        self.back.verify().await?;
-        self.back.follow().await.map(drop)
+        Err(MoveError::Outpaced)
     }
 
     /// Brings and compares the rest of it, when nobody writes.
     pub(crate) async fn return_settle(&mut self) -> Result<BTreeMap<String, i64>, MoveError> {
-        match self.back.settle().await {
-            Err(MoveError::Unverified) => {
-                self.back.verify().await?;
-                Ok(counts(self.back.settle().await?))
-            }
-            tables => Ok(counts(tables?)),
-        }
+        Ok(counts(self.back.settle().await?))
     }
 
     /// Lets go of what was made for it where the tenant was (`Side::Source`) or was to be.

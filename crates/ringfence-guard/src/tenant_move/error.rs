@@ -57,6 +57,9 @@ pub enum MoveError {
         /// Rows of the tenant, of those that were compared.
         target_rows: i64,
     },
+    /// What is written is more than can be brought.
+    #[error("the tenant writes faster than that can be brought: move it when it writes less")]
+    Outpaced,
     /// Another process is at it.
     #[error("another process goes on with this move: leave it to that one, or end it and try again")]
     Elsewhere,
