@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     data::{DataError, Drawn, MoveProgress, Place, Shape, Ways},
-    tenant::{Tenant, TenantError, TenantStatus},
+    tenant::{Tenant, TenantError, TenantStatus, server_taken},
     workflow::{TRIES, Workflow},
 };
 
@@ -167,10 +167,8 @@ impl Workflow {
         to: Shape,
         by: &By,
     ) -> Result<DataMoveShown, TenantError> {
-        let tenant = self.tenants.tenant_get(id).await?.value;
-        if !matches!(tenant.status, TenantStatus::Active | TenantStatus::Suspended) {
-            return Err(TenantError::Status(tenant.status, "active or suspended"));
-        }
+        let Stored { value: tenant, revision: read } = self.tenants.tenant_get(id).await?;
+        movable(&tenant)?;
         let latest = self.data_move_get(id).await?;
         if let Some(found) = latest.as_ref().filter(|found| found.value.state.is_open()) {
             return Err(TenantError::Move(found.value.state.name()));
@@ -181,7 +179,7 @@ impl Workflow {
         let taken = if to == Shape::Server { self.tenants.server_list().await? } else { Vec::new() };
         let begun = DataMove {
             tenant: id.clone(),
-            from: tenant.place,
+            from: tenant.place.clone(),
             to: self.data.draw(to, &taken)?,
             name: Drawn::new().map_err(DataError::from)?,
             state: DataMoveState::Bringing,
@@ -192,8 +190,10 @@ impl Workflow {
             held_ms: None,
         };
         let expect = latest.map_or(Expect::Absent, |found| Expect::Revision(found.revision));
-        let mut drafts = vec![begun.draft(expect)?];
-        drafts.extend(self.tenants.server_taken(&begun.to, id)?);
+        // Or it is being removed by now.
+        let stands = self.tenants.draft(&tenant, Expect::Revision(read))?;
+        let mut drafts = vec![begun.draft(expect)?, stands];
+        drafts.extend(server_taken(&begun.to, id)?);
         drafts.extend(self.records.map_entry(id, &MapStep::DataMoveBegun { to: to.to_string() }, by).await?);
         self.records.commit(drafts).await?;
         self.data_move_spawn(id);
@@ -382,6 +382,8 @@ impl Workflow {
         let DataMove { tenant: id, from, to, name, .. } = record;
         // Left held by a run that was killed in the middle of the switch.
         self.data_move_serve(id).await?;
+        movable(&self.tenants.tenant_get(id).await?.value)
+            .map_err(|error| TenantError::Hindered(error.to_string()))?;
         let tell = |doing: &str| {
             self.data.moves().tell(id, MoveProgress { doing: doing.to_owned(), ..MoveProgress::default() });
         };
@@ -460,11 +462,11 @@ impl Workflow {
             ];
             drafts.extend(self.records.map_entry(&tenant.id, &step, &record.by(self.clock.now())).await?);
             match self.records.commit(drafts).await {
-                // Somebody else's entry may have been first; whose record it was is found out when it is read again.
-                Err(StoreError::Conflict { .. }) if tries < TRIES => {
-                    let now = self.data_move_get(&tenant.id).await?;
-                    if now.is_none_or(|now| now.revision != revision) {
-                        return Err(TenantError::NoMove);
+                // Somebody else's entry may have been first; where it was about this tenant or this move, all is looked at anew.
+                Err(conflict @ StoreError::Conflict { .. }) if tries < TRIES => {
+                    let now = self.data_move_get(&tenant.id).await?.map(|now| now.revision);
+                    if now != Some(revision) || self.tenants.tenant_get(&tenant.id).await?.revision != *read {
+                        return Err(conflict.into());
                     }
                 }
                 outcome => return Ok(outcome.map(drop)?),
@@ -478,6 +480,10 @@ impl Workflow {
         if tenant.status == TenantStatus::Active {
             let key = self.pools.pool_get(id).await?.database_key();
             self.data.place_admit(id, &tenant.place, &key).await?;
+            // Who was suspended meanwhile was barred before its key was given back.
+            if self.tenants.tenant_get(id).await?.value.status != TenantStatus::Active {
+                self.data.place_bar(id, &tenant.place).await?;
+            }
         }
         if tenant.held {
             self.tenant_change(id, |tenant| tenant.held = false).await?;
@@ -485,29 +491,6 @@ impl Workflow {
             self.data.places().put(&tenant);
         }
         Ok(())
-    }
-
-    /// Changes a tenant's record, and what this node knows of it.
-    async fn tenant_change(
-        &self,
-        id: &TenantId,
-        change: impl Fn(&mut Tenant),
-    ) -> Result<(Tenant, Revision), TenantError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let found = self.tenants.tenant_get(id).await?;
-            let mut tenant = found.value;
-            change(&mut tenant);
-            match self.tenants.tenant_put(&tenant, found.revision).await {
-                Err(TenantError::Store(StoreError::Conflict { .. })) if tries < TRIES => {}
-                outcome => {
-                    let revision = outcome?;
-                    self.data.places().put(&tenant);
-                    return Ok((tenant, revision));
-                }
-            }
-        }
     }
 
     /// Removes the place that the tenant is not at, and what was made for the move.
@@ -544,6 +527,14 @@ impl Workflow {
             drafts.extend(self.records.map_entry(&record.tenant, &step, &by).await?);
         }
         Ok(self.records.commit(drafts).await.map(drop)?)
+    }
+}
+
+/// Whether a tenant is in a state in which its rows may be moved.
+fn movable(tenant: &Tenant) -> Result<(), TenantError> {
+    match tenant.status {
+        TenantStatus::Active | TenantStatus::Suspended => Ok(()),
+        status => Err(TenantError::Status(status, "active or suspended")),
     }
 }
 

@@ -155,7 +155,7 @@ impl Tenants {
     /// [`TenantError::Exists`], also where somebody else was given the server.
     pub(crate) async fn tenant_create(&self, tenant: &Tenant) -> Result<(), TenantError> {
         let mut drafts = vec![self.draft(tenant, Expect::Absent)?];
-        drafts.extend(self.server_taken(&tenant.place, &tenant.id)?);
+        drafts.extend(server_taken(&tenant.place, &tenant.id)?);
         match self.records.commit(drafts).await {
             Err(StoreError::Conflict { .. }) => Err(TenantError::Exists),
             outcome => Ok(outcome.map(drop)?),
@@ -175,12 +175,6 @@ impl Tenants {
         }
     }
 
-    /// That a listed server is a tenant's.
-    pub(crate) fn server_taken(&self, place: &Place, tenant: &TenantId) -> Result<Option<Draft>, StoreError> {
-        let Place::Server { server: Some(name), .. } = place else { return Ok(None) };
-        Ok(Some(Draft::put(&Scope::Plane, SERVER, name, tenant)?.expect(Expect::Absent)))
-    }
-
     pub(crate) fn draft(&self, tenant: &Tenant, expect: Expect) -> Result<Draft, StoreError> {
         Ok(Draft::put(&Scope::Plane, TENANT, tenant.id.as_str(), tenant)?.expect(expect))
     }
@@ -192,4 +186,10 @@ impl Tenants {
     pub async fn tenant_put(&self, tenant: &Tenant, read: Revision) -> Result<Revision, TenantError> {
         Ok(self.records.commit(vec![self.draft(tenant, Expect::Revision(read))?]).await?)
     }
+}
+
+/// That a listed server is a tenant's.
+pub(crate) fn server_taken(place: &Place, tenant: &TenantId) -> Result<Option<Draft>, StoreError> {
+    let Place::Server { server: Some(name), .. } = place else { return Ok(None) };
+    Ok(Some(Draft::put(&Scope::Plane, SERVER, name, tenant)?.expect(Expect::Absent)))
 }

@@ -17,7 +17,7 @@ use ringfence_context::{
 };
 use ringfence_gateway::limit::RateLimits;
 use ringfence_identity::{Directory, IdentityError, Pools};
-use ringfence_store::{MapStep, Records, StoreError};
+use ringfence_store::{MapStep, Records, Revision, StoreError};
 
 use crate::{
     access_key::AccessKeys,
@@ -252,6 +252,8 @@ impl Workflow {
         }
         self.data_move_none(id).await?;
         self.status_put(id, TenantStatus::Offboarding).await?;
+        // One that began meanwhile ends by itself now; after this none begins.
+        self.data_move_none(id).await?;
         missing_is_fine(self.pools.pool_suspend(id).await)?;
         self.data.tenant_bar(&found).await?;
         self.current().await?;
@@ -331,12 +333,32 @@ impl Workflow {
     }
 
     async fn status_put(&self, id: &TenantId, status: TenantStatus) -> Result<Tenant, TenantError> {
-        let found = self.tenants.tenant_get(id).await?;
-        let tenant = Tenant { status, ..found.value };
-        self.tenants.tenant_put(&tenant, found.revision).await?;
-        self.data.places().put(&tenant);
+        let (tenant, _) = self.tenant_change(id, |tenant| tenant.status = status).await?;
         self.current().await?;
         Ok(tenant)
+    }
+
+    /// Changes a tenant's record, and what this node knows of it.
+    pub(crate) async fn tenant_change(
+        &self,
+        id: &TenantId,
+        change: impl Fn(&mut Tenant),
+    ) -> Result<(Tenant, Revision), TenantError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let found = self.tenants.tenant_get(id).await?;
+            let mut tenant = found.value;
+            change(&mut tenant);
+            match self.tenants.tenant_put(&tenant, found.revision).await {
+                Err(TenantError::Store(StoreError::Conflict { .. })) if tries < TRIES => {}
+                outcome => {
+                    let revision = outcome?;
+                    self.data.places().put(&tenant);
+                    return Ok((tenant, revision));
+                }
+            }
+        }
     }
 
     /// Waits until memory has caught up with the state: what was changed is enforced from now on.

@@ -3,6 +3,7 @@
 use tokio_postgres::{
     Client, Config, NoTls, Socket,
     config::SslMode,
+    error::SqlState,
     tls::{MakeTlsConnect, TlsConnect},
 };
 
@@ -18,6 +19,21 @@ pub async fn connect(config: &Config, tls: Option<&Authorities>) -> Result<Clien
         Some(tls) => drive(config.clone().ssl_mode(SslMode::Require), tls.connector()).await,
         None => drive(config, NoTls).await,
     }
+}
+
+/// Whether what Postgres refused may go through when it is tried again: somebody held a lock, or the connection is gone.
+pub(crate) fn is_passing(error: &tokio_postgres::Error) -> bool {
+    let passing = [
+        SqlState::LOCK_NOT_AVAILABLE,
+        SqlState::OBJECT_IN_USE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::TOO_MANY_CONNECTIONS,
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+    ];
+    error.code().is_none_or(|code| passing.contains(code))
 }
 
 async fn drive<T>(config: &Config, tls: T) -> Result<Client, tokio_postgres::Error>

@@ -11,9 +11,9 @@ use std::{
 
 use ringfence_context::key::sha256;
 use serde::Serialize;
-use tokio_postgres::{Client, error::SqlState, types::ToSql};
+use tokio_postgres::{Client, types::ToSql};
 
-use crate::role::SchemaName;
+use crate::{connect::is_passing, role::SchemaName};
 
 /// Makes a file run outside of a transaction, as its first line: for what Postgres refuses in one, such as
 /// `CREATE INDEX CONCURRENTLY`. It holds one statement then, and one that may be run again.
@@ -83,17 +83,8 @@ pub enum MigrateError {
 impl MigrateError {
     /// Whether it may go through when it is tried again: somebody held a lock, or the connection is gone.
     pub fn is_passing(&self) -> bool {
-        let passing = [
-            SqlState::LOCK_NOT_AVAILABLE,
-            SqlState::T_R_DEADLOCK_DETECTED,
-            SqlState::T_R_SERIALIZATION_FAILURE,
-            SqlState::TOO_MANY_CONNECTIONS,
-            SqlState::ADMIN_SHUTDOWN,
-            SqlState::CRASH_SHUTDOWN,
-            SqlState::CANNOT_CONNECT_NOW,
-        ];
         match self {
-            Self::Postgres(error) => error.code().is_none_or(|code| passing.contains(code)),
+            Self::Postgres(error) => is_passing(error),
             _ => false,
         }
     }

@@ -69,7 +69,7 @@ const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long before it is asked again where a tenant is that is being moved.
-const MOVED_PAUSE: Duration = Duration::from_millis(2);
+const MOVED_PAUSE: Duration = Duration::from_millis(10);
 
 /// Connections beyond the clients: those that only cancel, or are about to be turned away.
 const SPARE_CONNECTIONS: usize = 64;

@@ -13,7 +13,6 @@ use ringfence_guard::{
     install::tenant_admit,
     tenant_move::{MoveError, Phase, Side, Site as Copy, Start, TableRows, TenantMove},
 };
-
 use tokio_postgres::Client;
 
 use super::{
@@ -222,30 +221,15 @@ impl Ways {
             });
             copied.await?;
         }
-        self.near(&mut progress, &mut tell).await?;
-        progress.doing = "compares".to_owned();
-        tell(progress.clone());
+        let mut behind = |bytes| {
+            progress.doing = "goes after what is written, and compares".to_owned();
+            progress.behind = bytes;
+            tell(progress.clone());
+        };
+        near(&mut self.there, &mut behind).await?;
         self.there.verify().await?;
         self.back.prepare(Start::Equal).await?;
-        self.near(&mut progress, &mut tell).await
-    }
-
-    /// Goes after the source until little is left.
-    async fn near(
-        &mut self,
-        progress: &mut MoveProgress,
-        tell: &mut (impl FnMut(MoveProgress) + Send),
-    ) -> Result<(), MoveError> {
-        for _ in 0..ROUNDS {
-            let followed = self.there.follow().await?;
-            progress.doing = "goes after what is written".to_owned();
-            progress.behind = followed.behind;
-            tell(progress.clone());
-            if followed.behind < NEAR {
-                return Ok(());
-            }
-        }
-        Err(MoveError::Outpaced)
+        near(&mut self.there, &mut behind).await
     }
 
     /// Brings and compares the rest, when nobody writes; from here on the way back is followed from.
@@ -258,18 +242,9 @@ impl Ways {
     /// Brings and compares what was written since, while the tenant writes: the way back.
     pub(crate) async fn return_bring(&mut self) -> Result<(), MoveError> {
         self.back.prepare(Start::Equal).await?;
-        self.back_near().await?;
+        near(&mut self.back, &mut |_| ()).await?;
         self.back.verify().await?;
-        self.back_near().await
-    }
-
-    async fn back_near(&mut self) -> Result<(), MoveError> {
-        for _ in 0..ROUNDS {
-            if self.back.follow().await?.behind < NEAR {
-                return Ok(());
-            }
-        }
-        Err(MoveError::Outpaced)
+        near(&mut self.back, &mut |_| ()).await
     }
 
     /// Brings and compares the rest of it, when nobody writes.
@@ -286,6 +261,18 @@ impl Ways {
         let (there, back) = (self.there.forget_at(side).await, self.back.forget_at(other).await);
         there.and(back)
     }
+}
+
+/// Goes after the source until little is left; says how many bytes of WAL that is.
+async fn near(way: &mut TenantMove, tell: &mut (impl FnMut(u64) + Send)) -> Result<(), MoveError> {
+    for _ in 0..ROUNDS {
+        let behind = way.follow().await?.behind;
+        tell(behind);
+        if behind < NEAR {
+            return Ok(());
+        }
+    }
+    Err(MoveError::Outpaced)
 }
 
 fn counts(tables: Vec<TableRows>) -> BTreeMap<String, i64> {

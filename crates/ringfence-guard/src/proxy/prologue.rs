@@ -79,7 +79,8 @@ pub(super) fn clean(out: &mut BytesMut, expected: &mut Expected) {
 
 /// Gives the session to a tenant, or renews that, in a transaction of its own: calls the function `context_set` as such
 /// (`FunctionCall`), so that there is no statement that a client could take the place of, and nothing to plan. `writable`:
-/// whether it is certain that transactions of this session may write by default, as this one does.
+/// whether it is certain that transactions of this session are by default as this one: it writes, and sees a key that was taken
+/// away since it began, which one that reads repeatably would not.
 pub(super) fn context(
     out: &mut BytesMut,
     expected: &mut Expected,
@@ -88,7 +89,7 @@ pub(super) fn context(
     writable: bool,
 ) {
     if !writable {
-        query(out, "BEGIN READ WRITE");
+        query(out, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
         expected.expect([Reply::Complete("BEGIN"), Reply::Tag(b'Z')]);
     }
     let (tenant, token, token_exp, valid_until, tag) = context.arguments();

@@ -90,9 +90,10 @@ BEGIN
         NULL; -- nobody's: new, or cleaned
     END;
     -- Nobody's until all of it is verified. setval() is not undone by an error. And from here on it shows among the tenant's
-    -- sessions: whoever takes the key away and looks for them then finds those that had read it before.
+    -- sessions: whoever takes the key away and looks for them then finds those that had read it before. It stays so (below) only
+    -- where the tenant is: else this goes with the transaction, and who guesses tenants would fill the memory for locks.
     PERFORM setval('ringfence.tenant_verified', 0), setval('ringfence.tenant_verified', 0, false),
-        pg_advisory_lock_shared(hashtextextended(coalesce(tenant, ''), 0));
+        pg_advisory_xact_lock_shared(hashtextextended(coalesce(tenant, ''), 0));
     -- One query: the backend's name, the guard's key, the tenant's (or, so that an unknown tenant takes the same path and
     -- time, the guard's again), whether this is the role it logs in as, and the posture of what it may reach, unless it was
     -- looked at half a second ago.
@@ -126,7 +127,8 @@ BEGIN
             setval('ringfence.tenant_3', parts[3]), setval('ringfence.tenant_3', 0, false),
             setval('ringfence.tenant_4', parts[4]), setval('ringfence.tenant_4', 0, false),
             setval('ringfence.tenant_5', parts[5]), setval('ringfence.tenant_5', 0, false);
-        PERFORM setval('ringfence.tenant_verified', valid_until * 8 + (length(tenant) + 7) / 8),
+        PERFORM pg_advisory_lock_shared(hashtextextended(tenant, 0)),
+            setval('ringfence.tenant_verified', valid_until * 8 + (length(tenant) + 7) / 8),
             setval('ringfence.tenant_verified', 0, false);
         IF k.look THEN
             UPDATE ringfence.backend b SET posture_looked = moment WHERE b.pid = k.pid;

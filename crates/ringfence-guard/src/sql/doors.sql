@@ -26,7 +26,8 @@ BEGIN
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC, {app}', door);
     END LOOP;
-    GRANT EXECUTE ON FUNCTION pg_catalog.pg_stat_get_activity(integer), pg_catalog.pg_advisory_lock_shared(bigint) TO {owner};
+    GRANT EXECUTE ON FUNCTION pg_catalog.pg_stat_get_activity(integer), pg_catalog.pg_advisory_lock_shared(bigint),
+        pg_catalog.pg_advisory_xact_lock_shared(bigint) TO {owner};
     EXECUTE pg_catalog.format('REVOKE ALL ON DATABASE %I FROM PUBLIC, {app}', pg_catalog.current_database());
     EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO {app}', pg_catalog.current_database());
 END

@@ -1,8 +1,7 @@
 //! Why a step of a move was not made.
 
-use tokio_postgres::error::SqlState;
-
 use super::{Hindrance, pgoutput::DecodeError};
+use crate::connect::is_passing;
 
 /// Why a step of a move was not made. What the target holds is what it held before, or what its record says.
 #[derive(Debug, thiserror::Error)]
@@ -80,19 +79,9 @@ pub enum MoveError {
 impl MoveError {
     /// Whether it may go through when it is tried again: somebody held a lock or the slot, or the connection is gone.
     pub fn is_passing(&self) -> bool {
-        let passing = [
-            SqlState::LOCK_NOT_AVAILABLE,
-            SqlState::OBJECT_IN_USE,
-            SqlState::T_R_DEADLOCK_DETECTED,
-            SqlState::T_R_SERIALIZATION_FAILURE,
-            SqlState::TOO_MANY_CONNECTIONS,
-            SqlState::ADMIN_SHUTDOWN,
-            SqlState::CRASH_SHUTDOWN,
-            SqlState::CANNOT_CONNECT_NOW,
-        ];
         match self {
             Self::Elsewhere | Self::OpenTransaction => true,
-            Self::Postgres(error) => error.code().is_none_or(|code| passing.contains(code)),
+            Self::Postgres(error) => is_passing(error),
             _ => false,
         }
     }

@@ -12,7 +12,7 @@ use ringfence_guard::{
 };
 use tokio_postgres::Client;
 
-use crate::fixture::{Tenant, World, ask, connect, fails};
+use crate::fixture::{Tenant, World, ask, connect, eventually, fails};
 
 /// Makes what is a tenant's own; the guard's way to it.
 async fn own(world: &World, tenant: &Tenant, with_schema: bool) -> (Own, ServerSettings) {
@@ -176,6 +176,53 @@ async fn a_transaction_is_given_the_time_to_end_and_no_new_one_begins() {
     assert_eq!(fails(&busy, OWNERS).await, "RF002");
     let balance = "SELECT balance FROM accounts WHERE tenant_id = 'acme' AND id = 1";
     assert_eq!(ask(&world.admin, balance).await.unwrap(), "8");
+}
+
+#[tokio::test]
+async fn who_guesses_tenants_fills_no_memory_for_locks() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let acme = world.client(&guard, &world.acme).await;
+    // A session that has given its tenant up, and says others' names by the hundred, in one transaction and in many.
+    acme.batch_execute("BEGIN; DISCARD SEQUENCES; SAVEPOINT s").await.unwrap();
+    for n in 0..100 {
+        let forged = format!("SELECT ringfence.context_set('t{n}', 't', 1, 1, '\\x00')");
+        assert_eq!(fails(&acme, &forged).await, "RF002");
+        acme.batch_execute("ROLLBACK TO s").await.unwrap();
+    }
+    let overflow = "SELECT ringfence.context_set('t1', 't', 9223372036854775807, 1, '\\x00')";
+    assert!(ask(&acme, overflow).await.is_err());
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database
+        WHERE datname = current_database())";
+    assert_eq!(ask(&world.admin, locks).await.unwrap(), "1", "its own");
+    acme.batch_execute("ROLLBACK").await.unwrap();
+    for n in 0..20 {
+        let forged = format!("DISCARD SEQUENCES; SELECT ringfence.context_set('u{n}', 't', 1, 1, '\\x00')");
+        assert_eq!(fails(&acme, &forged).await, "RF002");
+    }
+    assert_eq!(ask(&world.admin, locks).await.unwrap(), "1");
+    assert_eq!(ask(&acme, "SELECT count(*) FROM accounts").await.unwrap(), "3");
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_away_meanwhile_is_gone_whatever_a_session_reads_by() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let acme = world.client(&guard, &world.acme).await;
+    acme.batch_execute("SET default_transaction_isolation = 'repeatable read'").await.unwrap();
+    assert_eq!(ask(&acme, "SHOW transaction_isolation").await.unwrap(), "repeatable read");
+    // It is to be given a context anew, and has to wait in the middle of that.
+    acme.batch_execute("SELECT pg_advisory_unlock_all()").await.unwrap();
+    acme.batch_execute("DISCARD SEQUENCES").await.unwrap();
+    let (gate, other) = (world.superuser().await, world.superuser().await);
+    gate.batch_execute("SELECT pg_advisory_lock(hashtextextended('acme', 0))").await.unwrap();
+    let (answer, ()) = tokio::join!(ask(&acme, OWNERS), async {
+        let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        eventually(|| async { (ask(&other, waits).await.unwrap() == "1").then_some(()) }).await;
+        install::tenant_key_remove(&other, &world.acme.id).await.unwrap();
+        gate.batch_execute("SELECT pg_advisory_unlock_all()").await.unwrap();
+    });
+    assert_eq!(answer.unwrap_err().0, "RF002");
 }
 
 #[tokio::test]

@@ -72,40 +72,28 @@ pub(super) const FAMILY: Family = Family {
             Database,
             Together,
             |a| {
-                let mut tries = Vec::new();
-                for whose in [ATTACKER, ALLY] {
-                    let session = match session(a, whose).await {
-                        Ok(session) => session,
-                        Err(outcome) => return outcome,
-                    };
-                    for statement in [
+                led(
+                    a,
+                    &[
                         "SELECT * FROM payments",
                         "COPY accounts TO STDOUT",
                         "SELECT count(*) FROM beneficiaries",
                         "BEGIN; SELECT * FROM payments; COMMIT",
-                    ] {
-                        tries.push(session.one(statement).await);
-                    }
-                }
-                Outcome::furthest(tries)
+                    ],
+                )
+                .await
             }
         ),
         attack!("place-led-writes", "what an own tenant changes where it is led", Database, Alone, |a| {
-            let mut tries = Vec::new();
-            for whose in [ATTACKER, ALLY] {
-                let session = match session(a, whose).await {
-                    Ok(session) => session,
-                    Err(outcome) => return outcome,
-                };
-                for statement in [
+            led(
+                a,
+                &[
                     "UPDATE payments SET memo = 'x' WHERE tenant_id NOT IN ('acme', 'hooli')",
                     "DELETE FROM payments WHERE tenant_id NOT IN ('acme', 'hooli')",
                     "INSERT INTO accounts SELECT 'initech', gen_random_uuid(), name, currency, created_by FROM accounts",
-                ] {
-                    tries.push(session.one(statement).await);
-                }
-            }
-            Outcome::furthest(tries)
+                ],
+            )
+            .await
         }),
         attack!(
             "place-names",
@@ -210,6 +198,21 @@ pub(super) const FAMILY: Family = Family {
 async fn session(a: &Attacker, whose: &str) -> Result<Session, Outcome> {
     let token = if whose == ALLY { &a.loot().ally_database } else { &a.loot().database };
     a.open(whose, token.as_deref().unwrap_or_default()).await
+}
+
+/// Runs statements in a session of each of the attacker's own tenants.
+async fn led(a: &Attacker, statements: &[&str]) -> Outcome {
+    let mut tries = Vec::new();
+    for whose in [ATTACKER, ALLY] {
+        let session = match session(a, whose).await {
+            Ok(session) => session,
+            Err(outcome) => return outcome,
+        };
+        for statement in statements {
+            tries.push(session.one(statement).await);
+        }
+    }
+    Outcome::furthest(tries)
 }
 
 /// Tries to be the role of another tenant, from a session of an own one.
