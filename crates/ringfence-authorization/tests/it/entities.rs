@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     entity_world::{World, document, form, refers, uid},
-    fixture::{gate, resource, tenant},
+    fixture::{breath, gate, resource, tenant},
     govern::change,
 };
 
@@ -211,7 +211,7 @@ async fn hj06_a_revoke_is_never_followed_by_a_stale_allow() {
                         let told = world.view(&acme, "u-1", "ViewSummary", "d");
                         assert!(matches!(told, Ok(()) | Err(Reason::Denied)), "{told:?}");
                         asked += 1;
-                        tokio::task::yield_now().await;
+                        breath().await;
                     }
                     asked
                 })

@@ -15,7 +15,7 @@ use ringfence_context::{By, Reason, TenantId, UnixTime};
 use ringfence_store::{Kind, Scope};
 
 use crate::{
-    fixture::{document, resource},
+    fixture::{breath, document, resource},
     shared_world::{ALL, FREEZE, SLICE, World, base},
 };
 
@@ -79,7 +79,7 @@ async fn x10_a_tenant_moves_under_load_and_no_question_is_answered_otherwise_or_
                         assert_eq!(ask("u-2", "ViewReport"), Err(Reason::Denied));
                         world.ask(&globex).unwrap();
                         asked.fetch_add(3, Ordering::SeqCst);
-                        tokio::task::yield_now().await;
+                        breath().await;
                     }
                 })
             })

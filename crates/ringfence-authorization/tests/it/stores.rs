@@ -19,7 +19,7 @@ use ringfence_store::{
 };
 
 use crate::{
-    fixture::{Contexts, StandingClock, bundle, document, gate, resource, tenant},
+    fixture::{Contexts, StandingClock, breath, bundle, document, gate, resource, tenant},
     govern::change,
 };
 
@@ -225,7 +225,7 @@ async fn a_change_is_enforced_by_the_next_question_while_others_read() {
                         let refused = world.ask(&acme).err();
                         assert!(refused.is_none_or(|reason| reason == Reason::Denied), "{refused:?}");
                         asked += 1;
-                        tokio::task::yield_now().await;
+                        breath().await;
                     }
                     asked
                 })

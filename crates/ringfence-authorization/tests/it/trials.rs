@@ -15,7 +15,7 @@ use ringfence_store::{
 };
 
 use crate::{
-    fixture::{Contexts, StandingClock, gate, resource},
+    fixture::{Contexts, StandingClock, breath, gate, resource},
     govern::{FREEZE, NO_REVIEW, REVIEWED, THAW, World, author, why},
 };
 
@@ -169,7 +169,7 @@ async fn a_rise_that_nodes_see_ends_the_share_at_all_of_them_and_is_on_record_on
         assert_eq!(node.share(acme), [""; 0], "at once, whatever is on record");
     }
     while bench.record().await.ended.is_none() {
-        tokio::task::yield_now().await;
+        breath().await;
     }
     assert!(matches!(bench.record().await.ended, Some(Ended::Rise { .. })));
     bench.both_follow().await;
@@ -186,7 +186,7 @@ async fn a_node_that_saw_nothing_stops_with_the_one_that_did() {
     b.follow().await;
     a.share(acme);
     while bench.record().await.ended.is_none() {
-        tokio::task::yield_now().await;
+        breath().await;
     }
     b.follow().await;
     assert_eq!(b.share(acme), [""; 0]);

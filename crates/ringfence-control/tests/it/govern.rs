@@ -369,7 +369,7 @@ fn x13_a_share_is_decided_for_by_an_approved_proposal_and_a_rise_in_refusals_end
         let audit = async || get(bench, &bob, &at("audit")).await.json().to_string();
         tokio::time::timeout(std::time::Duration::from_secs(20), async {
             while !audit().await.contains("rolled back: of ") {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
             }
         })
         .await
@@ -419,7 +419,7 @@ fn x13_an_approved_proposal_takes_effect_at_its_time_by_itself() {
         let until = async |number: u64, what: &str| {
             tokio::time::timeout(std::time::Duration::from_secs(30), async {
                 while !shown(number).await.to_string().contains(what) {
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
                 }
             })
             .await

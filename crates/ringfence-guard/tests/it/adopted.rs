@@ -158,7 +158,7 @@ impl Adopted {
             killed || child.try_wait().unwrap().is_some()
         };
         while !ended(&mut child).await {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
         let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

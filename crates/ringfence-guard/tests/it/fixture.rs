@@ -478,7 +478,7 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(mut check: impl
             if let Some(value) = check().await {
                 return value;
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), attempts).await.expect("it never happened")

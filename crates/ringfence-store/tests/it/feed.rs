@@ -110,7 +110,7 @@ async fn a_follower_is_woken_by_other_processes_commits() {
     tokio::spawn(Arc::clone(&bench.follower).follow());
     let revision = put(&other, "there").await;
     while bench.follower.reached() < revision {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
     assert!(bench.follower.kept().take().concat().contains(&"there".to_owned()));
 }
