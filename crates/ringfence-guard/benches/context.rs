@@ -297,24 +297,45 @@ async fn parts(world: &World) {
     }
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() {
-    let world = World::new().await;
-    let guard = world.guard().await;
-    let arguments: Vec<String> = std::env::args().collect();
-    let program =
-        arguments.iter().position(|argument| argument == "--pgbouncer").and_then(|at| arguments.get(at + 1));
-    let other = program.map(|program| PgBouncer::start(program, &world));
-    latency(&world, &guard).await;
-    parts(&world).await;
-    hand_over(&world).await;
-    let all: [&[&str]; 2] = [&["simple", "extended", "prepared"], &["1", "16", "64"]];
-    // The poolers alone: the same work for Postgres, as nobody's rows are told apart.
+/// Only serves, for who wants to look at the guard with tools of their own.
+async fn serve(world: &World, guard: &Running, other: Option<&PgBouncer>) {
+    plain(world).await;
+    println!("direct:    {}", superuser_uri(world));
+    println!("guard:     {}", uri(world, guard));
+    if let Some(other) = other {
+        println!("PgBouncer: {}", other.uri());
+    }
+    println!("table: plain, without row security; the token is good for five minutes");
+    std::future::pending().await
+}
+
+/// A table without row security: the same work for Postgres whoever asks.
+async fn plain(world: &World) {
     let plain = format!(
         "CREATE TABLE plain AS TABLE accounts; ALTER TABLE plain ADD PRIMARY KEY (tenant_id, id); GRANT SELECT ON plain TO {}",
         world.role
     );
     world.admin.batch_execute(&plain).await.unwrap();
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let world = World::new().await;
+    // As many connections to Postgres for the one tenant as PgBouncer has for its one user.
+    let guard = world.guard_with(|settings| settings.connections_per_tenant = settings.connections).await;
+    let arguments: Vec<String> = std::env::args().collect();
+    let program =
+        arguments.iter().position(|argument| argument == "--pgbouncer").and_then(|at| arguments.get(at + 1));
+    let other = program.map(|program| PgBouncer::start(program, &world));
+    if arguments.iter().any(|argument| argument == "--serve") {
+        return serve(&world, &guard, other.as_ref()).await;
+    }
+    latency(&world, &guard).await;
+    parts(&world).await;
+    hand_over(&world).await;
+    let all: [&[&str]; 2] = [&["simple", "extended", "prepared"], &["1", "16", "64"]];
+    // The poolers alone: the same work for Postgres, as nobody's rows are told apart.
+    plain(&world).await;
     throughput(&world, &guard, other.as_ref(), "plain", all[0], all[1]).await;
     // And with row security, which only the guard's clients have: what isolation costs in all.
     throughput(&world, &guard, other.as_ref(), "accounts", all[0], all[1]).await;

@@ -13,6 +13,7 @@ mod endpoint;
 mod exchange;
 mod frame;
 mod handshake;
+mod local;
 mod peer;
 mod placement;
 mod pool;
@@ -24,6 +25,7 @@ mod shares;
 mod startup;
 mod statement;
 mod statements;
+mod timer;
 
 use std::{
     sync::{
@@ -161,11 +163,15 @@ impl Shared {
     /// # Errors
     /// A refusal where it is not known, or the move takes longer.
     async fn placed(&self, tenant: &TenantId) -> Result<Arc<Placement>, Refusal> {
-        let deadline = Instant::now() + self.settings.wait;
+        let mut deadline = None;
         loop {
             match self.placements.placement(tenant)? {
                 Some(placement) => return Ok(placement),
-                None if Instant::now() < deadline => tokio::time::sleep(MOVED_PAUSE).await,
+                None if Instant::now()
+                    < *deadline.get_or_insert_with(|| Instant::now() + self.settings.wait) =>
+                {
+                    tokio::time::sleep(MOVED_PAUSE).await;
+                }
                 None => {
                     let what = "its rows are being moved";
                     return Err(Refusal::new(Layer::Guard, Reason::DependencyUnavailable, what));
@@ -251,7 +257,7 @@ impl Guard {
         record: Arc<dyn Record>,
     ) -> Self {
         let places = Shares::new(settings.connections, settings.connections_per_tenant);
-        let pool = Pool::new(places, settings.connections, settings.wait);
+        let pool = Pool::new(places, settings.connections);
         let sessions = Semaphore::new(settings.clients);
         let (cancels, next_session) = (Arc::default(), AtomicU64::new(0));
         let shared = Shared {

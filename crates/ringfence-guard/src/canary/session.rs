@@ -269,6 +269,7 @@ pub(super) fn registers(tenant: &str) -> String {
         padded.chunks(8).zip(1..).map(|(bytes, at)| said(&format!("tenant_{at}"), &part(bytes))).collect();
     let until =
         "(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::bigint + 3600000000";
-    all.push(said("tenant_verified", &format!("({until}) * 8 + {}", tenant.len().div_ceil(8))));
+    let sign = if tenant.len() > 24 { "-" } else { "" };
+    all.push(said("tenant_verified", &format!("{sign}({until})")));
     format!("SELECT {};", all.join(", "))
 }

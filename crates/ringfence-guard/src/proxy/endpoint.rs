@@ -4,10 +4,11 @@ use std::{io, path::PathBuf};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UnixStream},
+    net::TcpStream,
 };
 
 use super::{
+    local::Local,
     peer::{Duplex, attend},
     startup::SSL_REQUEST,
 };
@@ -33,7 +34,7 @@ pub enum Endpoint {
 impl Endpoint {
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Duplex>> {
         match self {
-            Self::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+            Self::Unix(path) => Ok(Box::new(Local::connect(path).await?)),
             Self::Tcp { host, port, tls } => {
                 let mut stream = TcpStream::connect((host.as_str(), *port)).await?;
                 attend(&stream)?;

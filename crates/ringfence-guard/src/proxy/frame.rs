@@ -29,10 +29,13 @@ pub(super) fn head(bytes: &[u8], longest: usize) -> Result<Option<Head>, BadFram
     Ok(Some(Head { tag, len: counted + 1 }))
 }
 
-/// Moves the first `count` bytes from one buffer to the other, without copying where the other is empty.
+/// What is copied rather than taken out of its buffer: that leaves a buffer that two share, and the next read needs another.
+const COPIED: usize = 4096;
+
+/// Moves the first `count` bytes from one buffer to the other; many without copying, where the other is empty.
 pub(super) fn pass(from: &mut BytesMut, to: &mut BytesMut, count: usize) {
     let count = count.min(from.len());
-    if to.is_empty() {
+    if to.is_empty() && count > COPIED {
         *to = from.split_to(count);
     } else {
         to.extend_from_slice(from.get(..count).unwrap_or_default());

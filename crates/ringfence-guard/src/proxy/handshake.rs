@@ -17,9 +17,10 @@ use super::{
     peer::Peer,
     pool::SessionId,
     reply::{self, Failure, Severity, sqlstate},
-    session::{self, Session, Timer},
+    session::{self, Session},
     startup::{self, Opening, OpeningError, Settings, Startup},
     statements::Prepared,
+    timer::Timer,
 };
 
 /// Serves one accepted connection to its end.
@@ -62,7 +63,8 @@ pub(super) async fn serve(
             reply::backend_key_data(&mut client.outbound, cancel.key);
             reply::ready_for_query(&mut client.outbound, b'I');
             let shared = Arc::clone(&shared);
-            let (prepared, timer) = (Prepared::default(), Timer::new(shared.settings.transaction));
+            let prepared = Prepared::default();
+            let [transaction, wait] = [shared.settings.transaction, shared.settings.wait].map(Timer::new);
             let mut shutdown = shutdown;
             let shutdown = Box::pin(async move {
                 // An error means that whoever could say so is gone: stop as well.
@@ -79,7 +81,8 @@ pub(super) async fn serve(
                 cancel,
                 reference,
                 shutdown,
-                timer,
+                transaction,
+                wait,
             }
             .run()
             .await;
@@ -164,7 +167,8 @@ async fn admit(
         shared.record_for(Some(&user), &reference, Some(&refusal));
         Turned::Away(Failure::turned_away(&refusal, &reference))
     })?;
-    let parameters = shared.pool.parameters(id, holder(permit.as_ref()), &placement, &startup.settings).await;
+    let (holder, waited) = (holder(permit.as_ref()), tokio::time::sleep(shared.settings.wait));
+    let parameters = shared.pool.parameters(id, holder, &placement, &startup.settings, waited).await;
     let parameters = parameters
         .map_err(|error| Turned::Away(session::unavailable(Severity::Fatal, &error, &reference)))?;
     shared.record_for(Some(&user), &reference, None);

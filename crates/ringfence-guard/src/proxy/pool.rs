@@ -85,7 +85,6 @@ struct Idle {
 
 /// The connections of all databases.
 pub(super) struct Pool {
-    wait: Duration,
     places: Arc<Shares>,
     /// How many connections there may be, and are.
     most: usize,
@@ -94,20 +93,21 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(places: Arc<Shares>, most: usize, wait: Duration) -> Self {
+    pub(super) fn new(places: Arc<Shares>, most: usize) -> Self {
         let (open, idle) = Default::default();
-        Self { wait, places, most, open, idle }
+        Self { places, most, open, idle }
     }
 
-    /// Lends a connection to where `placement` is; waits for one, fairly between tenants.
+    /// Lends a connection to where `placement` is; waits for one, fairly between tenants, until `waited` completes.
     pub(super) async fn take(
         &self,
         session: SessionId,
         holder: Holder,
         placement: &Arc<Placement>,
         settings: &Settings,
+        waited: impl Future<Output = ()>,
     ) -> Result<Lease, PoolError> {
-        let place = self.places.take(holder.clone(), self.wait).await.map_err(PoolError::NoPlace)?;
+        let place = self.places.take(holder.clone(), waited).await.map_err(PoolError::NoPlace)?;
         while let Some(Idle { mut server, trace, open }) =
             self.pick(session, holder.as_ref(), placement, settings)
         {
@@ -189,11 +189,12 @@ impl Pool {
         holder: Holder,
         placement: &Arc<Placement>,
         settings: &Settings,
+        waited: impl Future<Output = ()>,
     ) -> Result<Parameters, PoolError> {
         match placement.parameters(settings) {
             Some(parameters) => Ok(parameters),
             None => {
-                let lease = self.take(session, holder, placement, settings).await?;
+                let lease = self.take(session, holder, placement, settings, waited).await?;
                 let parameters = Arc::clone(&lease.server.parameters);
                 let Lease { server, trace, fresh: _, open, _place } = lease;
                 self.put(Idle { server, trace, open });

@@ -3,11 +3,10 @@
 //! It guarantees that before every transaction its tenant and token are asked for, that Postgres has accepted a context
 //! minted from this very token a moment ago, and that a server connection changes hands between transactions only.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use ringfence_context::{Layer, Permit, Reason, Reference, Refusal, TenantId, limits};
-use tokio::time::{Instant, Sleep};
 
 use super::{
     Shared,
@@ -23,6 +22,7 @@ use super::{
     shares::NoPlace,
     startup::Settings,
     statements::Prepared,
+    timer::Timer,
 };
 
 /// A client and what it was admitted with.
@@ -39,36 +39,10 @@ pub(super) struct Session {
     pub(super) reference: Reference,
     /// Completes when the guard stops; asked for once, and waited for wherever the session waits.
     pub(super) shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
-    pub(super) timer: Timer,
-}
-
-/// Bounds how long a transaction takes. One for the session: it is put off, and not entered into the runtime's timers and
-/// taken out of them, with each transaction.
-pub(super) struct Timer {
-    limit: Duration,
-    deadline: Instant,
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl Timer {
-    pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, deadline: Instant::now() + limit, sleep: Box::pin(tokio::time::sleep(limit)) }
-    }
-
-    fn restart(&mut self) {
-        self.deadline = Instant::now() + self.limit;
-    }
-
-    /// Completes at the deadline.
-    async fn expired(&mut self) {
-        loop {
-            self.sleep.as_mut().await;
-            if Instant::now() >= self.deadline {
-                return;
-            }
-            self.sleep.as_mut().reset(self.deadline);
-        }
-    }
+    /// How long a transaction may take.
+    pub(super) transaction: Timer,
+    /// How long it may wait for a connection.
+    pub(super) wait: Timer,
 }
 
 /// Why a session ends.
@@ -134,7 +108,9 @@ impl Session {
                 }
             };
             let holder = holder(self.permit.as_ref());
-            match self.shared.pool.take(self.id, holder, &placement, &self.settings).await {
+            self.wait.restart();
+            let waited = self.wait.expired();
+            match self.shared.pool.take(self.id, holder, &placement, &self.settings, waited).await {
                 Ok(lease) => match (lease.fresh, self.lease(lease).await) {
                     (_, Ok(Next::Idle)) => {}
                     (_, Ok(Next::Goodbye)) => return Ok(()),
@@ -182,6 +158,7 @@ impl Session {
                 return Ok(head);
             }
             tokio::select! {
+                biased;
                 filled = self.client.fill() => filled?,
                 () = &mut self.shutdown => return Err(Stop::Failure(shutting_down())),
             }
@@ -242,7 +219,7 @@ impl Session {
         exchange: &mut Exchange,
         mut changes_hands: bool,
     ) -> Result<Next, Stop> {
-        self.timer.restart();
+        self.transaction.restart();
         let (mut answered, mut quiet) = (false, false);
         loop {
             let heard = exchange.server(&mut sides(&mut self.client, server, &mut self.prepared));
@@ -275,7 +252,7 @@ impl Session {
                 Err(broken) => return Err(self.broken(broken, exchange)),
             }
             if std::mem::replace(&mut quiet, exchange.is_quiet()) && !quiet {
-                self.timer.restart();
+                self.transaction.restart();
             }
             match self.moved(server, exchange, quiet).await {
                 Err(Stop::Client) if quiet && server.peer.is_drained() => return Ok(Next::Goodbye),
@@ -294,7 +271,7 @@ impl Session {
         let moved = tokio::select! {
             biased;
             moved = pump(&mut self.client, &mut server.peer, exchange.wanted()) => moved,
-            () = self.timer.expired(), if !quiet => return Err(Stop::Failure(Failure::fatal(
+            () = self.transaction.expired(), if !quiet => return Err(Stop::Failure(Failure::fatal(
                 sqlstate::TRANSACTION_TIMEOUT,
                 "The transaction took longer than allowed.",
                 "Do less in one transaction.",

@@ -6,11 +6,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use ringfence_context::TenantId;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::sync::oneshot;
 
 /// Who holds a place. `None` is nobody's tenant: the guard itself, or a client that a broken composition let in.
 pub(super) type Holder = Option<TenantId>;
@@ -88,18 +87,24 @@ impl Shares {
         Arc::new(Self { cap, state: Mutex::new(state) })
     }
 
-    /// Waits for a place at most so long.
-    pub(super) async fn take(self: &Arc<Self>, holder: Holder, wait: Duration) -> Result<Place, NoPlace> {
+    /// Waits for a place until `waited` completes.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        holder: Holder,
+        waited: impl Future<Output = ()>,
+    ) -> Result<Place, NoPlace> {
         if self.state().take_at_once(&holder, self.cap) {
             return Ok(Place { shares: Arc::clone(self), holder });
         }
         let (grant, granted) = oneshot::channel();
         let asked = self.state().ask(&holder, grant, self.cap);
         let mut waiter = Waiter { shares: Arc::clone(self), holder: holder.clone(), asked, granted };
-        match timeout(wait, &mut waiter.granted).await {
-            Ok(Ok(())) => Ok(Place { shares: Arc::clone(self), holder }),
-            Ok(Err(_)) | Err(_) => Err(self.why(&holder)),
-        }
+        let granted = tokio::select! {
+            biased;
+            granted = &mut waiter.granted => granted.is_ok(),
+            () = waited => false,
+        };
+        if granted { Ok(Place { shares: Arc::clone(self), holder }) } else { Err(self.why(&holder)) }
     }
 
     /// A place for the guard's own use, if one is free that nobody waits for.
@@ -195,14 +200,16 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Poll;
+    use std::{task::Poll, time::Duration};
 
     use futures_util::{FutureExt, poll};
     use proptest::prelude::*;
 
     use super::*;
 
-    const SOON: Duration = Duration::from_secs(5);
+    fn soon() -> tokio::time::Sleep {
+        tokio::time::sleep(Duration::from_secs(5))
+    }
 
     fn tenant(name: &str) -> Holder {
         Some(TenantId::new(name).unwrap())
@@ -213,26 +220,26 @@ mod tests {
         let shares = Shares::new(4, 3);
         let mut held = vec![];
         for _ in 0..3 {
-            held.push(shares.take(tenant("acme"), SOON).await.unwrap());
+            held.push(shares.take(tenant("acme"), soon()).await.unwrap());
         }
-        let short = Duration::from_millis(1);
-        assert_eq!(shares.take(tenant("acme"), short).await.unwrap_err(), NoPlace::Share);
-        let last = shares.take(tenant("globex"), SOON).await.unwrap();
-        assert_eq!(shares.take(tenant("initech"), short).await.unwrap_err(), NoPlace::Full);
+        let short = || tokio::time::sleep(Duration::from_millis(1));
+        assert_eq!(shares.take(tenant("acme"), short()).await.unwrap_err(), NoPlace::Share);
+        let last = shares.take(tenant("globex"), soon()).await.unwrap();
+        assert_eq!(shares.take(tenant("initech"), short()).await.unwrap_err(), NoPlace::Full);
         drop(last);
-        assert!(shares.take(tenant("initech"), SOON).await.is_ok());
+        assert!(shares.take(tenant("initech"), soon()).await.is_ok());
         held.pop();
-        assert!(shares.take(tenant("acme"), SOON).await.is_ok());
+        assert!(shares.take(tenant("acme"), soon()).await.is_ok());
     }
 
     #[tokio::test]
     async fn who_has_fewest_is_next() {
         let shares = Shares::new(2, 2);
-        let first = shares.take(tenant("acme"), SOON).await.unwrap();
-        let second = shares.take(tenant("acme"), SOON).await.unwrap();
-        let mut more = Box::pin(shares.take(tenant("acme"), SOON));
+        let first = shares.take(tenant("acme"), soon()).await.unwrap();
+        let second = shares.take(tenant("acme"), soon()).await.unwrap();
+        let mut more = Box::pin(shares.take(tenant("acme"), soon()));
         assert!(poll!(&mut more).is_pending());
-        let mut other = Box::pin(shares.take(tenant("globex"), SOON));
+        let mut other = Box::pin(shares.take(tenant("globex"), soon()));
         assert!(poll!(&mut other).is_pending());
         drop(first);
         assert!(poll!(&mut more).is_pending(), "asked first, and has one still");
@@ -244,12 +251,12 @@ mod tests {
     #[tokio::test]
     async fn a_place_granted_to_who_has_gone_is_not_lost() {
         let shares = Shares::new(1, 1);
-        let held = shares.take(tenant("acme"), SOON).await.unwrap();
-        let mut gone = Box::pin(shares.take(tenant("globex"), SOON));
+        let held = shares.take(tenant("acme"), soon()).await.unwrap();
+        let mut gone = Box::pin(shares.take(tenant("globex"), soon()));
         assert!(poll!(&mut gone).is_pending());
         drop(held);
         drop(gone);
-        assert!(shares.take(tenant("acme"), SOON).now_or_never().unwrap().is_ok());
+        assert!(shares.take(tenant("acme"), soon()).now_or_never().unwrap().is_ok());
         assert!(shares.state().tenants.is_empty());
     }
 
@@ -264,7 +271,7 @@ mod tests {
                 let mut waiting = vec![];
                 for (who, take) in acts {
                     if take {
-                        let mut asked = Box::pin(shares.take(tenant(names[who]), SOON));
+                        let mut asked = Box::pin(shares.take(tenant(names[who]), soon()));
                         match poll!(&mut asked) {
                             Poll::Ready(place) => held.push((who, place.unwrap())),
                             Poll::Pending => waiting.push((who, asked)),

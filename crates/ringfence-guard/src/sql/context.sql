@@ -69,19 +69,17 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     k       record;
     padded  bytea  := convert_to(rpad(coalesce(tenant, ''), 40), 'UTF8');
-    parts   bigint[] := ARRAY[('x' || encode(substr(padded, 1, 8), 'hex'))::bit(64)::bigint,
-        ('x' || encode(substr(padded, 9, 8), 'hex'))::bit(64)::bigint,
-        ('x' || encode(substr(padded, 17, 8), 'hex'))::bit(64)::bigint,
-        ('x' || encode(substr(padded, 25, 8), 'hex'))::bit(64)::bigint,
-        ('x' || encode(substr(padded, 33, 8), 'hex'))::bit(64)::bigint];
+    long    boolean := length(tenant) > 24;
+    look    boolean;
     moment  bigint := round(date_part('epoch', clock_timestamp()) * 1000000);
     seal    bytea;
     wanted  bytea;
 BEGIN
     BEGIN
-        IF currval('ringfence.tenant_verified') <> 0 AND parts <> ARRAY[currval('ringfence.tenant_1'),
-            currval('ringfence.tenant_2'), currval('ringfence.tenant_3'), currval('ringfence.tenant_4'),
-            currval('ringfence.tenant_5')]
+        IF currval('ringfence.tenant_verified') <> 0 AND padded <> int8send(currval('ringfence.tenant_1'))
+            || int8send(currval('ringfence.tenant_2')) || int8send(currval('ringfence.tenant_3'))
+            || (CASE WHEN currval('ringfence.tenant_verified') < 0 THEN int8send(currval('ringfence.tenant_4'))
+                || int8send(currval('ringfence.tenant_5')) ELSE convert_to(rpad('', 16), 'UTF8') END)
         THEN
             RAISE EXCEPTION USING ERRCODE = 'RF003', MESSAGE = 'This session already has a tenant.',
                 HINT = 'A session has one tenant: open another.';
@@ -95,21 +93,19 @@ BEGIN
     PERFORM setval('ringfence.tenant_verified', 0), setval('ringfence.tenant_verified', 0, false),
         pg_advisory_xact_lock_shared(hashtextextended(coalesce(tenant, ''), 0));
     -- One query: the backend's name, the guard's key, the tenant's (or, so that an unknown tenant takes the same path and
-    -- time, the guard's again), whether this is the role it logs in as, and the posture of what it may reach, unless it was
-    -- looked at half a second ago.
-    SELECT b.pid, b.started, g.inner_pad AS guard_inner, g.outer_pad AS guard_outer,
+    -- time, the guard's again), and whether this is the role it logs in as.
+    SELECT b.pid, b.started, b.posture_looked, g.inner_pad AS guard_inner, g.outer_pad AS guard_outer,
            coalesce(t.inner_pad, g.outer_pad) AS tenant_inner, coalesce(t.outer_pad, g.inner_pad) AS tenant_outer,
-           t.tenant_id IS NOT NULL AND session_user = coalesce(p.login, '{app}') AS known,
-           b.posture_looked + 500000 < moment AS look,
-           b.posture_looked + 500000 >= moment OR NOT EXISTS (
-               SELECT FROM ringfence.unsound u WHERE u.tenant_id IN ('', context_set.tenant)) AS posture
+           t.tenant_id IS NOT NULL AND session_user = coalesce(p.login, '{app}') AS known
       INTO k
       FROM ringfence.backend b
       JOIN ringfence.plane_key g ON g.name = 'guard'
       LEFT JOIN ringfence.tenant_key t ON t.tenant_id = context_set.tenant
       LEFT JOIN ringfence.tenant_place p ON p.tenant_id = context_set.tenant AND p.serving
      WHERE b.pid = pg_backend_pid();
-    IF NOT k.posture THEN
+    -- The posture of what it may reach, unless it was looked at half a second ago.
+    look := k.posture_looked + 500000 < moment;
+    IF look AND EXISTS (SELECT FROM ringfence.unsound u WHERE u.tenant_id IN ('', context_set.tenant)) THEN
         RAISE EXCEPTION USING ERRCODE = 'RF004', MESSAGE = 'The database''s row security is not as installed.',
             HINT = 'Ask the operator to run `ringfence data protect`.';
     END IF;
@@ -122,15 +118,22 @@ BEGIN
         AND valid_until <= token_exp * 1000000
     THEN
         -- Said twice: so that this session remembers it, then so that the sequence, which all sessions share, does not.
-        PERFORM setval('ringfence.tenant_1', parts[1]), setval('ringfence.tenant_1', 0, false),
-            setval('ringfence.tenant_2', parts[2]), setval('ringfence.tenant_2', 0, false),
-            setval('ringfence.tenant_3', parts[3]), setval('ringfence.tenant_3', 0, false),
-            setval('ringfence.tenant_4', parts[4]), setval('ringfence.tenant_4', 0, false),
-            setval('ringfence.tenant_5', parts[5]), setval('ringfence.tenant_5', 0, false);
+        PERFORM setval('ringfence.tenant_1', ('x' || encode(substr(padded, 1, 8), 'hex'))::bit(64)::bigint),
+            setval('ringfence.tenant_1', 0, false),
+            setval('ringfence.tenant_2', ('x' || encode(substr(padded, 9, 8), 'hex'))::bit(64)::bigint),
+            setval('ringfence.tenant_2', 0, false),
+            setval('ringfence.tenant_3', ('x' || encode(substr(padded, 17, 8), 'hex'))::bit(64)::bigint),
+            setval('ringfence.tenant_3', 0, false);
+        IF long THEN
+            PERFORM setval('ringfence.tenant_4', ('x' || encode(substr(padded, 25, 8), 'hex'))::bit(64)::bigint),
+                setval('ringfence.tenant_4', 0, false),
+                setval('ringfence.tenant_5', ('x' || encode(substr(padded, 33, 8), 'hex'))::bit(64)::bigint),
+                setval('ringfence.tenant_5', 0, false);
+        END IF;
         PERFORM pg_advisory_lock_shared(hashtextextended(tenant, 0)),
-            setval('ringfence.tenant_verified', valid_until * 8 + (length(tenant) + 7) / 8),
+            setval('ringfence.tenant_verified', CASE WHEN long THEN -valid_until ELSE valid_until END),
             setval('ringfence.tenant_verified', 0, false);
-        IF k.look THEN
+        IF look THEN
             UPDATE ringfence.backend b SET posture_looked = moment WHERE b.pid = k.pid;
         END IF;
     ELSE
@@ -140,13 +143,24 @@ BEGIN
 END
 $body$;
 
--- Says why there is no tenant; or, to a session of a credential, which has no registers, who it is (credential.sql). Here and not in
--- tenant_id(), because each further function in an expression is looked up in each transaction, by those who never call it too.
-CREATE OR REPLACE FUNCTION ringfence.context_missing() RETURNS text
+-- What tenant_id() does not say itself: an id that is longer than three registers; who the session of a credential is, which has no
+-- registers (credential.sql); or why there is no tenant. Apart from it, because each function in an expression is looked up in
+-- each transaction, by those who never call it too.
+CREATE OR REPLACE FUNCTION ringfence.tenant_id_otherwise() RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $body$
 BEGIN
     IF session_user OPERATOR(pg_catalog.~~) 'vended%'::pg_catalog.text THEN
         RETURN ringfence.credential_tenant();
+    END IF;
+    IF (OPERATOR(pg_catalog.-) pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass))
+        OPERATOR(pg_catalog.>) (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)
+    THEN
+        RETURN pg_catalog.rtrim(pg_catalog.encode(
+            pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass))
+                OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_2'::pg_catalog.regclass))
+                OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_3'::pg_catalog.regclass))
+                OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_4'::pg_catalog.regclass))
+                OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_5'::pg_catalog.regclass)), 'escape'));
     END IF;
     IF pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog.=) 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'RF001', MESSAGE = 'The database was asked without a verified tenant.',
@@ -158,34 +172,30 @@ END
 $body$;
 
 -- The tenant of this session. Never NULL, never empty: no context is an error, so that no comparison with it can come
--- out true by accident. One expression, because each costs as much as what it computes; every name with its schema,
--- because it runs with the client's rights and search path: as SECURITY DEFINER with a path of its own it took three
--- times as long, and there is nothing here that the client may not do. Restricted to the leader of a parallel query:
--- the registers are this process's. A name that begins with `vended` is a credential's and nobody else's (roles.sql): such a
--- session has no registers.
+-- out true by accident. One expression, because each costs as much as what it computes, and a short one, because all of its
+-- functions are looked up in each transaction; every name with its schema, because it runs with the client's rights and search
+-- path: as SECURITY DEFINER with a path of its own it took three times as long, and there is nothing here that the client may not
+-- do. Restricted to the leader of a parallel query: the registers are this process's. A name that begins with `vended` is a
+-- credential's and nobody else's (roles.sql): such a session has no registers.
 CREATE OR REPLACE FUNCTION ringfence.tenant_id() RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $body$
 BEGIN
     RETURN CASE WHEN CASE WHEN session_user OPERATOR(pg_catalog.~~) 'vended%'::pg_catalog.text THEN false
             ELSE pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass)
-                OPERATOR(pg_catalog.>) (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000000) END
+                OPERATOR(pg_catalog.>) (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000) END
         THEN pg_catalog.rtrim(pg_catalog.encode(
-            CASE pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog.&) 7
-            WHEN 1 THEN pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass))
-            WHEN 2 THEN pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_2'::pg_catalog.regclass))
-            WHEN 3 THEN pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_2'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_3'::pg_catalog.regclass))
-            WHEN 4 THEN pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_2'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_3'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_4'::pg_catalog.regclass))
-            ELSE pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_2'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_3'::pg_catalog.regclass)) OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_4'::pg_catalog.regclass))
-                OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_5'::pg_catalog.regclass))
-            END, 'escape'))
-        ELSE ringfence.context_missing() END;
+            pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass))
+                OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_2'::pg_catalog.regclass))
+                OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_3'::pg_catalog.regclass)), 'escape'))
+        ELSE ringfence.tenant_id_otherwise() END;
 END
 $body$;
+DROP FUNCTION IF EXISTS ringfence.context_missing();
 
 ALTER FUNCTION ringfence.backend_register() OWNER TO {owner};
 ALTER FUNCTION ringfence.context_set(text, text, bigint, bigint, bytea) OWNER TO {owner};
-ALTER FUNCTION ringfence.context_missing() OWNER TO {owner};
+ALTER FUNCTION ringfence.tenant_id_otherwise() OWNER TO {owner};
 ALTER FUNCTION ringfence.tenant_id() OWNER TO {owner};
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ringfence FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ringfence.backend_register(), ringfence.tenant_id(), ringfence.context_missing(),
+GRANT EXECUTE ON FUNCTION ringfence.backend_register(), ringfence.tenant_id(), ringfence.tenant_id_otherwise(),
     ringfence.context_set(text, text, bigint, bigint, bytea) TO {app};

@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS ringfence.credential (
 ALTER TABLE ringfence.credential OWNER TO {owner};
 REVOKE ALL ON ringfence.credential FROM PUBLIC, {app};
 
--- The tenant of a session without the guard: context_missing() asks it where the role's name begins with `vended`. Answers while the
+-- The tenant of a session without the guard: tenant_id_otherwise() asks it where the role's name begins with `vended`. Answers while the
 -- credential lives and this database knows one tenant's key, and this one's: so a tenant that is barred is refused with its next
 -- statement, and a database that tenants share answers no credential at all.
 CREATE OR REPLACE FUNCTION ringfence.credential_tenant() RETURNS text
@@ -63,7 +63,7 @@ BEGIN
         EXECUTE format('GRANT %s TO %I', one.may, login);
     END LOOP;
     EXECUTE format('GRANT USAGE ON SCHEMA ringfence TO %I', login);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION ringfence.tenant_id(), ringfence.context_missing(), '
+    EXECUTE format('GRANT EXECUTE ON FUNCTION ringfence.tenant_id(), ringfence.tenant_id_otherwise(), '
         'ringfence.credential_tenant() TO %I', login);
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), login);
     INSERT INTO ringfence.credential (role, tenant_id, expires) VALUES (login, tenant, expires);

@@ -47,9 +47,20 @@ ALTER TABLE ringfence.backend DROP COLUMN IF EXISTS inner_pad, DROP COLUMN IF EX
 
 -- Registers of a session: currval() is what this session's last setval() said, and setval() asks for a right that {app}
 -- is not granted, only context_set() has. So this is a variable of the session that its client can read and not write.
--- `tenant_verified` is until when (microseconds since the epoch, times 8) and how many of the others hold a part of the
--- tenant's id, eight bytes each. No tenant is zero. The sequences themselves hold nothing: see context_set().
-CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_verified MINVALUE 0 START 0;
+-- `tenant_1` to `tenant_5` hold the tenant's id, eight bytes each, padded with blanks; `tenant_verified` is until when it is that
+-- (microseconds since the epoch), below zero where the id takes more than the first three. No tenant is zero. The sequences
+-- themselves hold nothing: see context_set().
+DO $body$
+BEGIN
+    -- Until version 5 the registers meant something else. In sessions that are open they are gone with their sequences.
+    IF EXISTS (SELECT FROM pg_catalog.pg_sequence s
+                WHERE s.seqrelid = to_regclass('ringfence.tenant_verified') AND s.seqmin = 0) THEN
+        DROP SEQUENCE ringfence.tenant_verified, ringfence.tenant_1, ringfence.tenant_2, ringfence.tenant_3,
+            ringfence.tenant_4, ringfence.tenant_5;
+    END IF;
+END
+$body$;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_verified MINVALUE -9223372036854775807 START 0;
 CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_1 MINVALUE 0 START 0;
 CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_2 MINVALUE 0 START 0;
 CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_3 MINVALUE 0 START 0;

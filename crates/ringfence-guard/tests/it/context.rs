@@ -211,6 +211,31 @@ async fn every_tenants_id_fits_the_registers() {
     }
 }
 
+/// The one fits the three registers that are always read, the other begins with it.
+#[tokio::test]
+async fn a_tenant_whose_id_begins_with_anothers_is_not_that_one() {
+    let mut world = World::new().await;
+    let ids =
+        ["abcdefgh-abcdefgh-abcdef", "abcdefgh-abcdefgh-abcdefg", "abcdefgh-abcdefgh-abcdef-abcdefgh-abcdef"];
+    for id in ids {
+        let tenant = crate::fixture::Tenant::new(id);
+        ringfence_guard::install::tenant_key_put(&world.admin, &tenant.id, &tenant.seal).await.unwrap();
+        let (client, backend) = world.direct().await;
+        world.acme = tenant;
+        world.mint(&world.acme, backend).set(&client).await.unwrap();
+        ask(&client, &format!("INSERT INTO accounts VALUES ('{id}', 1, '', 0)")).await.unwrap();
+        for other in ids {
+            let asked = Arguments { tenant: other.to_owned(), ..world.mint(&world.acme, backend) };
+            let told = asked.set(&client).await;
+            assert_eq!(told, if other == id { Ok(()) } else { Err("RF003".to_owned()) }, "{id}, {other}");
+        }
+        assert_eq!(ask(&client, "SELECT DISTINCT tenant_id FROM accounts").await.unwrap(), id);
+        // Whoever has the session next, after a long name, has none of it.
+        client.batch_execute("DISCARD SEQUENCES").await.unwrap();
+        assert_eq!(fails(&client, COUNT).await, "55000");
+    }
+}
+
 /// Row security runs with the rights and the search path of whoever asks.
 #[tokio::test]
 async fn cv23_no_search_path_changes_who_the_tenant_is() {
@@ -299,25 +324,29 @@ async fn cv23_one_tenant_per_session() {
 #[tokio::test]
 async fn cv23_a_context_expires_on_a_warm_backend() {
     let world = World::new().await;
-    let (client, backend) = world.direct().await;
-    let seal = &world.acme.seal;
-    let micros = i64::try_from(now().micros()).unwrap();
-    let mut context = Arguments {
-        tenant: "acme".to_owned(),
-        token: "t-1".to_owned(),
-        token_exp: micros / 1_000_000 + 100,
-        valid_until: micros + 300_000,
-        tag: vec![],
-    };
-    context.tag = tag(seal, &world.guard_key, "acme", "acme", backend, &context);
-    context.set(&client).await.unwrap();
-    assert_eq!(ask(&client, COUNT).await.unwrap(), "3");
-    let until = format!(
-        "SELECT pg_sleep(greatest(0, ({} / 1e6) - extract(epoch FROM clock_timestamp()))::float8)",
-        context.valid_until
-    );
-    ask(&client, &until).await.unwrap();
-    assert_eq!(fails(&client, COUNT).await, "RF002");
+    let long = crate::fixture::Tenant::new("a-tenant-whose-id-takes-all-registers");
+    ringfence_guard::install::tenant_key_put(&world.admin, &long.id, &long.seal).await.unwrap();
+    for (tenant, rows) in [(&world.acme, "3"), (&long, "0")] {
+        let (client, backend) = world.direct().await;
+        let micros = i64::try_from(now().micros()).unwrap();
+        let mut context = Arguments {
+            tenant: tenant.id.to_string(),
+            token: "t-1".to_owned(),
+            token_exp: micros / 1_000_000 + 100,
+            valid_until: micros + 300_000,
+            tag: vec![],
+        };
+        let id = tenant.id.as_str();
+        context.tag = tag(&tenant.seal, &world.guard_key, id, id, backend, &context);
+        context.set(&client).await.unwrap();
+        assert_eq!(ask(&client, COUNT).await.unwrap(), rows);
+        let until = format!(
+            "SELECT pg_sleep(greatest(0, ({} / 1e6) - extract(epoch FROM clock_timestamp()))::float8)",
+            context.valid_until
+        );
+        ask(&client, &until).await.unwrap();
+        assert_eq!(fails(&client, COUNT).await, "RF002", "{id}");
+    }
 }
 
 #[tokio::test]
@@ -359,6 +388,29 @@ async fn an_install_is_idempotent_and_keeps_keys_and_tables() {
     world.admin.batch_execute("UPDATE ringfence.installed SET version = 99").await.unwrap();
     let newer = install.run(&mut world.admin).await.unwrap_err().to_string();
     assert!(newer.contains("99"), "{newer}");
+}
+
+/// What was written into registers that meant something else is nobody's name.
+#[tokio::test]
+async fn a_session_that_is_open_while_the_registers_change_has_no_tenant() {
+    let mut world = World::new().await;
+    let old = "DROP SEQUENCE ringfence.tenant_verified; CREATE SEQUENCE ringfence.tenant_verified MINVALUE 0 START 0;";
+    let app = world.role.clone();
+    let owner = ringfence_guard::RoleName::new(&app.as_str().replace("app", "owner")).unwrap();
+    let grant = format!(
+        "{old} ALTER SEQUENCE ringfence.tenant_verified OWNER TO {owner};
+        GRANT SELECT, UPDATE ON SEQUENCE ringfence.tenant_verified TO {app};"
+    );
+    world.admin.batch_execute(&grant).await.unwrap();
+    let (client, backend) = world.as_acme().await;
+    ask(&client, "SELECT setval('ringfence.tenant_verified', 9999999999999999 * 8 + 1)").await.unwrap();
+    assert_eq!(ask(&client, COUNT).await.unwrap(), "3");
+    client.batch_execute("COMMIT").await.unwrap();
+    let install = ringfence_guard::install::Install::new(app, owner);
+    install.run(&mut world.admin).await.unwrap();
+    assert_eq!(fails(&client, COUNT).await, "55000");
+    world.mint(&world.acme, backend).set(&client).await.unwrap();
+    assert_eq!(ask(&client, COUNT).await.unwrap(), "3");
 }
 
 #[tokio::test]

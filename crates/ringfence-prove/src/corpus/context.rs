@@ -12,9 +12,11 @@ use crate::{
 const GUESS: &str =
     "globex|9999999999999999|0000000000000000000000000000000000000000000000000000000000000000";
 
-/// The victim's name in the first register, eight bytes of it, and a time far away in the one that says how many count.
+/// The victim's name in the first register, blanks in the two after it, and a time far away in the one that says until when.
 const GLOBEX: &str = "setval('ringfence.tenant_1', ('x' || encode('globex  ', 'hex'))::bit(64)::bigint), \
-                      setval('ringfence.tenant_verified', 9999999999999999 * 8 + 1)";
+                      setval('ringfence.tenant_2', x'2020202020202020'::bigint), \
+                      setval('ringfence.tenant_3', x'2020202020202020'::bigint), \
+                      setval('ringfence.tenant_verified', 9999999999999999)";
 
 pub(super) const FAMILY: Family = Family {
     name: "SQL context forging",
