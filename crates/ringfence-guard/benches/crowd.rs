@@ -2,7 +2,7 @@
 //!
 //! As many sessions as tenants, of which sixteen ask at a time, each for another tenant than before: no connection is asked twice
 //! by one tenant. Beside it the same number of sessions of a single tenant, in turns with it, and what a session takes in memory.
-//! Sessions are spoken frame by frame, so that what memory there is to see is the guard's.
+//! The clients are another process, so that what memory there is to see is the guard's, and each has as many files as it may.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,6 +20,8 @@ mod fixture;
 mod raw;
 
 use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,8 +30,8 @@ use fixture::{Registry, Running, Tenant, World};
 use raw::{Raw, query};
 use ringfence_guard::install;
 
-/// How many tenants, and so sessions. Each is two files of this process.
-const CROWDS: [usize; 3] = [16, 100, 9_000];
+/// How many tenants, and so sessions.
+const CROWDS: [usize; 4] = [16, 100, 1_000, 10_000];
 
 /// How many ask at a time.
 const AT_ONCE: usize = 16;
@@ -40,8 +42,14 @@ const TURNS: usize = 5;
 
 const ASK: &str = "SELECT balance FROM accounts WHERE id = 1";
 
+/// What makes of this program the clients.
+const CLIENTS: &str = "--clients";
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    if std::env::args().any(|argument| argument == CLIENTS) {
+        return runtime.block_on(clients());
+    }
     runtime.block_on(async {
         println!("sessions  of one tenant  of as many tenants  ratio   memory of a session");
         for crowd in CROWDS {
@@ -63,28 +71,75 @@ async fn measure(crowd: usize) {
     let guard = world.guard_with(|settings| settings.clients = 2 * crowd + 64).await;
     // Memory that was given back may not be seen to be: it is looked at before anything was.
     let before = resident();
-    let all = open(&world, &guard, tenants.iter()).await;
+    let all = Crowd::open(&world, &guard, tenants.iter());
     let memory = (resident() - before) / crowd as f64;
     drop(all);
     // Sessions of one and of many, of which only one kind is open at a time.
     let (mut one, mut many) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        let mut alone = open(&world, &guard, tenants.iter().take(1).cycle().take(crowd)).await;
-        one.push(turn(&mut alone).await);
-        drop(alone);
-        let mut all = open(&world, &guard, tenants.iter()).await;
-        many.push(turn(&mut all).await);
+        one.push(Crowd::open(&world, &guard, tenants.iter().take(1).cycle().take(crowd)).turn());
+        many.push(Crowd::open(&world, &guard, tenants.iter()).turn());
     }
     let [one, many] = [one, many].map(median);
     println!("{crowd:>8}  {one:>11.0}/s  {many:>16.0}/s  {:>5.2}  {:>8.1} KiB", many / one, memory / 1024.0);
 }
 
-async fn open(world: &World, guard: &Running, tenants: impl Iterator<Item = &Tenant>) -> Vec<Raw> {
-    let mut sessions = Vec::new();
-    for tenant in tenants {
-        sessions.push(Raw::open(world, guard, tenant).await);
+/// The process whose sessions they are. The guard has a thread of its own: it may be waited for here.
+struct Crowd {
+    process: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Crowd {
+    fn open<'a>(world: &World, guard: &Running, tenants: impl Iterator<Item = &'a Tenant>) -> Self {
+        let program = std::env::current_exe().unwrap();
+        let (orders, answers) = (Stdio::piped(), Stdio::piped());
+        let mut process = Command::new(program).arg(CLIENTS).stdin(orders).stdout(answers).spawn().unwrap();
+        let (orders, answers) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+        let mut crowd = Self { process, orders, answers: BufReader::new(answers) };
+        for tenant in tenants {
+            let Tenant { id, .. } = tenant;
+            writeln!(crowd.orders, "{} {id} {} {}", guard.port, world.database, world.token(tenant)).unwrap();
+            assert_eq!(crowd.answer(), "open");
+        }
+        crowd
     }
-    sessions
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// How many answers a second they get.
+    fn turn(mut self) -> f64 {
+        writeln!(self.orders, "ask").unwrap();
+        self.answer().parse().unwrap()
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Opens a session for each line, and asks when it is told to.
+async fn clients() {
+    let mut sessions = Vec::new();
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            [port, tenant, database, token] => {
+                sessions.push(Raw::connect(port.parse().unwrap(), tenant, database, token).await);
+                println!("open");
+            }
+            _ => println!("{}", turn(&mut sessions).await),
+        }
+    }
 }
 
 /// How many answers a second sixteen get who go round the sessions.

@@ -9,13 +9,18 @@ pub(crate) struct Raw(pub(crate) tokio::net::TcpStream);
 
 impl Raw {
     pub(crate) async fn open(world: &World, guard: &Running, tenant: &Tenant) -> Self {
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", guard.port)).await.unwrap();
-        let pairs = format!("user\0{}\0database\0{}\0\0", tenant.id, world.database);
+        let database = world.database.to_string();
+        Self::connect(guard.port, tenant.id.as_str(), &database, &world.token(tenant)).await
+    }
+
+    pub(crate) async fn connect(port: u16, tenant: &str, database: &str, token: &str) -> Self {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let pairs = format!("user\0{tenant}\0database\0{database}\0\0");
         let body = [&[0, 3, 0, 0], pairs.as_bytes()].concat();
         let head = i32::try_from(body.len() + 4).unwrap().to_be_bytes();
         stream.write_all(&[&head[..], &body].concat()).await.unwrap();
         let mut raw = Self(stream);
-        raw.send(&[frame(b'p', format!("{}\0", world.token(tenant)).as_bytes())]).await;
+        raw.send(&[frame(b'p', format!("{token}\0").as_bytes())]).await;
         raw.until(b'Z').await;
         raw
     }
