@@ -126,8 +126,10 @@ pub(super) struct Exchange {
     /// What is prepared in this transaction may have been read under settings of its own.
     own_settings: bool,
     dropped_context: bool,
-    /// The client gives tokens by a statement: one of an unknown name may have been that.
+    /// The client gives tokens by a statement.
     uses_tokens: bool,
+    /// It has bound a name that is not known in this batch, which may have been that statement's.
+    bound_unknown: bool,
     /// The client has asked for another tenant where it can't have it: nothing more of it runs as this one.
     lost_tenant: bool,
     client_rest: Rest,
@@ -167,6 +169,7 @@ impl Exchange {
             own_settings: false,
             dropped_context: false,
             uses_tokens: false,
+            bound_unknown: false,
             lost_tenant: false,
             client_rest: Rest::NONE,
             server_rest: Rest::NONE,
@@ -259,6 +262,13 @@ impl Exchange {
             };
             if sides.from_client.len() < self.wanted {
                 return Ok(Step::Wait);
+            }
+            if self.uses_tokens
+                && !self.copying
+                && token_use::is_unknown(head, sides.from_client, sides.prepared)
+            {
+                self.bound_unknown = true;
+                self.lost_tenant |= self.skipping;
             }
             self.client_rest = match head.tag {
                 _ if self.copying => match self.copy_message(head) {
@@ -474,8 +484,8 @@ impl Exchange {
             let field = |field: &[u8]| field.strip_prefix(b"C").is_some_and(|said| said == code.as_bytes());
             text.split(|byte| *byte == 0).any(field)
         };
-        let (missing, misused) = (is("26000"), is(token_use::MISUSED));
-        if missing || is("0A000") {
+        let misused = is(token_use::MISUSED);
+        if is("26000") || is("0A000") {
             // A table is another than when a statement was prepared, or a statement is gone: all are prepared anew.
             sides.planned.clear();
         }
@@ -485,7 +495,7 @@ impl Exchange {
                 Rest::Drop(head.len)
             }
             None => {
-                self.lost_tenant |= misused || missing && self.uses_tokens;
+                self.lost_tenant |= misused || self.bound_unknown;
                 Rest::Pass(head.len)
             }
         }
@@ -495,6 +505,7 @@ impl Exchange {
         self.delimiter = None;
         self.copying = false;
         self.skipping = false;
+        self.bound_unknown = false;
         self.status = status;
     }
 

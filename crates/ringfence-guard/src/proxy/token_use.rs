@@ -129,6 +129,13 @@ pub(super) fn is_meant(head: Head, bytes: &[u8], prepared: &Prepared) -> bool {
     word(head, bytes, prepared, None).is_some_and(|word| !matches!(word, Word::Close(_)))
 }
 
+/// Whether a message binds a name that is not prepared, or in SQL only: it may have been the statement's.
+pub(super) fn is_unknown(head: Head, bytes: &[u8], prepared: &Prepared) -> bool {
+    let body = bytes.get(HEAD_BYTES..head.len.min(bytes.len())).filter(|_| head.tag == b'B');
+    let name = body.and_then(cstring).and_then(|(_, rest)| cstring(rest)).map(|(name, _)| name);
+    name.is_some_and(|name| !name.is_empty() && prepared.get(name).is_none())
+}
+
 impl Portal {
     /// Reads the body of a `Bind`.
     pub(super) fn read(body: &[u8]) -> Result<Self, Malformed> {

@@ -229,10 +229,12 @@ async fn a_token_that_ends_is_an_error_and_the_next_goes_on() {
     let world = World::new().await;
     let guard = world.guard().await;
     let client = world.client(&guard, &world.globex).await;
-    let short = world.token_of(&world.acme, &world.acme.access_with(2, |_| ()));
+    let short = world.token_of(&world.acme, &world.acme.access_with(4, |_| ()));
     give(&client, "acme", &short).await.unwrap();
     assert_eq!(ask(&client, COUNT).await.unwrap(), "3");
-    let told = eventually(|| async { ask(&client, COUNT).await.err() }).await;
+    // Postgres says so itself of a statement that was on its way in that moment.
+    let ends = async || ask(&client, COUNT).await.err().filter(|(code, _)| code != "RF002");
+    let told = eventually(ends).await;
     assert!(told.0 == "28000" && told.1.contains("reason=token_expired"), "{told:?}");
     nobodys(&world, &client, "expired").await;
     assert_eq!(give(&client, "acme", &short).await, Err("28000".to_owned()));

@@ -92,7 +92,9 @@ impl Session {
         loop {
             let head = self.head().await?;
             self.have(token_use::wanted(head)).await?;
-            if token_use::is_meant(head, &self.client.inbound, &self.prepared) {
+            let (inbound, prepared) = (&self.client.inbound, &self.prepared);
+            let unknown = self.uses_tokens && token_use::is_unknown(head, inbound, prepared);
+            if unknown || token_use::is_meant(head, inbound, prepared) {
                 self.forget_tenant().await;
             }
             self.skip(head).await?;

@@ -222,14 +222,20 @@ async fn a_token_in_a_batch_that_found_no_connection_leaves_nobody() {
         })
         .await;
     let holds = world.client(&guard, &world.globex).await;
-    ask(&holds, "BEGIN; SELECT 1").await.unwrap();
     let mut raw = Raw::open(&world, &guard, &world.acme).await;
     let given = [parse(USE), bind("globex", &world.token(&world.globex)), execute(), sync()].concat();
-    raw.send(&[parse("SELECT 1"), given]).await;
-    assert_eq!(heard(&mut raw).await, "E(53300)ZI");
-    ask(&holds, "COMMIT").await.unwrap();
-    raw.send(&[query(COUNT)]).await;
-    assert_eq!(heard(&mut raw).await, "E(28000)ZI");
+    let closed = [frame(b'P', format!("s\0{USE}\0\0\0").as_bytes()), frame(b'C', b"Ss\0"), sync()].concat();
+    let of_closed = [bind_with("s", 0, &[Some("globex"), Some("a~b")]), execute(), sync()].concat();
+    for batch in [[parse("SELECT 1"), given].concat(), of_closed] {
+        ask(&holds, "BEGIN; SELECT 1").await.unwrap();
+        raw.send(&[token_use("acme", &world.token(&world.acme)), closed.clone(), batch]).await;
+        assert_eq!(heard(&mut raw).await, "12D(acme)CZI");
+        assert_eq!(heard(&mut raw).await, "13ZI");
+        assert_eq!(heard(&mut raw).await, "E(53300)ZI");
+        ask(&holds, "COMMIT").await.unwrap();
+        raw.send(&[query(COUNT)]).await;
+        assert_eq!(heard(&mut raw).await, "E(28000)ZI");
+    }
 }
 
 /// In every spelling but the one that is the guard's, it reaches Postgres, which knows of no token and repeats none.
@@ -291,6 +297,18 @@ async fn a_name_that_was_closed_is_no_token() {
             .await;
         assert_eq!(heard(&mut raw).await, "E(26000)ZI");
         assert_eq!(heard(&mut raw).await, "E(28000)ZI");
+        // The same where it is not that which fails: at once with the batch, or after its error was read.
+        for wait in [false, true] {
+            raw.send(&[token_use("acme", &world.token(&world.acme)), parse("SELECT nothing"), flush()]).await;
+            assert_eq!(heard(&mut raw).await, "12D(acme)CZI");
+            if wait {
+                raw.until(b'E').await;
+            }
+            let given = bind_with("s", 0, &[Some("globex"), Some(&token)]);
+            raw.send(&[given, execute(), sync(), query(COUNT)]).await;
+            assert!(heard(&mut raw).await.ends_with("ZI"));
+            assert_eq!(heard(&mut raw).await, "E(28000)ZI");
+        }
     }
 }
 
