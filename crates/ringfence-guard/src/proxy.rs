@@ -5,8 +5,10 @@
 //! transactions only, and clean. No isolation rests on what a statement says: what little is read of it decides only
 //! whether two sessions of one tenant need cleaning between them.
 //!
+//! A client is its password's tenant, or of one after the other by `token_use`; never of one that it has asked to leave.
+//!
 //! Like PgBouncer's transaction mode, with these differences: `SET` and other things a session keeps hold the server
-//! connection until the client leaves instead of being lost; notifications are never delivered.
+//! connection until the client leaves or discards them instead of being lost; notifications are never delivered.
 
 mod cancel;
 mod endpoint;
@@ -26,6 +28,7 @@ mod startup;
 mod statement;
 mod statements;
 mod timer;
+mod token_use;
 
 use std::{
     sync::{
@@ -35,7 +38,9 @@ use std::{
     time::Duration,
 };
 
-use ringfence_context::{Clock, Layer, Part, Permit, Reason, Record, Reference, Refusal, TenantId, Verdict};
+use ringfence_context::{
+    Clock, DatabaseToken, Layer, Part, Permit, Reason, Record, Reference, Refusal, TenantId, Verdict,
+};
 use serde::Deserialize;
 use tokio::{
     net::TcpListener,
@@ -156,6 +161,16 @@ struct Shared {
 impl Shared {
     fn session_id(&self) -> SessionId {
         SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Decides on a client that says it is `user` and gives this token. Whoever is admitted is a tenant.
+    fn admit(&self, user: Option<&TenantId>, token: &[u8]) -> Result<Option<Permit>, Refusal> {
+        let token = std::str::from_utf8(token)
+            .map_err(|_| Refusal::new(Layer::Guard, Reason::TokenMalformed, "not text"))
+            .and_then(|text| DatabaseToken::new(text).map_err(|refusal| refusal.at(Layer::Guard)))?;
+        // A user that is no tenant id looks as a tenant that does not exist.
+        let unknown = Refusal::new(Layer::Guard, Reason::TenantMismatch, "the user is no tenant id");
+        self.admit.admit(user.ok_or(unknown)?, &token, self.clock.now())
     }
 
     /// Where a tenant's rows are; waits for the end of a move as long as for a connection.

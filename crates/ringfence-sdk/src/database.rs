@@ -8,6 +8,7 @@ use tokio_postgres::{
     config::SslMode,
     error::SqlState,
     tls::{MakeTlsConnect, TlsConnect},
+    types::{ToSql, Type},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::{
@@ -80,10 +81,7 @@ impl Database {
         session: &TenantSession,
         permit: &Permit,
     ) -> Result<TenantDatabase, DatabaseError> {
-        if permit.context().tenant() != session.tenant() {
-            let detail = "the permit is another tenant's";
-            return Err(Refusal::new(Layer::Backend, Reason::SourcesDisagree, detail).into());
-        }
+        check(session, permit)?;
         let mut config = Config::new();
         config
             .hostaddr(self.guard.ip())
@@ -98,6 +96,38 @@ impl Database {
         };
         Ok(TenantDatabase { client: client.map_err(classify)? })
     }
+}
+
+/// Gives a connection of a pool, opened at the guard with any request's tokens, to this request's tenant: what is said on it
+/// from here on is said as that tenant, up to the next time. Between transactions only. Where it fails the connection is
+/// nobody's, and refuses everything until it is given to somebody.
+///
+/// # Errors
+/// [`DatabaseError::Refused`] by the guard, or where it does not answer.
+pub async fn token_use(
+    client: &Client,
+    session: &TenantSession,
+    permit: &Permit,
+) -> Result<(), DatabaseError> {
+    check(session, permit)?;
+    let (tenant, tokens) = (session.tenant().as_str(), session.tokens().reveal());
+    let reference = session.reference().as_str();
+    // Bound, never literals: other sessions can read the text of statements.
+    let given =
+        [(&tenant as &(dyn ToSql + Sync), Type::TEXT), (&tokens, Type::TEXT), (&reference, Type::TEXT)];
+    let rows =
+        client.query_typed("SELECT ringfence.token_use($1, $2, $3)", &given).await.map_err(classify)?;
+    match rows.first().map(|row| row.try_get::<_, &str>(0)) {
+        Some(Ok(served)) if served == tenant => Ok(()),
+        _ => Err(Refusal::new(Layer::Backend, Reason::SourcesDisagree, "another tenant is served").into()),
+    }
+}
+
+fn check(session: &TenantSession, permit: &Permit) -> Result<(), Refusal> {
+    if permit.context().tenant() == session.tenant() {
+        return Ok(());
+    }
+    Err(Refusal::new(Layer::Backend, Reason::SourcesDisagree, "the permit is another tenant's"))
 }
 
 async fn connect<T>(config: &Config, tls: T) -> Result<Client, tokio_postgres::Error>
@@ -129,6 +159,7 @@ pub fn classify(error: tokio_postgres::Error) -> DatabaseError {
     };
     let refusal = match told.code().code() {
         "RF001" => Refusal::new(Layer::Database, Reason::ContextMissing, "no tenant context"),
+        "RF005" => Refusal::new(Layer::Database, Reason::ContextMissing, "no guard has taken the token"),
         "RF002" | "RF003" => Refusal::new(Layer::Database, Reason::ContextRefused, "tenant context refused"),
         "RF004" => Refusal::new(Layer::Database, Reason::PostureChanged, "row security is not as installed"),
         _ if *told.code() == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Refusal::new(
@@ -154,3 +185,6 @@ fn reason(detail: &str) -> Option<Reason> {
     let code = detail.split_whitespace().find_map(|word| word.strip_prefix("reason="))?;
     Reason::ALL.iter().find(|reason| reason.code() == code).copied()
 }
+
+#[cfg(test)]
+mod tests;

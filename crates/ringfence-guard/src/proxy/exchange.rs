@@ -20,8 +20,9 @@ use self::owed::{Answer, Owed, Undo};
 use super::{
     frame::{self, BadFrame, HEAD_BYTES, Head},
     prologue::{self, Expected, Reply},
-    statement,
+    reply, statement,
     statements::{Planned, Prepared},
+    token_use,
 };
 
 /// How a transaction stands, as `ReadyForQuery` says it.
@@ -55,6 +56,9 @@ pub(super) enum Broken {
     /// Postgres did not accept the context, or the client has cancelled; [`Exchange::refusal`] is what it said.
     Context,
 }
+
+/// Where an error of Postgres has said its SQLSTATE: behind two words for how severe it is, one of them translated.
+const SQLSTATE_WITHIN: usize = 256;
 
 /// What ends a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +126,12 @@ pub(super) struct Exchange {
     /// What is prepared in this transaction may have been read under settings of its own.
     own_settings: bool,
     dropped_context: bool,
+    /// The client gives tokens by a statement.
+    uses_tokens: bool,
+    /// It has bound a name that is not known in this batch, which may have been that statement's.
+    bound_unknown: bool,
+    /// The client has asked for another tenant where it can't have it: nothing more of it runs as this one.
+    lost_tenant: bool,
     client_rest: Rest,
     server_rest: Rest,
     /// How much of the client's next message must be there before it can pass.
@@ -158,11 +168,25 @@ impl Exchange {
             may_keep: false,
             own_settings: false,
             dropped_context: false,
+            uses_tokens: false,
+            bound_unknown: false,
+            lost_tenant: false,
             client_rest: Rest::NONE,
             server_rest: Rest::NONE,
             wanted: 0,
             refusal: Bytes::new(),
         }
+    }
+
+    /// For a client that gives tokens by a statement.
+    pub(super) fn uses_tokens(mut self, uses_tokens: bool) -> Self {
+        self.uses_tokens = uses_tokens;
+        self
+    }
+
+    /// Whether the client must not be served as this tenant any more: the lease is over with the batch.
+    pub(super) fn has_lost_tenant(&self) -> bool {
+        self.lost_tenant
     }
 
     /// Whether the connection must stay with its client: for what it keeps, or for an unnamed statement that was
@@ -231,10 +255,20 @@ impl Exchange {
             {
                 return Ok(Step::Context);
             }
-            self.wanted =
-                if self.copying || self.skipping { HEAD_BYTES } else { wanted(head, sides.from_client) };
+            self.wanted = match (self.copying, self.skipping) {
+                (true, _) => HEAD_BYTES,
+                (_, true) => token_use::wanted(head),
+                _ => wanted(head, sides.from_client),
+            };
             if sides.from_client.len() < self.wanted {
                 return Ok(Step::Wait);
+            }
+            if self.uses_tokens
+                && !self.copying
+                && token_use::is_unknown(head, sides.from_client, sides.prepared)
+            {
+                self.bound_unknown = true;
+                self.lost_tenant |= self.skipping;
             }
             self.client_rest = match head.tag {
                 _ if self.copying => match self.copy_message(head) {
@@ -243,6 +277,14 @@ impl Exchange {
                 },
                 // What is left of a copy that has failed, or of a batch that has: Postgres would ignore it.
                 _ if drops_copy => Rest::Drop(head.len),
+                _ if token_use::is_meant(head, sides.from_client, sides.prepared) => {
+                    self.lost_tenant = true;
+                    if self.skipping {
+                        Rest::Drop(head.len)
+                    } else {
+                        self.refuse(head, token_use::out_of_place(), sides)
+                    }
+                }
                 _ if self.skipping && head.tag != b'S' => Rest::Drop(head.len),
                 _ => self.command(head, sides)?,
             };
@@ -292,8 +334,14 @@ impl Exchange {
         }
     }
 
+    /// In a transaction that has failed Postgres reads no statement, and does not say which one it has not read.
+    fn looks_for_token_use(&mut self, text: &[u8]) {
+        self.lost_tenant |= self.status == Status::Failed && token_use::is_named(text);
+    }
+
     fn query(&mut self, head: Head, sides: &mut Sides<'_>) -> Rest {
         let body = body(head, sides.from_client);
+        self.looks_for_token_use(body);
         self.local_set = statement::sets_locally(body);
         let may_keep = body.len() + HEAD_BYTES < head.len || statement::may_keep(body);
         self.runs(may_keep, self.local_set, sides.planned);
@@ -328,12 +376,13 @@ impl Exchange {
             let head = frame::head(sides.from_server, longest).map_err(|BadFrame| Broken::Server)?;
             let Some(head) = head else { return Ok(Step::Wait) };
             let read = match head.tag {
-                b'Z' | b'C' | b'G' => true,
-                b'E' => !self.expected.is_empty(),
-                _ => false,
+                b'Z' | b'C' | b'G' => head.len,
+                b'E' if !self.expected.is_empty() => head.len,
+                b'E' => head.len.min(SQLSTATE_WITHIN),
+                _ => 0,
             };
-            if read && sides.from_server.len() < head.len {
-                let too_long = head.len > limits::PG_STARTUP_BYTES;
+            if sides.from_server.len() < read {
+                let too_long = read > limits::PG_STARTUP_BYTES;
                 return if too_long { Err(Broken::Server) } else { Ok(Step::Wait) };
             }
             if !self.expected.is_empty() {
@@ -351,7 +400,13 @@ impl Exchange {
                 if !self.owed.is_empty() {
                     return Err(Broken::Server);
                 }
-                self.server_rest = Rest::Pass(head.len);
+                self.server_rest = if self.lost_tenant {
+                    // Its transaction ends with the connection.
+                    reply::ready_for_query(sides.to_client, b'I');
+                    Rest::Drop(head.len)
+                } else {
+                    Rest::Pass(head.len)
+                };
                 self.server_rest.carry_on(sides.from_server, sides.to_client);
                 self.answered(status);
                 if status == Status::Idle && std::mem::take(&mut self.own_settings) {
@@ -425,10 +480,12 @@ impl Exchange {
             self.delimiter = None;
         }
         let text = body(head, sides.from_server);
-        if ["C0A000", "C26000"]
-            .iter()
-            .any(|code| text.split(|byte| *byte == 0).any(|field| field == code.as_bytes()))
-        {
+        let is = |code: &str| {
+            let field = |field: &[u8]| field.strip_prefix(b"C").is_some_and(|said| said == code.as_bytes());
+            text.split(|byte| *byte == 0).any(field)
+        };
+        let misused = is(token_use::MISUSED);
+        if is("26000") || is("0A000") {
             // A table is another than when a statement was prepared, or a statement is gone: all are prepared anew.
             sides.planned.clear();
         }
@@ -437,7 +494,10 @@ impl Exchange {
                 failure.write(sides.to_client);
                 Rest::Drop(head.len)
             }
-            None => Rest::Pass(head.len),
+            None => {
+                self.lost_tenant |= misused || self.bound_unknown;
+                Rest::Pass(head.len)
+            }
         }
     }
 
@@ -445,6 +505,7 @@ impl Exchange {
         self.delimiter = None;
         self.copying = false;
         self.skipping = false;
+        self.bound_unknown = false;
         self.status = status;
     }
 
@@ -452,8 +513,9 @@ impl Exchange {
     fn completed(&mut self, tag: &str, prepared: &mut Prepared, planned: &mut Planned) {
         match tag.split(' ').next().unwrap_or_default() {
             "SET" if self.local_set => {}
-            "SET" | "RESET" | "PREPARE" | "LISTEN" | "UNLISTEN" | "DECLARE" | "LOAD" => self.stateful = true,
-            "CALL" | "DO" | "CREATE" => self.may_keep = true,
+            "SET" | "PREPARE" | "LISTEN" | "DECLARE" | "LOAD" => self.stateful = true,
+            // After the last two there is less than before, which is nothing to hold a connection for.
+            "CALL" | "DO" | "CREATE" | "RESET" | "UNLISTEN" => self.may_keep = true,
             "DEALLOCATE" => {
                 planned.clear();
                 if tag == "DEALLOCATE ALL" {
@@ -462,6 +524,8 @@ impl Exchange {
             }
             "DISCARD" if tag == "DISCARD ALL" => {
                 self.dropped_context = true;
+                // Nothing is kept any more; before others have the connection it is cleaned all the same.
+                (self.stateful, self.may_keep) = (false, true);
                 planned.clear();
                 prepared.clear();
                 self.unnamed_here = true;

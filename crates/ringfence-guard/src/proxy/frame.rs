@@ -2,6 +2,7 @@
 //! Formats"). Only heads are read here; bodies pass as they are.
 
 use bytes::{Buf, BytesMut};
+use ringfence_context::limits;
 
 /// Bytes of a frame before its body.
 pub(super) const HEAD_BYTES: usize = 5;
@@ -41,6 +42,12 @@ pub(super) fn pass(from: &mut BytesMut, to: &mut BytesMut, count: usize) {
         to.extend_from_slice(from.get(..count).unwrap_or_default());
         from.advance(count);
     }
+}
+
+/// A name that ends with a zero, and what follows.
+pub(super) fn cstring(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().take(limits::PG_NAME_BYTES + 1).position(|byte| *byte == 0)?;
+    Some((bytes.get(..end)?, bytes.get(end + 1..)?))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use ringfence_context::{
-    DatabaseToken, Layer, Permit, Reason, Reference, Refusal, TenantId,
+    Layer, Permit, Reason, Reference, Refusal, TenantId,
     key::{KeyError, random},
     limits,
 };
@@ -17,7 +17,7 @@ use super::{
     peer::Peer,
     pool::SessionId,
     reply::{self, Failure, Severity, sqlstate},
-    session::{self, Session},
+    session::{self, Session, Whose},
     startup::{self, Opening, OpeningError, Settings, Startup},
     statements::Prepared,
     timer::Timer,
@@ -74,8 +74,9 @@ pub(super) async fn serve(
                 shared,
                 id,
                 client,
-                user,
-                permit,
+                whose: Some(Whose { user, permit }),
+                uses_tokens: false,
+                portal: None,
                 settings,
                 prepared,
                 cancel,
@@ -135,18 +136,10 @@ async fn admit(
         Some(reference) => reference,
         None => new_reference().map_err(|_| Turned::Gone)?,
     };
-    let token = std::str::from_utf8(&password)
-        .map_err(|_| Refusal::new(Layer::Guard, Reason::TokenMalformed, "not text"))
-        .and_then(|text| DatabaseToken::new(text).map_err(|refusal| refusal.at(Layer::Guard)));
     let user = startup.user;
-    let permit = token.and_then(|token| {
-        // A user that is no tenant id looks as a tenant that does not exist.
-        let unknown = Refusal::new(Layer::Guard, Reason::TenantMismatch, "the user is no tenant id");
-        shared.admit.admit(user.as_ref().ok_or(unknown)?, &token, shared.clock.now())
-    });
-    let permit = permit.map_err(|refusal| {
+    let permit = shared.admit(user.as_ref(), &password).map_err(|refusal| {
         shared.record_for(user.as_ref(), &reference, Some(&refusal));
-        Turned::Away(Failure::turned_away(&refusal, &reference))
+        Turned::Away(Failure::turned_away(Severity::Fatal, &refusal, &reference))
     })?;
     if startup.database != shared.settings.database.as_str() {
         let refusal = Refusal::new(Layer::Guard, Reason::NotServed, "another database");
@@ -165,7 +158,7 @@ async fn admit(
     let Some(user) = user else { return Err(Turned::Gone) };
     let placement = shared.placed(&user).await.map_err(|refusal| {
         shared.record_for(Some(&user), &reference, Some(&refusal));
-        Turned::Away(Failure::turned_away(&refusal, &reference))
+        Turned::Away(Failure::turned_away(Severity::Fatal, &refusal, &reference))
     })?;
     let (holder, waited) = (holder(permit.as_ref()), tokio::time::sleep(shared.settings.wait));
     let parameters = shared.pool.parameters(id, holder, &placement, &startup.settings, waited).await;
@@ -207,7 +200,7 @@ async fn password(client: &mut Peer) -> Result<BytesMut, Turned> {
     Ok(password)
 }
 
-fn new_reference() -> Result<Reference, KeyError> {
+pub(super) fn new_reference() -> Result<Reference, KeyError> {
     let number = u64::from_be_bytes(random::<8>()?);
     Reference::new(&format!("db-{number:016x}")).map_err(|_| KeyError::Malformed)
 }

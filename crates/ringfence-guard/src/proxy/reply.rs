@@ -16,6 +16,7 @@ pub(super) mod sqlstate {
     pub(in crate::proxy) const DUPLICATE_STATEMENT: &str = "42P05";
     pub(in crate::proxy) const ADMIN_SHUTDOWN: &str = "57P01";
     pub(in crate::proxy) const CANNOT_CONNECT_NOW: &str = "57P03";
+    pub(in crate::proxy) const ACTIVE_TRANSACTION: &str = "25001";
     pub(in crate::proxy) const TRANSACTION_TIMEOUT: &str = "25P04";
 }
 
@@ -58,13 +59,13 @@ impl Failure {
         }
     }
 
-    /// The end of a session: the client's to change, or the plane's.
-    pub(super) fn turned_away(refusal: &Refusal, reference: &Reference) -> Self {
+    /// Nobody is served: the client's to change, or the plane's.
+    pub(super) fn turned_away(severity: Severity, refusal: &Refusal, reference: &Reference) -> Self {
         let sqlstate = match refusal.reason.fault() {
             Fault::Client => sqlstate::INVALID_AUTHORIZATION,
             Fault::Server => sqlstate::CANNOT_CONNECT_NOW,
         };
-        Self::refusal(Severity::Fatal, sqlstate, refusal, reference)
+        Self::refusal(severity, sqlstate, refusal, reference)
     }
 
     /// A refusal in the words every layer uses.

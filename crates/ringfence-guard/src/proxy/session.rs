@@ -1,18 +1,19 @@
-//! One admitted client: from its first statement to its last.
+//! One client: from its first statement to its last, for the tenant it was admitted as, or those it gives tokens of.
 //!
 //! It guarantees that before every transaction its tenant and token are asked for, that Postgres has accepted a context
 //! minted from this very token a moment ago, and that a server connection changes hands between transactions only.
 
+mod between;
+
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use ringfence_context::{Layer, Permit, Reason, Reference, Refusal, TenantId, limits};
+use ringfence_context::{Layer, Permit, Reason, Reference, Refusal, TenantId};
 
 use super::{
     Shared,
     cancel::{CancelKey, Leased},
     exchange::{Broken, Exchange, Sides, Status, Step},
-    frame::{self, Head},
     holder,
     peer::{End, Gone, Peer, pump},
     pool::{Lease, PoolError, SessionId, Trace},
@@ -23,16 +24,27 @@ use super::{
     startup::Settings,
     statements::Prepared,
     timer::Timer,
+    token_use::Portal,
 };
+
+/// Whom a session serves.
+pub(super) struct Whose {
+    /// As which tenant it was admitted: where it is led.
+    pub(super) user: TenantId,
+    pub(super) permit: Option<Permit>,
+}
 
 /// A client and what it was admitted with.
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) id: SessionId,
     pub(super) client: Peer,
-    /// As which tenant it connected: where it is led.
-    pub(super) user: TenantId,
-    pub(super) permit: Option<Permit>,
+    /// None once a token was refused, or while one is looked at.
+    pub(super) whose: Option<Whose>,
+    /// Whether it gives tokens by a statement: then the end of one is not its end.
+    pub(super) uses_tokens: bool,
+    /// A token that was bound in the batch under way.
+    pub(super) portal: Option<Portal>,
     pub(super) settings: Settings,
     pub(super) prepared: Prepared,
     pub(super) cancel: CancelKey,
@@ -53,6 +65,8 @@ enum Stop {
     Failure(Failure),
     /// Postgres did not accept its context, and said this. Whether the client has lost what its session kept.
     Refused { error: Bytes, kept: bool },
+    /// It does not, but serves nobody until there is a good token. What the client is told, where it has not read it yet.
+    Nobody(Option<Failure>),
 }
 
 impl From<Gone> for Stop {
@@ -71,8 +85,8 @@ enum Next {
 impl Session {
     pub(super) async fn run(mut self) {
         let last_words = match self.serve().await {
-            Ok(()) | Err(Stop::Client) => false,
-            Err(Stop::Failure(failure)) => {
+            Ok(()) | Err(Stop::Client | Stop::Nobody(None)) => false,
+            Err(Stop::Failure(failure) | Stop::Nobody(Some(failure))) => {
                 failure.write(&mut self.client.outbound);
                 true
             }
@@ -93,7 +107,12 @@ impl Session {
             if !matches!(head.tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'C' | b'F') {
                 return Err(Stop::Failure(protocol_violation()));
             }
-            let placement = match self.shared.placed(&self.user).await {
+            let Some(Whose { user, permit }) = &self.whose else {
+                self.refuse_batch(&self.nobodys()).await?;
+                continue;
+            };
+            let holder = holder(permit.as_ref());
+            let placement = match self.shared.placed(user).await {
                 Ok(placement) => placement,
                 Err(refusal) => {
                     let failure = Failure::refusal(
@@ -102,12 +121,10 @@ impl Session {
                         &refusal,
                         &self.reference,
                     );
-                    failure.write(&mut self.client.outbound);
-                    self.skip_batch().await?;
+                    self.refuse_batch(&failure).await?;
                     continue;
                 }
             };
-            let holder = holder(self.permit.as_ref());
             self.wait.restart();
             let waited = self.wait.expired();
             match self.shared.pool.take(self.id, holder, &placement, &self.settings, waited).await {
@@ -121,75 +138,19 @@ impl Session {
                         reply::error(&mut self.client.outbound, &error);
                         self.skip_batch().await?;
                     }
+                    (_, Err(Stop::Nobody(told))) => {
+                        self.forget_tenant().await;
+                        if let Some(failure) = told {
+                            self.refuse_batch(&failure).await?;
+                        }
+                    }
                     (_, Err(stop)) => return Err(stop),
                 },
                 Err(error) => {
-                    self.unavailable(Severity::Error, &error).write(&mut self.client.outbound);
-                    self.skip_batch().await?;
+                    self.refuse_batch(&self.unavailable(Severity::Error, &error)).await?;
                 }
             }
         }
-        Ok(())
-    }
-
-    /// Waits, without a server connection, for a message that needs one. `None`: goodbye.
-    async fn idle(&mut self) -> Result<Option<Head>, Stop> {
-        loop {
-            self.client.flush().await?;
-            let head = self.head().await?;
-            match head.tag {
-                b'X' => return Ok(None),
-                // Left over from a copy that failed, or asking for what there is none of.
-                b'd' | b'c' | b'f' | b'H' => self.skip(head).await?,
-                b'S' => {
-                    self.skip(head).await?;
-                    reply::ready_for_query(&mut self.client.outbound, b'I');
-                }
-                _ => return Ok(Some(head)),
-            }
-        }
-    }
-
-    /// The head of the client's next message, which stays where it is.
-    async fn head(&mut self) -> Result<Head, Stop> {
-        loop {
-            let head = frame::head(&self.client.inbound, limits::PG_MESSAGE_BYTES);
-            if let Some(head) = head.map_err(|_| Stop::Failure(protocol_violation()))? {
-                return Ok(head);
-            }
-            tokio::select! {
-                biased;
-                filled = self.client.fill() => filled?,
-                () = &mut self.shutdown => return Err(Stop::Failure(shutting_down())),
-            }
-        }
-    }
-
-    async fn skip(&mut self, head: Head) -> Result<(), Stop> {
-        let mut rest = head.len;
-        loop {
-            let count = rest.min(self.client.inbound.len());
-            bytes::Buf::advance(&mut self.client.inbound, count);
-            rest -= count;
-            if rest == 0 {
-                return Ok(());
-            }
-            self.client.fill().await?;
-        }
-    }
-
-    /// Skips a whole batch that was answered with an error, as Postgres does.
-    async fn skip_batch(&mut self) -> Result<(), Stop> {
-        loop {
-            let head = self.head().await?;
-            self.skip(head).await?;
-            match head.tag {
-                b'Q' | b'S' | b'F' => break,
-                b'X' => return Err(Stop::Client),
-                _ => {}
-            }
-        }
-        reply::ready_for_query(&mut self.client.outbound, b'I');
         Ok(())
     }
 
@@ -197,7 +158,7 @@ impl Session {
     async fn lease(&mut self, mut lease: Lease) -> Result<Next, Stop> {
         let placement = Arc::clone(&lease.server.placement);
         *self.cancel.target.lock().await = Some(Leased { placement, key: lease.server.cancel_key });
-        let mut exchange = Exchange::new(Expected::default());
+        let mut exchange = Exchange::new(Expected::default()).uses_tokens(self.uses_tokens);
         let is_own = lease.trace == Trace::Of(self.id);
         let result = self.relay(&mut lease.server, &mut exchange, !is_own).await;
         if let Err(Stop::Client | Stop::Failure(_)) = result {
@@ -224,6 +185,9 @@ impl Session {
         loop {
             let heard = exchange.server(&mut sides(&mut self.client, server, &mut self.prepared));
             if let Step::Ready(status) = heard.map_err(|broken| self.broken(broken, exchange))? {
+                if exchange.has_lost_tenant() {
+                    return Err(Stop::Nobody(None));
+                }
                 answered = true;
                 if exchange.take_dropped_context() {
                     server.session.context = None;
@@ -293,7 +257,8 @@ impl Session {
         exchange: &mut Exchange,
         changes_hands: bool,
     ) -> Result<(), Stop> {
-        let (now, permit) = (self.shared.clock.now(), self.permit.as_ref());
+        let permit = self.whose.as_ref().and_then(|whose| whose.permit.as_ref());
+        let now = self.shared.clock.now();
         permit
             .map_or(Ok(()), |permit| self.shared.admit.still(permit, now))
             .map_err(|refusal| self.turned_away(&refusal))?;
@@ -322,8 +287,13 @@ impl Session {
     }
 
     fn turned_away(&self, refusal: &Refusal) -> Stop {
-        self.shared.record(self.permit.as_ref(), &self.reference, Some(refusal));
-        Stop::Failure(Failure::turned_away(refusal, &self.reference))
+        let permit = self.whose.as_ref().and_then(|whose| whose.permit.as_ref());
+        self.shared.record(permit, &self.reference, Some(refusal));
+        if self.uses_tokens {
+            let failure = Failure::turned_away(Severity::Error, refusal, &self.reference);
+            return Stop::Nobody(Some(failure));
+        }
+        Stop::Failure(Failure::turned_away(Severity::Fatal, refusal, &self.reference))
     }
 
     fn broken(&self, broken: Broken, exchange: &Exchange) -> Stop {

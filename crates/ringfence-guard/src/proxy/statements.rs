@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use ringfence_context::{key::sha256, limits};
 
-use super::statement;
+use super::{statement, token_use};
 
 /// A statement's name on server connections: 128 bits of the SHA-256 of its text and argument types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,13 +34,21 @@ pub(super) struct Statement {
     pub(super) may_keep: bool,
     /// Whether running it changes a setting for the rest of the transaction.
     pub(super) sets_locally: bool,
+    /// Whether it is the guard's to answer.
+    pub(super) is_token_use: bool,
 }
 
 impl Statement {
     pub(super) fn new(body: &[u8]) -> Arc<Self> {
         let name = sha256(body).first_chunk().copied().unwrap_or_default();
         let (may_keep, sets_locally) = (statement::may_keep(body), statement::sets_locally(body));
-        Arc::new(Self { name: ServerName(name), body: Bytes::copy_from_slice(body), may_keep, sets_locally })
+        Arc::new(Self {
+            name: ServerName(name),
+            body: Bytes::copy_from_slice(body),
+            may_keep,
+            sets_locally,
+            is_token_use: token_use::is_statement(body),
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 -- second while it is used, and whoever gets the connection next finds none, because DISCARD SEQUENCES is part of cleaning it.
 --
 -- SQLSTATEs, class RF: RF001 no context, RF002 refused or expired, RF003 another tenant has the connection, RF004 row
--- security is not as installed. Where the registers were never written or were discarded, currval() raises 55000.
+-- security is not as installed, RF005 a token was given where it is not taken. Where the registers were never written or were discarded, currval() raises 55000.
 
 -- Names the backend to whoever asks on it; asked once per connection, by the guard. Refused where a setting was stored
 -- for the role (ALTER ROLE ... SET, which any role may do to itself): a connection reads those once, when it logs in, and
@@ -192,10 +192,21 @@ END
 $body$;
 DROP FUNCTION IF EXISTS ringfence.context_missing();
 
+-- What the guard answers itself where it is asked as it should be (docs/reference/guard.md), and nobody else does. It reads this
+-- error in passing and serves the session as nobody from there on: who asked for another tenant must not go on as the one before.
+CREATE OR REPLACE FUNCTION ringfence.token_use(tenant text, token text, reference text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'RF005', MESSAGE = 'The guard answers ringfence.token_use, and was not asked.',
+        HINT = 'Through the guard, bind tenant and token as parameters of exactly SELECT ringfence.token_use($1, $2), between transactions.';
+END
+$body$;
+
+ALTER FUNCTION ringfence.token_use(text, text, text) OWNER TO {owner};
 ALTER FUNCTION ringfence.backend_register() OWNER TO {owner};
 ALTER FUNCTION ringfence.context_set(text, text, bigint, bigint, bytea) OWNER TO {owner};
 ALTER FUNCTION ringfence.tenant_id_otherwise() OWNER TO {owner};
 ALTER FUNCTION ringfence.tenant_id() OWNER TO {owner};
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ringfence FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ringfence.backend_register(), ringfence.tenant_id(), ringfence.tenant_id_otherwise(),
-    ringfence.context_set(text, text, bigint, bigint, bytea) TO {app};
+    ringfence.token_use(text, text, text), ringfence.context_set(text, text, bigint, bigint, bytea) TO {app};

@@ -84,6 +84,34 @@ async fn pgbench_runs_in_every_query_mode() {
     }
 }
 
+/// As libpq says it, with and without a name, for each transaction of four clients and for two tenants.
+#[tokio::test(flavor = "multi_thread")]
+async fn pgbench_gives_a_token_for_each_transaction() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 4).await;
+    let script = scratch("tokens").join("tokens.sql");
+    let turn = |tenant: &str, rows: usize| {
+        format!(
+            "SELECT ringfence.token_use(:{tenant}, :{tenant}_token);\nBEGIN;\n\
+             SELECT 1 / (count(*) = {rows} AND ringfence.tenant_id() = :{tenant})::int FROM accounts;\nCOMMIT;\n"
+        )
+    };
+    std::fs::write(&script, [turn("acme", 3), turn("globex", 5)].concat()).unwrap();
+    let script = script.display().to_string();
+    let given = |tenant: &Tenant| {
+        [format!("{0}={0}", tenant.id), format!("{}_token={}", tenant.id, world.token(tenant))]
+    };
+    let [acme, acme_token] = given(&world.acme);
+    let [globex, globex_token] = given(&world.globex);
+    for mode in ["extended", "prepared"] {
+        let named = ["-D", &acme, "-D", &acme_token, "-D", &globex, "-D", &globex_token];
+        let arguments = [&["-n", "-M", mode, "-c", "4", "-t", "25", "-f", &script][..], &named].concat();
+        let output = run(&world, &guard, &world.acme, "pgbench", &arguments, "", &[]).await;
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("100/100"), "{mode}: {text}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_given_at_start_up_follow_their_client() {
     let world = World::new().await;

@@ -7,12 +7,12 @@ use super::{Exchange, Sides, Step};
 use crate::proxy::{
     frame,
     prologue::{Expected, Reply},
-    statements::{Planned, Prepared},
+    statements::{Planned, Prepared, Statement},
 };
 
 /// Lets both sides speak as `script` says, in pieces: a byte for who (client, server, or a question of ours first) and how
-/// much, then that much. Whatever they say, what reaches either is a row of frames, nothing of the client passes while an
-/// answer of ours is awaited, and what is kept is bounded.
+/// much, then that much. A statement of the client's is `token_use` from the beginning. Whatever they say, what reaches either is a row of frames, nothing of the client passes while an
+/// answer of ours is awaited, no token passes, and what is kept is bounded.
 ///
 /// # Panics
 /// Where one of these does not hold.
@@ -20,6 +20,10 @@ use crate::proxy::{
 pub fn converse(mut script: &[u8]) {
     let mut exchange = Exchange::new(Expected::default());
     let (mut prepared, mut planned) = (Prepared::default(), Planned::default());
+    let token_use = Statement::new(b"SELECT ringfence.token_use($1, $2)\0\0\0");
+    // As a `Bind` would name it on the connection.
+    let bound = format!("\0{}\0", token_use.name).into_bytes();
+    assert!(token_use.is_token_use && prepared.put(b"t", token_use).is_ok());
     let [mut from_client, mut to_client, mut from_server, mut to_server] = <[BytesMut; 4]>::default();
     let mut asked = false;
     while let Some((&head, rest)) = script.split_first() {
@@ -40,6 +44,8 @@ pub fn converse(mut script: &[u8]) {
         };
         loop {
             match exchange.server(&mut sides) {
+                // Its lease is over.
+                Ok(Step::Ready(_)) if exchange.has_lost_tenant() => return,
                 Ok(Step::Ready(_)) => exchange.next_transaction(),
                 Ok(_) => break,
                 Err(_) => return,
@@ -63,6 +69,8 @@ pub fn converse(mut script: &[u8]) {
             Ok(Step::Goodbye) | Err(_) => return,
             Ok(_) => {}
         }
+        let passed = sides.to_server.get(held..).unwrap_or_default();
+        assert!(!passed.windows(bound.len()).any(|part| part == bound), "a token passed");
         assert!(
             exchange.owed.len() <= limits::PG_PIPELINE + 4 && exchange.wanted <= limits::PG_MESSAGE_BYTES
         );

@@ -11,7 +11,7 @@ use super::{
     owed::{Answer, Undo},
 };
 use crate::proxy::{
-    frame::{HEAD_BYTES, Head},
+    frame::{HEAD_BYTES, Head, cstring},
     prologue,
     reply::{Failure, message},
     statement,
@@ -23,6 +23,7 @@ impl Exchange {
         let body = body(head, sides.from_client);
         let whole = body.len() + HEAD_BYTES == head.len;
         let (name, rest) = cstring(body).ok_or(Broken::Client)?;
+        self.looks_for_token_use(rest);
         if name.is_empty() {
             self.runs(!whole || statement::may_keep(rest), statement::sets_locally(rest), sides.planned);
             let dropped = whole.then(|| statement::deallocates(rest)).flatten();
@@ -181,15 +182,9 @@ impl Exchange {
     }
 
     /// Lets Postgres fail here, and all of the batch with it, and has the client told why.
-    fn refuse(&mut self, head: Head, failure: Failure, sides: &mut Sides<'_>) -> Rest {
+    pub(super) fn refuse(&mut self, head: Head, failure: Failure, sides: &mut Sides<'_>) -> Rest {
         prologue::fail(sides.to_server);
         self.owed.push(Answer::Refused(failure), Undo::Nothing);
         Rest::Drop(head.len)
     }
-}
-
-/// A name that ends with a zero, and what follows.
-fn cstring(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().take(limits::PG_NAME_BYTES + 1).position(|byte| *byte == 0)?;
-    Some((bytes.get(..end)?, bytes.get(end + 1..)?))
 }

@@ -437,12 +437,15 @@ fn reject_pg_pipeline() {
 
 /// Both sides say messages of the protocol in any order, with names that are taken and free.
 fn scripts() -> impl Strategy<Value = Vec<u8>> {
-    let name = proptest::sample::select(vec![&b""[..], b"a", b"b", b"ringfence.none"]);
+    let name = proptest::sample::select(vec![&b""[..], b"a", b"b", b"t", b"ringfence.none"]);
     let client = (proptest::sample::select(&b"QPBDECSHFdcfX"[..]), name, any::<bool>()).prop_map(
         |(tag, name, kind)| {
             let kind: &[u8] = if kind { b"S" } else { b"P" };
             let body = match tag {
                 b'Q' => [b"DEALLOCATE ", name, b"\0"].concat(),
+                b'P' if kind == b"S" && name != b"a" => {
+                    [name, b"\0SELECT ringfence.token_use($1, $2)\0\0\0"].concat()
+                }
                 b'P' => [name, b"\0SELECT ", name, b"\0\0\0"].concat(),
                 b'B' => [b"\0", name, b"\0\0\0\0\0\0\0"].concat(),
                 b'D' | b'C' => [kind, name, b"\0"].concat(),
