@@ -11,6 +11,9 @@ use crate::vocabulary::Vocabulary;
 /// What is known of the request beyond who, what and which: Cedar's `context`.
 pub type Facts = Map<String, Value>;
 
+/// What the principal's attribute is called that names the job for which it acts, where a schema declares it.
+pub(crate) const OF_JOB: &str = "of_job";
+
 /// What is asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
@@ -82,10 +85,14 @@ impl Question<'_> {
         }
         let mut entities: Vec<_> =
             roles.iter().map(|role| Entity::new_no_attrs(role.clone(), HashSet::new())).collect();
-        let attributes = [
+        let mut attributes = vec![
             ("tenant".to_owned(), text(self.context.tenant().as_str())),
             ("subject".to_owned(), text(self.context.subject().as_str())),
         ];
+        if let Some(job) = self.context.job().filter(|_| asker.declares(OF_JOB)) {
+            attributes.push((OF_JOB.to_owned(), text(job.name.as_str())));
+            conform = false;
+        }
         entities.push(Entity::new_with_tags(principal.clone(), attributes, roles, []).map_err(|_| Unfit)?);
         // Who asks about themselves is one entity. What else the asker knows of it can't be said of the principal.
         let oneself = resource == principal

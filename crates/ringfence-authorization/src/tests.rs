@@ -33,6 +33,7 @@ pub(crate) fn asker(tenant: &str, subject: &str, role: &str) -> TenantContext {
         client_id: ClientId::new("web").unwrap(),
         tenant_id: tenant.clone(),
         roles: [Role::new(role).unwrap()].into(),
+        job: None,
     };
     let issuer = IssuerKeys {
         tenant: tenant.clone(),

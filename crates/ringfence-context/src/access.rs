@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     database::Seal,
     id::{ClientId, Role, Subject, TenantId, TokenId},
+    job::{JobClaim, VerifyJob},
     key::{MacKey, PublicKey},
     limits,
     refusal::{Layer, Reason, Refusal},
@@ -45,6 +46,9 @@ pub struct AccessClaims {
     pub roles: Arc<[Role]>,
     /// What only the tenant's issuer can make and only the database can check.
     pub seal: Seal,
+    /// The job it came of, where it came of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Arc<JobClaim>>,
 }
 
 /// The keys of one issuer, with the tenant whose issuer it is. Looked up by the `iss` of a token, never sent by one.
@@ -95,7 +99,7 @@ pub struct TenantContext {
 }
 
 /// The seam at which verification stands in the chain. Its results can be made in this file only.
-pub trait VerifyAccess: Send + Sync {
+pub trait VerifyAccess: VerifyJob + Send + Sync {
     /// Checks the token itself against the keys of the issuer it names.
     ///
     /// # Errors
@@ -115,20 +119,7 @@ pub struct AccessVerifier;
 
 impl VerifyAccess for AccessVerifier {
     fn verify(&self, raw: &RawToken, issuer: &IssuerKeys, now: UnixTime) -> Result<VerifiedToken, Refusal> {
-        let parsed = raw.parse::<AccessClaims>(TYP)?;
-        let claims = parsed.claims;
-        if claims.iss != issuer.issuer {
-            return Err(invalid("iss is not the issuer whose keys were looked up"));
-        }
-        let key = issuer
-            .keys
-            .iter()
-            .find(|key| key.kid() == parsed.kid)
-            .ok_or(invalid("kid is not a key of this issuer"))?;
-        let (message, signature) = raw.message_and_signature(parsed.message_len);
-        if !key.verifies(message.as_bytes(), signature) {
-            return Err(invalid("signature"));
-        }
+        let claims = signed::<AccessClaims>(raw, TYP, issuer, |claims| &claims.iss)?;
         if claims.aud != issuer.audience {
             return Err(Refusal::new(Layer::Token, Reason::AudienceMismatch, "aud is another service"));
         }
@@ -167,10 +158,20 @@ impl TenantContext {
         &self.claims.client_id
     }
 
+    /// The job the token came of, where it came of one.
+    pub fn job(&self) -> Option<&JobClaim> {
+        self.claims.job.as_deref()
+    }
+
+    /// The client through which who acts has signed in: of a job, not the worker's, but the one it was enqueued through.
+    pub fn signed_in_through(&self) -> &ClientId {
+        self.job().map_or(&self.claims.client_id, |job| &job.client_id)
+    }
+
     /// Whether a machine acts, not a user: in the client credentials grant the subject is the client (RFC 9068
     /// section 2.2).
     pub fn is_machine(&self) -> bool {
-        self.claims.sub.as_str() == self.claims.client_id.as_str()
+        self.claims.sub.as_str() == self.signed_in_through().as_str()
     }
 
     /// The roles its membership gives.
@@ -255,6 +256,29 @@ pub fn claimed_issuer(raw: &RawToken) -> Result<String, Refusal> {
     Ok(raw.parse::<AccessClaims>(TYP)?.claims.iss)
 }
 
+/// What a token of this type says, signed by a key of the issuer it names.
+pub(crate) fn signed<T: DeserializeOwned>(
+    raw: &RawToken,
+    typ: &str,
+    issuer: &IssuerKeys,
+    named: impl FnOnce(&T) -> &str,
+) -> Result<T, Refusal> {
+    let parsed = raw.parse::<T>(typ)?;
+    if named(&parsed.claims) != issuer.issuer {
+        return Err(invalid("iss is not the issuer whose keys were looked up"));
+    }
+    let key = issuer
+        .keys
+        .iter()
+        .find(|key| key.kid() == parsed.kid)
+        .ok_or(invalid("kid is not a key of this issuer"))?;
+    let (message, signature) = raw.message_and_signature(parsed.message_len);
+    if !key.verifies(message.as_bytes(), signature) {
+        return Err(invalid("signature"));
+    }
+    Ok(parsed.claims)
+}
+
 pub(crate) fn check_times(iat: u64, exp: u64, longest: u64, now: UnixTime) -> Result<(), Refusal> {
     let now = now.seconds();
     let expired = |detail| Err(Refusal::new(Layer::Token, Reason::TokenExpired, detail));
@@ -274,7 +298,7 @@ pub(crate) const fn invalid(detail: &'static str) -> Refusal {
     Refusal::new(Layer::Token, Reason::TokenInvalid, detail)
 }
 
-const fn mismatch(detail: &'static str) -> Refusal {
+pub(crate) const fn mismatch(detail: &'static str) -> Refusal {
     Refusal::new(Layer::Token, Reason::TenantMismatch, detail)
 }
 
@@ -316,6 +340,7 @@ mod tests {
             roles: Arc::from([Role::new("clerk").unwrap()]),
             seal: Seal::issue(&issuer.seal, &issuer.keys.tenant, &jti, exp),
             jti,
+            job: None,
         }
     }
 

@@ -27,12 +27,22 @@ pub struct Seal([u8; MAC_LEN]);
 impl Seal {
     /// Seals a token of `tenant`. `exp` is the token's expiry in seconds since the epoch.
     pub fn issue(key: &MacKey, tenant: &TenantId, token: &TokenId, exp: u64) -> Self {
-        Self(key.tag_plain(Self::message(tenant, token, exp).as_bytes()))
+        Self::over(key, &Self::message(tenant, token, exp))
+    }
+
+    /// Seals a text. Whoever seals one of another kind begins it otherwise, and has another key.
+    pub(crate) fn over(key: &MacKey, text: &str) -> Self {
+        Self(key.tag_plain(text.as_bytes()))
+    }
+
+    /// Whether this is the seal of such a text. Compared in constant time.
+    pub(crate) fn is_over(&self, key: &MacKey, text: &str) -> bool {
+        key.verifies_plain(text.as_bytes(), &self.0)
     }
 
     /// Whether this is the seal of such a token. Compared in constant time.
     pub(crate) fn is_of(&self, key: &MacKey, tenant: &TenantId, token: &TokenId, exp: u64) -> bool {
-        key.verifies_plain(Self::message(tenant, token, exp).as_bytes(), &self.0)
+        self.is_over(key, &Self::message(tenant, token, exp))
     }
 
     /// What is authenticated; the SQL in `ringfence-guard` builds the same text. `|` occurs in no identifier.

@@ -148,6 +148,10 @@ name!(
     Role
 );
 name!(
+    /// What a job is called: the same for each of its runs.
+    JobName
+);
+name!(
     /// A policy store.
     StoreId
 );

@@ -17,6 +17,7 @@ pub mod broken;
 pub mod database;
 pub mod foreign;
 pub mod id;
+pub mod job;
 pub mod key;
 pub mod limits;
 pub mod operator;
@@ -36,6 +37,7 @@ pub use access::{
 pub use author::{Author, By, ChangeReason, ReasonFault};
 pub use database::{DatabaseContext, DatabaseToken, Seal};
 pub use id::{IdError, Reference, TenantId, TokenId};
+pub use job::{Job, JobClaim, JobClaims, VerifiedJob, VerifyJob};
 pub use operator::{Duty, OperatorContext, OperatorRole};
 pub use permit::{Permit, StoreAnswer};
 pub use refusal::{Layer, Reason, Refusal};

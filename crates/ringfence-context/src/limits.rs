@@ -126,6 +126,9 @@ pub const CLOCK_SKEW_SECONDS: u64 = 5;
 /// Longest life of an access token that is accepted, in seconds, whatever its issuer wrote.
 pub const ACCESS_TOKEN_LIFE_SECONDS: u64 = 3600;
 
+/// Longest life of a job token, in seconds, whatever the settings say.
+pub const JOB_TOKEN_LIFE_SECONDS: u64 = 7 * 86_400;
+
 /// Longest life of a `Txn-Token` minted for one request, in seconds.
 pub const TXN_TOKEN_LIFE_SECONDS: u64 = 15;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::TenantContext,
-    id::{Reference, Role, Subject, TenantId},
+    id::{JobName, Reference, Role, Subject, TenantId},
     refusal::{Layer, Reason, Refusal},
     time::UnixTime,
 };
@@ -36,7 +36,8 @@ pub struct Asked {
     /// The roles it had.
     #[serde(default, skip_serializing_if = "nothing")]
     pub roles: Arc<[Role]>,
-    /// Whether something else went into the decision, which is not on record: values of the request or of the row.
+    /// Whether something else went into the decision, which is not on record: values of the request or of the row,
+    /// or the job.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
 }
@@ -44,6 +45,7 @@ pub struct Asked {
 impl Asked {
     /// Of this proved asker.
     pub fn by(context: &TenantContext, more: bool) -> Self {
+        let more = more || context.job().is_some();
         Self { machine: context.is_machine(), roles: context.shared_roles(), more }
     }
 }
@@ -68,6 +70,9 @@ pub struct Verdict {
     /// Who asked, as far as it is proved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
+    /// The job that asked, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobName>,
     /// About whom, `Type::"id"`, where that is not who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
@@ -98,6 +103,7 @@ impl Verdict {
             refused: None,
             tenant: None,
             subject: None,
+            job: None,
             principal: None,
             action: None,
             resource: None,
@@ -116,7 +122,12 @@ impl Verdict {
     /// About this proved tenant and subject.
     #[must_use]
     pub fn of(self, context: &TenantContext) -> Self {
-        Self { tenant: Some(context.tenant().clone()), subject: Some(context.subject().clone()), ..self }
+        Self {
+            tenant: Some(context.tenant().clone()),
+            subject: Some(context.subject().clone()),
+            job: context.job().map(|job| job.name.clone()),
+            ..self
+        }
     }
 }
 

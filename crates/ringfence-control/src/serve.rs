@@ -187,6 +187,7 @@ fn issuers(plane: &Plane, parts: &Parts, signer: &Arc<TxnSigner>) -> Router {
         .with_verifier(Arc::clone(&parts.access))
         .with_exchange(Arc::new(exchange))
         .with_credentials(Arc::new(credentials))
+        .with_job_seconds(plane.settings.jobs.seconds)
         .with_record(record(plane));
     ringfence_identity::router(Arc::new(identity))
 }

@@ -9,12 +9,13 @@ use std::{
 
 use http::uri::Authority;
 use ringfence_authorization::{Mode, PolicyBundle, Review, SolverSettings, Terms, WhenUnproved, avp::Quotas};
-use ringfence_context::Secret;
+use ringfence_context::{Secret, limits};
 use ringfence_gateway::{RouteTable, limit::Rate};
 use ringfence_guard::{
     proxy::Plaintext,
     tls::{Authorities, Identity},
 };
+use ringfence_identity::job::JOB_SECONDS;
 use ringfence_sdk::GuardTls;
 use serde::Deserialize;
 
@@ -81,6 +82,9 @@ pub struct Settings {
     /// Other issuers whose tokens the policy service takes.
     #[serde(default)]
     pub avp: IssuerSettings,
+    /// Job tokens.
+    #[serde(default)]
+    pub jobs: JobSettings,
     /// Tiers by name.
     pub tiers: BTreeMap<String, TierSettings>,
     /// The Cedar action that permits a direct database session.
@@ -113,6 +117,28 @@ impl Default for Listen {
     fn default() -> Self {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Self { gateway: loopback(8080), api: loopback(8081), guard: loopback(6432) }
+    }
+}
+
+/// Job tokens: what a queue carries (`docs/reference/jobs.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobSettings {
+    /// For how long each is good, in seconds; at most [`limits::JOB_TOKEN_LIFE_SECONDS`].
+    pub seconds: u64,
+}
+
+impl Default for JobSettings {
+    fn default() -> Self {
+        Self { seconds: JOB_SECONDS }
+    }
+}
+
+impl JobSettings {
+    /// What is wrong with it, and what to write.
+    fn fault(self) -> Option<String> {
+        let fits = (1..=limits::JOB_TOKEN_LIFE_SECONDS).contains(&self.seconds);
+        (!fits).then(|| format!("seconds in [jobs] is from 1 to {}", limits::JOB_TOKEN_LIFE_SECONDS))
     }
 }
 
@@ -358,6 +384,9 @@ impl Settings {
             return Err(SettingsError::Form { path: path.to_owned(), what });
         }
         if let Some(what) = credential::fault(&settings) {
+            return Err(SettingsError::Form { path: path.to_owned(), what });
+        }
+        if let Some(what) = settings.jobs.fault() {
             return Err(SettingsError::Form { path: path.to_owned(), what });
         }
         if let Some(what) = settings.unshared() {

@@ -110,6 +110,7 @@ fn context() -> TenantContext {
         client_id: ClientId::new("web").unwrap(),
         tenant_id: tenant.clone(),
         roles: [Role::new("clerk").unwrap()].into(),
+        job: None,
     };
     let raw = RawToken::new(&key.sign(access::TYP, &claims).unwrap()).unwrap();
     AccessVerifier.bind(AccessVerifier.verify(&raw, &keys, NOW).unwrap(), &tenant).unwrap()

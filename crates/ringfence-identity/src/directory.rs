@@ -15,8 +15,10 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use ringfence_context::{
-    Clock, IssuerKeys, Issuers, Layer, Reason, Refusal, TenantContext, TenantId, TokenId, UnixTime,
-    id::Subject, key::MacKey,
+    Clock, IssuerKeys, Issuers, Job, JobClaim, Layer, Reason, Refusal, TenantContext, TenantId, TokenId,
+    UnixTime,
+    id::{ClientId, Subject},
+    key::MacKey,
 };
 use ringfence_store::{Answer, Follows, Kind, RecordKey, Records, Revision, Scope, StoreError, TENANT_KEY};
 use serde::de::DeserializeOwned;
@@ -170,6 +172,14 @@ impl Directory {
         self.with_active(context.tenant(), |pool| context.check_seal(&pool.database_key))?
     }
 
+    /// Whether a job's tenant is still active, the job token not revoked, and who enqueued it not disabled.
+    ///
+    /// # Errors
+    /// As [`Issuers::check_live`].
+    pub fn check_job_live(&self, job: &Job) -> Result<(), Refusal> {
+        self.live(job.tenant(), |pool| pool.revocation(job.token_id(), job.subject()))
+    }
+
     /// The display name of an active tenant.
     ///
     /// # Errors
@@ -201,6 +211,27 @@ impl Directory {
             Some(Entry::Pool(pool)) if pool.active => Ok(answer(pool)),
             Some(Entry::Refused(refusal)) => Err(refusal.clone()),
             Some(Entry::Pool(_)) | None => Err(not_served("no such tenant, or suspended")),
+        }
+    }
+
+    /// Whether the tenant is active, and nothing it has revoked is in the way.
+    fn live(
+        &self,
+        tenant: &TenantId,
+        revocation: impl FnOnce(&PublicPool) -> Option<&'static str>,
+    ) -> Result<(), Refusal> {
+        let snapshot = self.fresh_snapshot()?;
+        let refuse = |reason, detail| Err(Refusal::new(Layer::Token, reason, detail));
+        match snapshot.entry(tenant) {
+            Some(Entry::Refused(refusal)) => Err(refusal.clone()),
+            None => refuse(Reason::TenantInactive, "the tenant is gone"),
+            Some(Entry::Pool(pool)) if !pool.active => {
+                refuse(Reason::TenantInactive, "the tenant is suspended")
+            }
+            Some(Entry::Pool(pool)) => match revocation(pool) {
+                Some(detail) => refuse(Reason::TokenRevoked, detail),
+                None => Ok(()),
+            },
         }
     }
 
@@ -336,6 +367,26 @@ impl Directory {
     }
 }
 
+impl PublicPool {
+    /// What was revoked of a token with this id and subject, in words.
+    fn revocation(&self, token: &TokenId, subject: &Subject) -> Option<&'static str> {
+        if self.revoked_tokens.contains(token) {
+            return Some("the token was revoked");
+        }
+        self.revoked_subjects.contains(subject).then_some("the user or client was disabled")
+    }
+
+    /// What was revoked of the job a token came of: its job token, or the worker that runs it.
+    fn revocation_of_job(&self, job: &JobClaim, worker: &ClientId) -> Option<&'static str> {
+        if self.revoked_tokens.contains(&job.jti) {
+            return Some("the job was revoked");
+        }
+        let disabled =
+            Subject::new(worker.as_str()).map_or(true, |worker| self.revoked_subjects.contains(&worker));
+        disabled.then_some("the job's worker was disabled")
+    }
+}
+
 impl Snapshot {
     fn entry(&self, tenant: &TenantId) -> Option<&Entry> {
         self.tenants.get(tenant).map(|known| &*known.entry)
@@ -383,22 +434,10 @@ impl Issuers for Directory {
     }
 
     fn check_live(&self, context: &TenantContext) -> Result<(), Refusal> {
-        let snapshot = self.fresh_snapshot()?;
-        let refuse = |reason, detail| Err(Refusal::new(Layer::Token, reason, detail));
-        match snapshot.entry(context.tenant()) {
-            Some(Entry::Refused(refusal)) => Err(refusal.clone()),
-            None => refuse(Reason::TenantInactive, "the tenant is gone"),
-            Some(Entry::Pool(pool)) if !pool.active => {
-                refuse(Reason::TenantInactive, "the tenant is suspended")
-            }
-            Some(Entry::Pool(pool)) if pool.revoked_tokens.contains(context.token_id()) => {
-                refuse(Reason::TokenRevoked, "the token was revoked")
-            }
-            Some(Entry::Pool(pool)) if pool.revoked_subjects.contains(context.subject()) => {
-                refuse(Reason::TokenRevoked, "the user or client was disabled")
-            }
-            Some(Entry::Pool(_)) => Ok(()),
-        }
+        self.live(context.tenant(), |pool| {
+            pool.revocation(context.token_id(), context.subject())
+                .or_else(|| pool.revocation_of_job(context.job()?, context.client()))
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Token exchange (RFC 8693): an access token for a database token, which carries the gateway's signature too, or for a login to
-//! the tenant's own database, which both signatures are asked for as well.
+//! the tenant's own database, which both signatures are asked for as well; or for a job token, which its worker exchanges for
+//! any of the three later.
 
 use std::pin::Pin;
 
@@ -8,7 +9,7 @@ use ringfence_context::{DatabaseToken, Refusal, Secret, TenantContext};
 /// The grant.
 pub const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
-/// What is exchanged.
+/// What is exchanged, and what a job token is exchanged for.
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// What is given for it.
@@ -16,6 +17,12 @@ pub const DATABASE_TOKEN: &str = "urn:ringfence:params:oauth:token-type:database
 
 /// Or this: a login to the tenant's own database.
 pub const DATABASE_CREDENTIAL: &str = "urn:ringfence:params:oauth:token-type:database-credential";
+
+/// What a queue carries: exchanged by its worker, later.
+pub const JOB_TOKEN: &str = "urn:ringfence:params:oauth:token-type:job-token";
+
+/// What the scope begins with that names a job.
+pub const JOB_SCOPE: &str = "job:";
 
 /// The answer, in a while: a `Txn-Token`.
 pub type ExchangeAnswer<'a> = Pin<Box<dyn Future<Output = Result<String, Refusal>> + Send + 'a>>;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ringfence_context::{
-    AccessClaims, Clock, Reason, Refusal, Seal, TenantId, TokenId,
+    AccessClaims, Clock, Job, JobClaim, Reason, Refusal, Seal, TenantId, TokenId,
     access::TYP,
     id::{ClientId, Subject},
     key::{self, KeyError, SigningKey},
@@ -17,7 +17,7 @@ use crate::{
     directory::Addresses,
     error::{IdentityError, refuse},
     hook::PreTokenHook,
-    pool::Pools,
+    pool::{Pool, Pools},
     user::User,
 };
 
@@ -28,12 +28,12 @@ pub const ACCESS_LIFE_SECONDS: u64 = 300;
 #[derive(Clone)]
 pub struct Issuer {
     pools: Pools,
-    hook: Arc<dyn PreTokenHook>,
-    addresses: Addresses,
-    clock: Arc<dyn Clock>,
+    pub(crate) hook: Arc<dyn PreTokenHook>,
+    pub(crate) addresses: Addresses,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// A token that was made.
+/// A token that was made, of either kind.
 #[derive(Debug, Clone)]
 pub struct Minted {
     /// The token. Not a [`ringfence_context::TenantContext`]: only its verification makes one.
@@ -100,10 +100,17 @@ impl Issuer {
         subject: &Subject,
         client: &ClientId,
     ) -> Result<Minted, Refusal> {
-        let random = |_: KeyError| refuse(Reason::Internal, "no randomness");
-        let jti = TokenId::new(&key::base64url(&key::random::<16>().map_err(random)?))
-            .map_err(|_| refuse(Reason::Internal, "a token id that is none"))?;
-        self.access_token_as(pool, subject, client, jti).await
+        self.access_token_as(pool, subject, client, token_id()?).await
+    }
+
+    /// An access token for the subject of a job, as which its worker acts now, by the pool it was presented at. It ends with
+    /// the job at the latest.
+    ///
+    /// # Errors
+    /// As [`Issuer::access_token`].
+    pub(crate) async fn access_token_of_job(&self, pool: &TenantId, job: &Job) -> Result<Minted, Refusal> {
+        let of = (job.worker(), Some(Arc::new(job.claim())));
+        self.mint(pool, job.subject(), of, token_id()?).await
     }
 
     /// As [`Issuer::access_token`], with an id that was chosen (and written down) before.
@@ -117,13 +124,21 @@ impl Issuer {
         client: &ClientId,
         jti: TokenId,
     ) -> Result<Minted, Refusal> {
+        self.mint(pool, subject, (client, None), jti).await
+    }
+
+    async fn mint(
+        &self,
+        pool: &TenantId,
+        subject: &Subject,
+        (client, job): (&ClientId, Option<Arc<JobClaim>>),
+        jti: TokenId,
+    ) -> Result<Minted, Refusal> {
         let claims = self.hook.claims(pool, subject).await?;
-        let keys = self.pools.pool_get(pool).await.map_err(|error| error.refusal())?;
-        if !keys.active {
-            return Err(refuse(Reason::NotServed, "the pool is suspended"));
-        }
+        let keys = self.active(pool).await?;
         let iat = self.clock.now().seconds();
-        let exp = iat.saturating_add(ACCESS_LIFE_SECONDS);
+        let last = job.as_ref().map_or(u64::MAX, |job| job.exp);
+        let exp = iat.saturating_add(ACCESS_LIFE_SECONDS).min(last);
         let claims = AccessClaims {
             iss: self.addresses.issuer(pool),
             sub: subject.clone(),
@@ -135,9 +150,19 @@ impl Issuer {
             tenant_id: claims.tenant_id,
             roles: claims.roles.into(),
             jti: jti.clone(),
+            job,
         };
         let token = signing_key(keys.signing_key())?.sign(TYP, &claims).map_err(unsigned)?;
-        Ok(Minted { token, jti, exp, expires_in: ACCESS_LIFE_SECONDS })
+        Ok(Minted { token, jti, exp, expires_in: exp.saturating_sub(iat) })
+    }
+
+    /// The pool with its keys, as the state has it now.
+    ///
+    /// # Errors
+    /// [`Reason::NotServed`] where it is suspended.
+    pub(crate) async fn active(&self, pool: &TenantId) -> Result<Pool, Refusal> {
+        let keys = self.pools.pool_get(pool).await.map_err(|error| error.refusal())?;
+        if keys.active { Ok(keys) } else { Err(refuse(Reason::NotServed, "the pool is suspended")) }
     }
 
     /// The ID token beside an access token: for the app to read, worth nothing at the API.
@@ -176,10 +201,17 @@ impl std::fmt::Debug for Issuer {
     }
 }
 
-fn signing_key(key: Result<SigningKey, KeyError>) -> Result<SigningKey, Refusal> {
+/// A new token's own id.
+pub(crate) fn token_id() -> Result<TokenId, Refusal> {
+    let random = |_: KeyError| refuse(Reason::Internal, "no randomness");
+    TokenId::new(&key::base64url(&key::random::<16>().map_err(random)?))
+        .map_err(|_| refuse(Reason::Internal, "a token id that is none"))
+}
+
+pub(crate) fn signing_key(key: Result<SigningKey, KeyError>) -> Result<SigningKey, Refusal> {
     key.map_err(unsigned)
 }
 
-fn unsigned(error: KeyError) -> Refusal {
+pub(crate) fn unsigned(error: KeyError) -> Refusal {
     IdentityError::from(error).refusal()
 }

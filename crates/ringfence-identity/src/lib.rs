@@ -17,6 +17,7 @@ pub mod exchange;
 pub mod hook;
 pub mod http;
 pub mod issuer;
+pub mod job;
 pub mod membership;
 pub mod password;
 pub mod pool;

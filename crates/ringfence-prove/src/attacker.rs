@@ -53,6 +53,10 @@ pub(crate) struct Loot {
     pub(crate) ally_database: Option<String>,
     /// See there.
     pub(crate) ally_decisions: Option<String>,
+    /// A job token of the own tenant's machine, which is its worker too.
+    pub(crate) job: Option<String>,
+    /// The same of the victim's, as whoever reads the victim's queue has it.
+    pub(crate) victims_job: Option<String>,
     /// A token of the victim's decision client: the victim's own part.
     pub(crate) victims_decisions: Option<String>,
     /// What the victim keeps at the policy service.
@@ -290,6 +294,31 @@ impl Attacker {
     pub(crate) fn made(&self, claims: &Value) -> String {
         let key = &self.camp.keys.signing;
         forge::token(&forge::header(&key.kid()), claims, &Signer::Key(key))
+    }
+
+    /// A job token that says of its tenant, issuer and subject what he likes, for his own worker, with every seal his stolen
+    /// keys make.
+    pub(crate) fn job_made(&self, tenant: &str, issuer: &str, subject: &str, key: &Key) -> String {
+        let worker = &self.acme().client.client_id;
+        let (jti, iat) = (self.nonce(), self.now());
+        let exp = iat.saturating_add(3600);
+        let message =
+            format!("ringfence-job-v1|{tenant}|{jti}|{iat}|{exp}|{subject}|{subject}|{worker}|nightly");
+        let claims = json!({
+            "iss": issuer,
+            "sub": subject,
+            "aud": format!("{issuer}/token"),
+            "exp": exp,
+            "iat": iat,
+            "jti": jti,
+            "client_id": subject,
+            "tenant_id": tenant,
+            "may_act": { "sub": worker },
+            "job": "nightly",
+            "seal": self.camp.keys.job_seal(&message),
+        });
+        let header = json!({ "typ": "job+jwt", "alg": "EdDSA", "kid": key.kid() });
+        forge::token(&header, &claims, &Signer::Key(key))
     }
 
     /// Presents a token everywhere it would let him act for the victim.

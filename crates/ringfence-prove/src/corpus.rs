@@ -12,6 +12,7 @@ mod headers;
 mod hosts;
 mod idor;
 mod issuers;
+mod jobs;
 mod keys;
 mod limits;
 mod oracles;
@@ -37,6 +38,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     headers::FAMILY,
     sign_in::FAMILY,
     issuers::FAMILY,
+    jobs::FAMILY,
     tokens::FAMILY,
     keys::FAMILY,
     idor::FAMILY,

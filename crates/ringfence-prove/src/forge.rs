@@ -125,6 +125,7 @@ pub(crate) struct StolenKeys {
     /// Its issuer's key.
     pub(crate) signing: Key,
     database: Vec<u8>,
+    inner: Vec<u8>,
 }
 
 impl StolenKeys {
@@ -135,7 +136,20 @@ impl StolenKeys {
     pub(crate) fn read(stolen: &Stolen) -> Result<Self, ProveError> {
         let database = BASE64URL.decode(&stolen.database_key);
         let database = database.map_err(|_| ProveError::Scene("database_key is not base64url"))?;
-        Ok(Self { signing: Key::read(&stolen.signing_key)?, database })
+        let inner = BASE64URL.decode(&stolen.inner_key);
+        let inner = inner.map_err(|_| ProveError::Scene("inner_key is not base64url"))?;
+        Ok(Self { signing: Key::read(&stolen.signing_key)?, database, inner })
+    }
+
+    /// The seal an issuer puts into a job token, made with this tenant's key.
+    pub(crate) fn job_seal(&self, message: &str) -> String {
+        let mut deriving = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.inner));
+        for part in ["ringfence-derive-v1", "job"] {
+            deriving.update(&u64::try_from(part.len()).unwrap_or_default().to_be_bytes());
+            deriving.update(part.as_bytes());
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, deriving.sign().as_ref());
+        base64url(hmac::sign(&key, message.as_bytes()).as_ref())
     }
 
     /// The seal an issuer puts into an access token, for any tenant, made with this tenant's key.
@@ -182,8 +196,8 @@ mod tests {
 
     #[test]
     fn seals_are_the_kernels() {
-        use ringfence_context::{Secret, TenantId, TokenId, database::Seal, key::MacKey};
-        let stolen = StolenKeys { signing: key(), database: vec![3; 32] };
+        use ringfence_context::{JobClaims, Secret, TenantId, TokenId, database::Seal, key::MacKey};
+        let stolen = StolenKeys { signing: key(), database: vec![3; 32], inner: vec![4; 32] };
         let theirs = Seal::issue(
             &MacKey::from_bytes(&Secret::new(vec![3; 32])),
             &TenantId::new("acme").unwrap(),
@@ -191,5 +205,13 @@ mod tests {
             77,
         );
         assert_eq!(serde_json::to_value(&theirs).unwrap(), stolen.seal("acme", "t-1", 77));
+        let claims = serde_json::from_value::<JobClaims>(json!({
+            "iss": "i", "sub": "s", "aud": "a", "exp": 9, "iat": 8, "jti": "j", "client_id": "c", "tenant_id": "acme",
+            "may_act": { "sub": "w" }, "job": "n",
+        }));
+        let inner = MacKey::from_bytes(&Secret::new(vec![4; 32]));
+        let theirs = claims.unwrap().sealed(&inner.derive("job")).seal.unwrap();
+        let own = stolen.job_seal("ringfence-job-v1|acme|j|8|9|s|c|w|n");
+        assert_eq!(serde_json::to_value(&theirs).unwrap(), own);
     }
 }

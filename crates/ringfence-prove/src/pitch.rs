@@ -37,6 +37,11 @@ pub(crate) async fn loot(camp: &Arc<Camp>) -> Loot {
     let ally = ally.text_member("access_token");
     let ally_database = bare.exchange_token(ALLY, ally.as_deref().unwrap_or_default()).await;
 
+    let own = machine.text_member("access_token").unwrap_or_default();
+    let job = bare.enqueue(ATTACKER, &own, &acme.client.client_id).await;
+    let victims_own = victim.text_member("access_token").unwrap_or_default();
+    let victims_job = bare.victim().enqueue(VICTIM, &victims_own, &theirs.client_id).await;
+
     let id_token = signed_in.first().and_then(|answer| answer.text_member("id_token"));
     let roles = ROLES.into_iter().chain(["service"]);
     let tokens = roles.zip(signed_in.iter().chain([&machine]));
@@ -61,6 +66,8 @@ pub(crate) async fn loot(camp: &Arc<Camp>) -> Loot {
         ally_database: ally_database.text_member("access_token"),
         decisions,
         ally_decisions,
+        job: job.text_member("access_token"),
+        victims_job: victims_job.text_member("access_token"),
         victims_decisions,
         shelf: Shelf::fill(&bare.victim()).await,
         ..loot

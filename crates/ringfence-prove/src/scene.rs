@@ -147,6 +147,8 @@ pub(crate) struct Stolen {
     pub(crate) signing_key: String,
     /// The database key, 32 bytes, base64url.
     pub(crate) database_key: String,
+    /// What the keys are derived from that its own records are authenticated with, 32 bytes, base64url.
+    pub(crate) inner_key: String,
 }
 
 impl Scene {
@@ -227,7 +229,7 @@ pub(crate) mod tests {
         "broken":[],"operator":{"token":"t"},"tenants":[{"id":"acme","issuer":"http://127.0.0.1:1/t/acme",
         "host":"acme.localhost:1","users":[{"username":"a","password":"p","roles":["admin"]}],
         "client":{"client_id":"c","client_secret":"s"},"access_key":{"id":"k","secret":"s"},
-        "policy_store_id":"ps-acme","stolen":{"signing_key":"AA","database_key":"AA"}}]}"#;
+        "policy_store_id":"ps-acme","stolen":{"signing_key":"AA","database_key":"AA","inner_key":"AA"}}]}"#;
 
     #[test]
     fn the_first_line_is_read_with_an_app_by_default() {

@@ -4,7 +4,7 @@ use crate::{
     attacker::Attacker,
     forge::{base64url, sha256},
     http::{Answer, Ask},
-    scene::{App, Tenant, User},
+    scene::{App, MachineClient, Tenant, User},
 };
 
 /// The app's secret of every sign-in here: the attacker is the app, and hides nothing from himself.
@@ -106,6 +106,39 @@ impl Attacker {
             ("requested_token_type", wanted),
         ];
         self.issuer(self.base("POST", &format!("/t/{at}/token")).form(&form)).await
+    }
+}
+
+/// What a queue carries, and what its worker gets for it.
+const JOB_TOKEN: &str = "urn:ringfence:params:oauth:token-type:job-token";
+pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub(crate) const DATABASE_TOKEN: &str = "urn:ringfence:params:oauth:token-type:database-token";
+
+impl Attacker {
+    /// Exchanges an access token for a job token, for a worker.
+    pub(crate) async fn enqueue(&self, at: &str, access: &str, worker: &str) -> Answer {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", access),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("requested_token_type", JOB_TOKEN),
+            ("scope", "job:nightly"),
+            ("audience", worker),
+        ];
+        self.issuer(self.base("POST", &format!("/t/{at}/token")).form(&form)).await
+    }
+
+    /// Exchanges a job token, as a worker.
+    pub(crate) async fn run_job(&self, at: &str, job: &str, worker: &MachineClient, wanted: &str) -> Answer {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", job),
+            ("subject_token_type", JOB_TOKEN),
+            ("requested_token_type", wanted),
+            ("client_id", &worker.client_id),
+            ("client_secret", &worker.client_secret),
+        ];
+        self.issuer(self.base("POST", &format!("/t/{at}/token")).form(&changed(&form, &[]))).await
     }
 }
 

@@ -104,6 +104,7 @@ fn anyone(tenant: TenantId) -> Option<TenantContext> {
         seal: Seal::issue(&MacKey::generate().ok()?, &tenant, &jti, 0),
         tenant_id: tenant,
         jti,
+        job: None,
     }))
 }
 

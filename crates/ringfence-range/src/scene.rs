@@ -178,5 +178,9 @@ async fn stolen(plane: &Plane, tenant: &TenantId) -> Result<Value, String> {
         .map_err(|error| error.to_string())?;
     let pool = pools.into_iter().next().ok_or("no pool")?.1.value;
     let text = |pointer| pool.pointer(pointer).cloned().ok_or(format!("the pool has no {pointer}"));
-    Ok(json!({ "signing_key": text("/keys/0/pkcs8")?, "database_key": text("/database_key")? }))
+    Ok(json!({
+        "signing_key": text("/keys/0/pkcs8")?,
+        "database_key": text("/database_key")?,
+        "inner_key": text("/inner_key")?,
+    }))
 }

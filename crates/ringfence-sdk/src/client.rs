@@ -58,6 +58,24 @@ impl Client {
         self.send(request).await
     }
 
+    /// Posts a form to whoever answers at `authority`, under the name `host`.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub async fn post_form(
+        &self,
+        authority: &str,
+        host: &str,
+        path: &str,
+        form: String,
+    ) -> Result<(StatusCode, Bytes), NoAnswer> {
+        let request = Request::post(format!("http://{authority}{path}"))
+            .header(http::header::HOST, host)
+            .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(form)));
+        self.send(request.map_err(|_| NoAnswer)?).await
+    }
+
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), NoAnswer> {
         let answering = async {
             let response = self.0.request(request).await.map_err(|_| NoAnswer)?;

@@ -10,6 +10,7 @@ pub mod ask;
 pub mod client;
 pub mod database;
 pub mod issuers;
+pub mod jobs;
 pub mod layer;
 pub mod migration;
 pub mod replay;
@@ -19,6 +20,7 @@ pub mod trust;
 pub mod verify;
 
 pub use database::{Database, DatabaseError, TenantDatabase};
+pub use jobs::{Jobs, Worker};
 pub use layer::TenantLayer;
 pub use migration::{Migration, Stage};
 pub use report::Report;

@@ -3,7 +3,10 @@
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use miette::{IntoDiagnostic, Result, miette};
-use ringfence_context::key::{base64url, random, sha256};
+use ringfence_context::{
+    Secret,
+    key::{base64url, random, sha256},
+};
 use ringfence_control::workflow::CLI_CLIENT;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,6 +15,30 @@ use url::form_urlencoded::Serializer;
 use crate::call::{Answer, Caller, Running};
 
 const CALLBACK: &str = "http://127.0.0.1/callback";
+
+/// Types of tokens (RFC 8693 section 3, and the plane's own).
+pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub(crate) const DATABASE_TOKEN: &str = "urn:ringfence:params:oauth:token-type:database-token";
+const DATABASE_CREDENTIAL: &str = "urn:ringfence:params:oauth:token-type:database-credential";
+const JOB_TOKEN: &str = "urn:ringfence:params:oauth:token-type:job-token";
+
+/// What is exchanged.
+enum Subject<'a> {
+    Access(&'a str),
+    Job(&'a str),
+}
+
+/// A worker's client, with its secret.
+pub(crate) struct Worker<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) secret: &'a Secret<String>,
+}
+
+impl Worker<'_> {
+    fn shown(&self) -> [(&str, &str); 2] {
+        [("client_id", self.id), ("client_secret", self.secret.reveal())]
+    }
+}
 
 /// A login to a tenant's own database, as its issuer gives it.
 #[derive(Deserialize)]
@@ -101,24 +128,33 @@ impl Issuer<'_> {
 
     /// A database token for an access token (RFC 8693).
     pub(crate) async fn database_token(&self, access: &str) -> Result<String> {
-        let exchange = [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("subject_token", access),
-            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-            ("requested_token_type", "urn:ringfence:params:oauth:token-type:database-token"),
-        ];
-        self.token(form(&exchange)).await
+        self.token(exchange(Subject::Access(access), DATABASE_TOKEN, &[])).await
+    }
+
+    /// A job token for an access token, of the job of this name, for the worker that is to run it.
+    pub(crate) async fn job_token(&self, access: &str, job: &str, worker: &str) -> Result<String> {
+        let scope = format!("job:{job}");
+        let more = [("scope", scope.as_str()), ("audience", worker)];
+        self.token(exchange(Subject::Access(access), JOB_TOKEN, &more)).await
+    }
+
+    /// What a worker is given for a job token: an access token or a database token.
+    pub(crate) async fn run(&self, job: &str, worker: &Worker<'_>, wanted: &str) -> Result<String> {
+        self.token(exchange(Subject::Job(job), wanted, &worker.shown())).await
     }
 
     /// A login to the tenant's own database for an access token (RFC 8693).
     pub(crate) async fn credential(&self, access: &str) -> Result<Credential> {
-        let exchange = [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("subject_token", access),
-            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-            ("requested_token_type", "urn:ringfence:params:oauth:token-type:database-credential"),
-        ];
-        let answer = self.send(Method::POST, "/token", form(&exchange)).await?;
+        self.login(exchange(Subject::Access(access), DATABASE_CREDENTIAL, &[])).await
+    }
+
+    /// The same for a job token.
+    pub(crate) async fn run_credential(&self, job: &str, worker: &Worker<'_>) -> Result<Credential> {
+        self.login(exchange(Subject::Job(job), DATABASE_CREDENTIAL, &worker.shown())).await
+    }
+
+    async fn login(&self, form: String) -> Result<Credential> {
+        let answer = self.send(Method::POST, "/token", form).await?;
         serde_json::from_value(answer.json()?).map_err(|_| miette!("the issuer gave no login"))
     }
 
@@ -137,6 +173,21 @@ impl Issuer<'_> {
         let path = format!("/t/{}{path}", self.tenant);
         self.caller.send(&self.running.gateway, method, &path, headers, form).await
     }
+}
+
+/// A token exchange (RFC 8693 section 2.1).
+fn exchange(subject: Subject<'_>, wanted: &str, more: &[(&str, &str)]) -> String {
+    let (token, kind) = match subject {
+        Subject::Access(token) => (token, ACCESS_TOKEN),
+        Subject::Job(token) => (token, JOB_TOKEN),
+    };
+    let exchange = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token", token),
+        ("subject_token_type", kind),
+        ("requested_token_type", wanted),
+    ];
+    form(&[&exchange, more].concat())
 }
 
 fn form(pairs: &[(&str, &str)]) -> String {

@@ -84,7 +84,8 @@ impl Stores {
         let store = self.compiled(tenant).await.map_err(LoadFault::Refused)?;
         let Asked { principal, action, resource, facts } = *asked;
         let Principal { kind, id, roles, attributes } = principal;
-        let terms = Terms { tenant, kind, id, roles, stated: Some(attributes), action, resource, facts };
+        let terms =
+            Terms { tenant, kind, id, roles, stated: Some(attributes), job: None, action, resource, facts };
         let at = Moment { tenant, store: &store, head: store.entities };
         at.check_reach().map_err(LoadFault::Refused)?;
         let refused = |misfit: super::merge::Misfit| LoadFault::Refused(misfit.into());

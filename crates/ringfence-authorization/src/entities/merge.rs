@@ -8,7 +8,10 @@ use std::collections::HashSet;
 
 use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression};
 use cedar_policy_core::ast;
-use ringfence_context::{Layer, Reason, Refusal, TenantId, id::Role};
+use ringfence_context::{
+    Layer, Reason, Refusal, TenantId,
+    id::{JobName, Role},
+};
 use serde_json::Value;
 
 use crate::{
@@ -18,7 +21,7 @@ use crate::{
         record::read,
         reference,
     },
-    question::{Facts, Question, Resource},
+    question::{Facts, OF_JOB, Question, Resource},
     vocabulary::{Kind, Vocabulary},
 };
 
@@ -31,6 +34,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) id: &'a str,
     pub(crate) roles: &'a [Role],
     pub(crate) stated: Option<&'a Facts>,
+    /// The job for which the principal acts, where who asks is the principal.
+    pub(crate) job: Option<&'a JobName>,
     pub(crate) action: &'a str,
     pub(crate) resource: &'a Resource,
     pub(crate) facts: &'a Facts,
@@ -88,6 +93,7 @@ impl<'a> Question<'a> {
             id: named.map_or(context.subject().as_str(), |named| &named.id),
             roles: named.map_or(context.roles(), |named| &named.roles),
             stated: named.map(|named| &named.attributes),
+            job: context.job().filter(|_| named.is_none()).map(|job| &job.name),
             action: self.action,
             resource: self.resource,
             facts: self.facts,
@@ -184,6 +190,10 @@ impl Prepared<'_> {
         if !named || asker.declares("subject") {
             given.insert("subject".to_owned(), terms.id.into());
         }
+        let job = terms.job.filter(|_| asker.declares(OF_JOB));
+        if let Some(job) = job {
+            given.insert(OF_JOB.to_owned(), job.as_str().into());
+        }
         let stored_roles = roles.iter().filter_map(|role| loaded.get(role));
         let mut above: HashSet<EntityUid> = stored_roles.flat_map(|role| role.above()).collect();
         above.extend(roles.iter().cloned());
@@ -195,6 +205,7 @@ impl Prepared<'_> {
         let mut conform = roles_fit
             && stated.0.is_empty()
             && stated.1.is_empty()
+            && job.is_none()
             && (asker.asks || (stored.is_some() && roles.is_empty()));
         if resource == principal && stated.1.is_empty() && own_tenant {
             return Ok(Merged { principal: who, resource: None, conform });
@@ -228,7 +239,7 @@ impl Prepared<'_> {
         given: Facts,
         above: HashSet<EntityUid>,
     ) -> Result<Entity, Misfit> {
-        if stated.is_empty() {
+        if stated.is_empty() && !given.contains_key(OF_JOB) {
             return unstated(uid, stored, given, above);
         }
         let schema = self.vocabulary.schema();

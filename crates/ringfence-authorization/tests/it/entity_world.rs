@@ -8,7 +8,7 @@ use ringfence_authorization::{
     entities::{EntityForm, Uid},
     stores::store_create_unchecked,
 };
-use ringfence_context::{Permit, Reason, TenantId, id::StoreId};
+use ringfence_context::{Permit, Reason, TenantContext, TenantId, id::StoreId};
 use ringfence_store::{MasterKey, Records, SqliteStore};
 use serde_json::{Value, json};
 
@@ -69,11 +69,20 @@ impl World {
         action: &str,
         what: &Resource,
     ) -> Result<(), Reason> {
-        let context = self.contexts.context(tenant, user, "viewer");
+        self.ask_as(&self.contexts.context(tenant, user, "viewer"), action, what)
+    }
+
+    /// What whoever acts in this context is told.
+    pub(crate) fn ask_as(
+        &self,
+        context: &TenantContext,
+        action: &str,
+        what: &Resource,
+    ) -> Result<(), Reason> {
         let facts = Facts::new();
-        let question = Question { context: &context, principal: None, action, resource: what, facts: &facts };
+        let question = Question { context, principal: None, action, resource: what, facts: &facts };
         let answer = self.stores.decide(&question).map_err(|refusal| refusal.reason)?;
-        Permit::decide(&context, action, &answer).map(drop).map_err(|refusal| refusal.reason)
+        Permit::decide(context, action, &answer).map(drop).map_err(|refusal| refusal.reason)
     }
 
     pub(crate) fn view(&self, tenant: &TenantId, user: &str, action: &str, id: &str) -> Result<(), Reason> {

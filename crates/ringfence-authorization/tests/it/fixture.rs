@@ -2,13 +2,16 @@
 
 use ringfence_authorization::{Facts, Gate, PolicyBundle, Resource, SolverSettings, StoreDocument};
 use ringfence_context::{
-    AccessClaims, AccessVerifier, Clock, IssuerKeys, RawToken, Seal, TenantContext, TenantId, TokenId,
-    UnixTime, VerifyAccess, access,
-    id::{ClientId, Role, StoreId, Subject},
+    AccessClaims, AccessVerifier, Clock, IssuerKeys, JobClaim, RawToken, Seal, TenantContext, TenantId,
+    TokenId, UnixTime, VerifyAccess, access,
+    id::{ClientId, JobName, Role, StoreId, Subject},
     key::{MacKey, SigningKey},
 };
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -58,6 +61,17 @@ impl Contexts {
     }
 
     pub(crate) fn context(&self, tenant: &TenantId, subject: &str, role: &str) -> TenantContext {
+        self.context_of(tenant, subject, role, None)
+    }
+
+    /// The same, of somebody for whom a job of this name acts.
+    pub(crate) fn context_of(
+        &self,
+        tenant: &TenantId,
+        subject: &str,
+        role: &str,
+        job: Option<&str>,
+    ) -> TenantContext {
         let jti = TokenId::new("t-1").unwrap();
         let exp = NOW.seconds() + 300;
         let claims = AccessClaims {
@@ -71,6 +85,7 @@ impl Contexts {
             client_id: ClientId::new("web").unwrap(),
             tenant_id: tenant.clone(),
             roles: [Role::new(role).unwrap()].into(),
+            job: job.map(job_claim),
         };
         let issuer = IssuerKeys {
             tenant: tenant.clone(),
@@ -81,6 +96,15 @@ impl Contexts {
         let raw = RawToken::new(&self.key.sign(access::TYP, &claims).unwrap()).unwrap();
         AccessVerifier.bind(AccessVerifier.verify(&raw, &issuer, NOW).unwrap(), tenant).unwrap()
     }
+}
+
+fn job_claim(name: &str) -> Arc<JobClaim> {
+    Arc::new(JobClaim {
+        name: JobName::new(name).unwrap(),
+        jti: TokenId::new("j-1").unwrap(),
+        exp: NOW.seconds() + 300,
+        client_id: ClientId::new("web").unwrap(),
+    })
 }
 
 /// The sample app's tier.

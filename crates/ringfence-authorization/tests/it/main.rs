@@ -15,6 +15,7 @@ mod entity_limits;
 mod entity_world;
 mod fixture;
 mod govern;
+mod jobs;
 mod schedule;
 mod shared;
 mod shared_agreement;

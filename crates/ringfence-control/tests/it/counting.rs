@@ -8,8 +8,8 @@ use std::{
 use http::HeaderMap;
 use ringfence_authorization::{CompiledStore, Decide, Question, Warming};
 use ringfence_context::{
-    IssuerKeys, RawToken, Refusal, StoreAnswer, TenantContext, TenantId, UnixTime, VerifiedToken,
-    VerifyAccess, id::Subject,
+    IssuerKeys, Job, RawToken, Refusal, StoreAnswer, TenantContext, TenantId, UnixTime, VerifiedJob,
+    VerifiedToken, VerifyAccess, VerifyJob, id::Subject,
 };
 use ringfence_identity::{PreTokenHook, hook::HookAnswer};
 
@@ -95,6 +95,17 @@ impl VerifyAccess for Counted<dyn VerifyAccess> {
 
     fn bind(&self, token: VerifiedToken, presented_at: &TenantId) -> Result<TenantContext, Refusal> {
         self.inner.bind(token, presented_at)
+    }
+}
+
+impl VerifyJob for Counted<dyn VerifyAccess> {
+    fn verify_job(&self, raw: &RawToken, issuer: &IssuerKeys, now: UnixTime) -> Result<VerifiedJob, Refusal> {
+        self.counts.add(issuer.tenant.as_str(), self.call);
+        self.inner.verify_job(raw, issuer, now)
+    }
+
+    fn bind_job(&self, job: VerifiedJob, presented_at: &TenantId) -> Result<Job, Refusal> {
+        self.inner.bind_job(job, presented_at)
     }
 }
 

@@ -236,6 +236,7 @@ impl World {
             roles: [Role::new("member").unwrap()].into(),
             seal: Seal::issue(&MacKey::generate().unwrap(), &tenant, &jti, iat + 300),
             jti,
+            job: None,
         };
         self.keys[&tenant].sign(access::TYP, &claims).unwrap()
     }

@@ -112,6 +112,7 @@ impl Tenant {
             roles: [Role::new("clerk").unwrap()].into(),
             seal: Seal::issue(&self.seal, &self.id, &jti, exp),
             jti,
+            job: None,
         };
         change(&mut claims);
         self.signing.sign(ringfence_context::access::TYP, &claims).unwrap()

@@ -94,6 +94,11 @@ impl OAuthError {
         &self.refusal
     }
 
+    /// Whether it is no fault of the request's.
+    pub(super) fn is_servers(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     pub(super) fn answer(&self, reference: &Reference) -> Response {
         let body =
             json!({ "error": self.code, "error_description": self.description, "reference": reference });

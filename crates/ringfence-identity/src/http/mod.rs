@@ -20,8 +20,11 @@ use axum::{
     routing::{get, post},
 };
 use ringfence_context::{
-    AccessVerifier, Clock, Issuers, Layer, Part, RawToken, Record, Reference, Refusal, TenantContext,
-    TenantId, Verdict, VerifyAccess, access::claimed_issuer, key,
+    AccessVerifier, Clock, Issuers, Job, Layer, Part, RawToken, Record, Reference, Refusal, TenantContext,
+    TenantId, Verdict, VerifyAccess,
+    access::claimed_issuer,
+    id::{JobName, Subject},
+    job, key,
 };
 
 use crate::{
@@ -31,6 +34,7 @@ use crate::{
     exchange::{ExchangeCredential, ExchangeDatabaseToken},
     hook::PreTokenHook,
     issuer::Issuer,
+    job::JOB_SECONDS,
     password::Passwords,
     pool::Pools,
     verdict::TracingRecord,
@@ -48,6 +52,8 @@ pub struct Identity {
     pub(crate) exchange: Option<Arc<dyn ExchangeDatabaseToken>>,
     pub(crate) credentials: Option<Arc<dyn ExchangeCredential>>,
     pub(crate) record: Arc<dyn Record>,
+    /// How long a job token lives, in seconds.
+    pub(crate) job_seconds: u64,
 }
 
 impl Identity {
@@ -71,6 +77,7 @@ impl Identity {
             exchange: None,
             credentials: None,
             record: Arc::new(TracingRecord),
+            job_seconds: JOB_SECONDS,
         }
     }
 
@@ -90,6 +97,13 @@ impl Identity {
     #[must_use]
     pub fn with_credentials(self, credentials: Arc<dyn ExchangeCredential>) -> Self {
         Self { credentials: Some(credentials), ..self }
+    }
+
+    /// With job tokens that live so many seconds; what is longer than [`ringfence_context::limits::JOB_TOKEN_LIFE_SECONDS`]
+    /// nobody accepts.
+    #[must_use]
+    pub fn with_job_seconds(self, job_seconds: u64) -> Self {
+        Self { job_seconds, ..self }
     }
 
     /// With another place for verdicts.
@@ -113,8 +127,31 @@ impl Identity {
         Ok(context)
     }
 
+    /// Proves a job of a job token presented at a tenant's own path: who signed it, for whom, and that nothing of it was
+    /// revoked. Whether it may run now is more: see `http/token/job.rs`.
+    pub(crate) async fn prove_job(&self, raw: &RawToken, at: &TenantId) -> Result<Job, Refusal> {
+        let issuer = self.directory.issuer(&job::claimed_issuer(raw)?)?;
+        let verified = self.verify.verify_job(raw, &issuer, self.clock.now())?;
+        let job = self.verify.bind_job(verified, at)?;
+        self.directory.check_job_live(&job)?;
+        self.issuer.check_job_seal(&job, at).await?;
+        Ok(job)
+    }
+
     pub(crate) fn verdict(
         &self,
+        tenant: Option<&TenantId>,
+        reference: &Reference,
+        action: &'static str,
+        outcome: Result<(), &Refusal>,
+    ) {
+        self.verdict_of(None, tenant, reference, action, outcome);
+    }
+
+    /// As [`Identity::verdict`], of a job and whom it runs as.
+    pub(crate) fn verdict_of(
+        &self,
+        job: Option<(Subject, JobName)>,
         tenant: Option<&TenantId>,
         reference: &Reference,
         action: &'static str,
@@ -124,6 +161,7 @@ impl Identity {
         let mut verdict = Verdict::passed(reference.clone(), self.clock.now(), Part::Issuer, passed);
         verdict.tenant = tenant.cloned();
         verdict.action = Some(action.into());
+        (verdict.subject, verdict.job) = job.unzip();
         self.record.record(match outcome {
             Ok(()) => verdict,
             Err(refusal) => verdict.refused(refusal),

@@ -1,4 +1,4 @@
-//! The revocation endpoint (RFC 7009): a client ends a token of its own.
+//! The revocation endpoint (RFC 7009): a client ends a token of its own, a worker a job of its own.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use ringfence_context::{RawToken, Refusal, TenantId, limits};
+use ringfence_context::{RawToken, Refusal, TenantId, TokenId, UnixTime, id::ClientId, limits};
 use std::time::Duration;
 
 use super::{
@@ -38,24 +38,40 @@ async fn run(identity: &Identity, tenant: &TenantId, request: Request<Body>) -> 
     let (headers, form) = Parameters::of_body(request).await?;
     let client = identity.client(tenant, &headers, &form).await?;
     let raw = form.need("token")?;
-    let context = match RawToken::new(raw).and_then(|raw| identity.prove(&raw, tenant)) {
-        Ok(context) => context,
+    let (owner, token, expires) = match revocable(identity, tenant, raw).await {
+        Ok(found) => found,
         Err(refusal) if is_servers(&refusal) => return Err(refusal.into()),
         // What is no valid token here needs no revoking, and saying so would tell what is one (section 2.2).
         Err(_) => return Ok(()),
     };
-    if *context.client() != client.id {
+    if owner != client.id {
         return Err(OAuthError::grant("the token is another client's"));
     }
     let now = identity.clock.now();
-    let revision = identity
-        .pools
-        .token_revoke(tenant, context.token_id(), context.expires(), now)
-        .await
-        .map_err(|error| error.refusal())?;
+    let revision =
+        identity.pools.token_revoke(tenant, &token, expires, now).await.map_err(|error| error.refusal())?;
     // From the answer on, this node refuses the token; a directory that does not get there is stale and refuses all.
     let _ = tokio::time::timeout(PATIENCE, identity.directory.reach(revision)).await;
     Ok(())
+}
+
+/// Whose to revoke a token is, its id, and when it ends: an access token is the client's it was issued to, and a job token
+/// the worker's. A public client proves nothing of itself, so what it enqueued is not its to revoke: whoever could make
+/// job tokens and revoke them without end would have every node remember them for days.
+async fn revocable(
+    identity: &Identity,
+    tenant: &TenantId,
+    raw: &str,
+) -> Result<(ClientId, TokenId, UnixTime), Refusal> {
+    let raw = RawToken::new(raw)?;
+    match identity.prove(&raw, tenant) {
+        Ok(context) => Ok((context.client().clone(), context.token_id().clone(), context.expires())),
+        Err(refusal) if is_servers(&refusal) => Err(refusal),
+        Err(_) => {
+            let job = identity.prove_job(&raw, tenant).await?;
+            Ok((job.worker().clone(), job.token_id().clone(), job.expires()))
+        }
+    }
 }
 
 fn is_servers(refusal: &Refusal) -> bool {

@@ -1,5 +1,7 @@
 //! The token endpoint: codes, machines, and token exchange.
 
+mod job;
+
 use std::sync::Arc;
 
 use axum::{
@@ -10,7 +12,9 @@ use axum::{
 };
 use http::HeaderMap;
 use ringfence_context::{
-    DatabaseToken, RawToken, Reason, TenantContext, TenantId, TokenId, UnixTime, key, limits,
+    DatabaseToken, RawToken, TenantContext, TenantId, UnixTime,
+    id::{JobName, Subject},
+    limits,
 };
 use serde::Serialize;
 
@@ -20,11 +24,10 @@ use super::{
     form::Parameters,
 };
 use crate::{
-    ClientKind, IdentityError,
+    ClientKind, IdentityError, User,
     code::Redemption,
-    error::refuse,
     exchange::{self, DatabaseLogin},
-    issuer::{Minted, SignedIn},
+    issuer::{Minted, SignedIn, token_id},
 };
 
 /// A successful answer (RFC 6749 section 5.1, RFC 8693 section 2.2).
@@ -39,6 +42,9 @@ struct Granted {
     issued_token_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<Database>,
+    /// Of which job it is, and whom that runs as: for the record.
+    #[serde(skip)]
+    job: Option<(Subject, JobName)>,
 }
 
 /// Where and as whom a credential logs in, by libpq's names.
@@ -60,6 +66,7 @@ impl From<Minted> for Granted {
             id_token: None,
             issued_token_type: None,
             database: None,
+            job: None,
         }
     }
 }
@@ -67,7 +74,8 @@ impl From<Minted> for Granted {
 pub(super) async fn token(State(identity): State<Arc<Identity>>, at: At, request: Request<Body>) -> Response {
     let outcome = grant(&identity, &at.tenant, request).await;
     let verdict = outcome.as_ref().map(|_| ()).map_err(|error| error.refusal());
-    identity.verdict(Some(&at.tenant), &at.reference, "token", verdict);
+    let job = outcome.as_ref().ok().and_then(|granted| granted.job.clone());
+    identity.verdict_of(job, Some(&at.tenant), &at.reference, "token", verdict);
     match outcome {
         Ok(granted) => unstored(Json(granted).into_response()),
         Err(error) => error.answer(&at.reference),
@@ -83,7 +91,7 @@ async fn grant(
     match form.need("grant_type")? {
         "authorization_code" => identity.grant_code(tenant, &headers, &form).await,
         "client_credentials" => identity.grant_machine(tenant, &headers, &form).await,
-        exchange::GRANT => identity.grant_exchange(tenant, &form).await,
+        exchange::GRANT => identity.grant_exchange(tenant, &headers, &form).await,
         _ => {
             Err(OAuthError::new("unsupported_grant_type", "grant_type", "This grant is not supported here."))
         }
@@ -107,18 +115,10 @@ impl Identity {
             redirect_uri: form.need("redirect_uri")?,
             verifier: form.need("code_verifier")?,
         };
-        let internal = |_| OAuthError::from(refuse(Reason::Internal, "a token id that is none"));
-        let random = key::random::<16>().map_err(|error| IdentityError::from(error).refusal())?;
-        let jti = TokenId::new(&key::base64url(&random)).map_err(internal)?;
+        let jti = token_id()?;
         // Spent before anything is minted: a failure from here on costs the code, never a second use of it.
         let grant = self.pools.code_spend(tenant, &redemption, &jti, self.clock.now()).await?;
-        let user = match self.pools.user_get(tenant, &grant.subject).await {
-            Ok(user) if !user.disabled => user,
-            Ok(_) | Err(IdentityError::Missing(_)) => {
-                return Err(OAuthError::grant("the user is gone or disabled"));
-            }
-            Err(error) => return Err(error.refusal().into()),
-        };
+        let user = self.user_there(tenant, &grant.subject).await?;
         let access = self.issuer.access_token_as(tenant, &grant.subject, &client.id, jti).await?;
         let id_token = if grant.ticket.openid {
             let about = SignedIn {
@@ -149,15 +149,64 @@ impl Identity {
         Ok(self.issuer.access_token(tenant, &subject, &client.id).await?.into())
     }
 
-    /// RFC 8693 section 2.1. The subject token is its own proof; it must be this tenant's and live.
-    async fn grant_exchange(&self, tenant: &TenantId, form: &Parameters) -> Result<Granted, OAuthError> {
-        let wanted = form.need("requested_token_type")?;
-        if form.need("subject_token_type")? != exchange::ACCESS_TOKEN
-            || !matches!(wanted, exchange::DATABASE_TOKEN | exchange::DATABASE_CREDENTIAL)
-            || form.get("actor_token").is_some()
-        {
-            return Err(OAuthError::request("only an access token for a database token or credential"));
+    /// The user, who may sign in.
+    async fn user_there(&self, tenant: &TenantId, id: &Subject) -> Result<User, OAuthError> {
+        match self.pools.user_get(tenant, id).await {
+            Ok(user) if !user.disabled => Ok(user),
+            Ok(_) | Err(IdentityError::Missing(_)) => Err(OAuthError::grant("the user is gone or disabled")),
+            Err(error) => Err(error.refusal().into()),
         }
+    }
+
+    /// RFC 8693 section 2.1. The subject token must be this tenant's and live. An access token is its own proof; a job token
+    /// is its worker's, who shows that it is the worker.
+    async fn grant_exchange(
+        &self,
+        tenant: &TenantId,
+        headers: &HeaderMap,
+        form: &Parameters,
+    ) -> Result<Granted, OAuthError> {
+        let (given, wanted) = (form.need("subject_token_type")?, form.need("requested_token_type")?);
+        if form.get("actor_token").is_some() {
+            return Err(OAuthError::request("an actor token"));
+        }
+        match (given, wanted) {
+            (exchange::ACCESS_TOKEN, exchange::JOB_TOKEN) => {
+                self.grant_job(&self.exchanged(tenant, form)?.1, form).await
+            }
+            (exchange::ACCESS_TOKEN, exchange::DATABASE_TOKEN | exchange::DATABASE_CREDENTIAL) => {
+                let (access, context) = self.exchanged(tenant, form)?;
+                self.grant_database(access, &context, wanted).await
+            }
+            (
+                exchange::JOB_TOKEN,
+                exchange::ACCESS_TOKEN | exchange::DATABASE_TOKEN | exchange::DATABASE_CREDENTIAL,
+            ) => self.grant_of_job(tenant, headers, form, wanted).await,
+            _ => Err(OAuthError::request("no such exchange")),
+        }
+    }
+
+    /// The access token that is exchanged, proved.
+    fn exchanged(
+        &self,
+        tenant: &TenantId,
+        form: &Parameters,
+    ) -> Result<(RawToken, TenantContext), OAuthError> {
+        let access = RawToken::new(form.need("subject_token")?)?;
+        let context = self.prove(&access, tenant)?;
+        if form.get("client_id").is_some_and(|id| id != context.client().as_str()) {
+            return Err(OAuthError::grant("the token is another client's"));
+        }
+        Ok((access, context))
+    }
+
+    /// A database token or credential for a proved access token, with the gateway's word.
+    async fn grant_database(
+        &self,
+        access: RawToken,
+        context: &TenantContext,
+        wanted: &str,
+    ) -> Result<Granted, OAuthError> {
         let Some(exchange) = &self.exchange else {
             return Err(OAuthError::new(
                 "unsupported_grant_type",
@@ -165,15 +214,10 @@ impl Identity {
                 "Token exchange is not set up here.",
             ));
         };
-        let access = RawToken::new(form.need("subject_token")?)?;
-        let context = self.prove(&access, tenant)?;
-        if form.get("client_id").is_some_and(|id| id != context.client().as_str()) {
-            return Err(OAuthError::grant("the token is another client's"));
-        }
-        let txn = RawToken::new(&exchange.exchange(&context).await?)?;
+        let txn = RawToken::new(&exchange.exchange(context).await?)?;
         let token = DatabaseToken { access, txn };
         if wanted == exchange::DATABASE_CREDENTIAL {
-            return self.grant_credential(&context, &token).await;
+            return self.grant_credential(context, &token).await;
         }
         let now: UnixTime = self.clock.now();
         let left = context.expires().since(now).as_secs();
@@ -185,6 +229,7 @@ impl Identity {
             id_token: None,
             issued_token_type: Some(exchange::DATABASE_TOKEN),
             database: None,
+            job: None,
         })
     }
 
@@ -213,6 +258,7 @@ impl Identity {
             id_token: None,
             issued_token_type: Some(exchange::DATABASE_CREDENTIAL),
             database: Some(Database { host, port, dbname, user, sslmode }),
+            job: None,
         })
     }
 }

@@ -84,7 +84,9 @@ impl Record for Verdicts {
             .map_or_else(|| (verdict.passed[0], "allowed"), |(layer, reason)| (layer, reason.code()));
         let (tenant, layer) = (verdict.tenant.as_ref().map_or("-", |tenant| tenant.as_str()), layer.name());
         let action = verdict.action.unwrap();
-        self.0.lock().unwrap().push(format!("{} {tenant} {layer} {action} {outcome}", verdict.reference));
+        let job = verdict.job.map(|job| format!(" job {job}")).unwrap_or_default();
+        let said = format!("{} {tenant} {layer} {action} {outcome}{job}", verdict.reference);
+        self.0.lock().unwrap().push(said);
     }
 }
 

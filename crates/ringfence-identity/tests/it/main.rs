@@ -12,6 +12,7 @@ mod bench;
 mod codes;
 mod directory;
 mod hook;
+mod jobs;
 mod machines;
 mod oidc_client;
 mod requests;

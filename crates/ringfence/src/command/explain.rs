@@ -39,7 +39,7 @@ fn text(verdict: &Value) -> String {
         let (layer, reason) = (said.next().unwrap_or("-"), said.next().unwrap_or("-"));
         text.push_str(&format!("  REFUSED  {layer}: {reason} ({})\n", get("detail")));
     }
-    let members = [("tenant", "tenant"), ("subject", "subject"), ("principal", "about")];
+    let members = [("tenant", "tenant"), ("subject", "subject"), ("job", "job"), ("principal", "about")];
     for (name, title) in members.into_iter().chain([("action", "action"), ("resource", "resource")]) {
         if verdict.get(name).is_some() {
             text.push_str(&format!("  {title:<8} {}\n", get(name)));

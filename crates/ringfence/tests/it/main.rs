@@ -25,6 +25,7 @@ mod governing;
 mod http;
 mod init;
 mod isolation;
+mod jobs;
 mod maps;
 mod migrate;
 mod nodes;
