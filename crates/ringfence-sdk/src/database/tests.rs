@@ -55,6 +55,7 @@ fn session(tenant: &str) -> (TenantSession, Permit) {
         roles: [].into(),
         seal: Seal::issue(&MacKey::generate().unwrap(), &tenant, &jti, iat + 300),
         jti,
+        job: None,
     };
     let token = signing.sign(access::TYP, &claims).unwrap();
     let verified = AccessVerifier.verify(&RawToken::new(&token).unwrap(), &issuer, now()).unwrap();
