@@ -32,6 +32,9 @@ use tokio_postgres::{Client, Statement};
 const ROUNDS: usize = 9;
 const TRANSACTIONS: u32 = 400;
 
+/// How many connections to Postgres the guard has for the one tenant, and PgBouncer for its one user.
+const CONNECTIONS: usize = 10;
+
 /// The superuser, whom row security does not bind: the baseline.
 fn superuser(world: &World) -> tokio_postgres::Config {
     let mut config = world.direct_config();
@@ -200,7 +203,7 @@ impl PgBouncer {
             if rustix::process::getuid().is_root() { format!("user = {user}") } else { String::new() };
         let settings = format!(
             "[databases]\nbench = host={} port={server} user={SUPERUSER} dbname={database}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 20\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = {CONNECTIONS}\n\
              max_client_conn = 200\nlog_connections = 0\nlog_disconnections = 0\n{change}\n",
             host.display()
         );
@@ -321,8 +324,11 @@ async fn plain(world: &World) {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let world = World::new().await;
-    // As many connections to Postgres for the one tenant as PgBouncer has for its one user.
-    let guard = world.guard_with(|settings| settings.connections_per_tenant = settings.connections).await;
+    let guard = world
+        .guard_with(|settings| {
+            (settings.connections, settings.connections_per_tenant) = (CONNECTIONS, CONNECTIONS);
+        })
+        .await;
     let arguments: Vec<String> = std::env::args().collect();
     let program =
         arguments.iter().position(|argument| argument == "--pgbouncer").and_then(|at| arguments.get(at + 1));

@@ -31,6 +31,17 @@ impl Session {
         }
     }
 
+    /// Says whose the next transactions are.
+    pub(crate) async fn token_use(&self, tenant: &str, token: &str) -> Outcome {
+        let asked =
+            async { self.client.query("SELECT ringfence.token_use($1, $2)", &[&tenant, &token]).await };
+        match timeout(PATIENCE, asked).await {
+            Ok(Ok(_)) => Outcome::answered("ok"),
+            Ok(Err(error)) => Outcome::of_database(&error),
+            Err(_) => Outcome::stopped(ringfence_context::Layer::Guard, "silent"),
+        }
+    }
+
     /// The first column of the first row a statement gives, as text; what refused it otherwise.
     pub(crate) async fn value(&self, statement: &str) -> Result<Option<String>, Outcome> {
         let messages = match timeout(PATIENCE, self.client.simple_query(statement)).await {

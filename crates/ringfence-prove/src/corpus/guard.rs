@@ -242,6 +242,64 @@ pub(super) const FAMILY: Family = Family {
             }
         ),
         attack!(
+            "guard-token-use",
+            "a token per transaction: the victim's name, forged and mixed tokens, and statements behind them",
+            Guard,
+            Together,
+            |a| {
+                let token = own(a);
+                let (access, txn) = token.split_once('~').unwrap_or_default();
+                let forged = a.made(&a.claims(VICTIM, "admin"));
+                let forged_txn = super::direct::forged_txn(a, &forged, &a.camp().keys.signing);
+                let mut tries = Vec::new();
+                for (tenant, token) in [
+                    (VICTIM, token.clone()),
+                    (BYSTANDER, token.clone()),
+                    (VICTIM, format!("{forged}~{txn}")),
+                    (VICTIM, format!("{forged}~{forged_txn}")),
+                    (VICTIM, format!("{access}~{forged_txn}")),
+                    (VICTIM, String::new()),
+                ] {
+                    for before in ["SELECT 1", "BEGIN", "SET work_mem = 128"] {
+                        let session = match a.session().await {
+                            Ok(session) => session,
+                            Err(outcome) => return outcome,
+                        };
+                        let _ = session.one(before).await;
+                        tries.push(session.token_use(tenant, &token).await);
+                        tries.push(session.one(ALL).await);
+                    }
+                }
+                Outcome::furthest(tries)
+            }
+        ),
+        attack!(
+            "guard-token-use-before",
+            "a session that served the victim, asked for the own tenant with a bad token: whom it serves then",
+            Guard,
+            Together,
+            |a| {
+                let mut tries = Vec::new();
+                for (tenant, token) in [(ATTACKER, "a~b"), (ATTACKER, ""), ("no tenant", "a~b")] {
+                    for before in ["SELECT 1", "BEGIN", "BEGIN; SELECT 1 / 0", "SET work_mem = 128"] {
+                        let session = match a.session().await {
+                            Ok(session) => session,
+                            Err(outcome) => return outcome,
+                        };
+                        // The backend, between two requests of one pooled connection.
+                        let victims = a.loot().victims_database.clone().unwrap_or_default();
+                        let _ = session.token_use(VICTIM, &victims).await;
+                        let _ = session.one(before).await;
+                        tries.push(session.token_use(tenant, token).await);
+                        for statement in [ALL, "ROLLBACK; SELECT * FROM payments"] {
+                            tries.push(session.one(statement).await);
+                        }
+                    }
+                }
+                Outcome::furthest(tries)
+            }
+        ),
+        attack!(
             "guard-viewer",
             "a database token for a role that may not have one",
             Authorization,
@@ -271,6 +329,15 @@ pub(super) const FAMILY: Family = Family {
                 Ok(())
             } else {
                 Err(format!("{} messages, {:?}", said.messages.len(), said.sqlstate()))
+            }
+        }),
+        control!("a session that is given a token before a transaction", |a| {
+            let session = a.session().await.map_err(|outcome| outcome.told())?;
+            let served = session.token_use(ATTACKER, &own(a)).await;
+            let tenant = session.value("SELECT ringfence.tenant_id()").await;
+            match tenant {
+                Ok(Some(tenant)) if tenant == ATTACKER => Ok(()),
+                other => Err(format!("{}, {other:?}", served.told())),
             }
         }),
         control!("the extended protocol by hand", |a| {
