@@ -339,7 +339,7 @@ impl Attacker {
     }
 
     /// Asks the same of an object of the victim's and of one that is not there, and compares. Where the answers differ it asks of
-    /// the first again: if that is answered otherwise too, it was not the object that made the difference, and all is asked anew.
+    /// both again: if either is answered otherwise now, it was not the object that made the difference, and all is asked anew.
     pub(crate) async fn compare<F>(&self, exists: &str, ask: impl Fn(&str) -> F) -> Outcome
     where
         F: Future<Output = Answer>,
@@ -352,7 +352,9 @@ impl Attacker {
             let leak = differing(&found, &missing, (&[exists], &[&absent]));
             let unsteady = match &leak {
                 Some(_) if rounds < UNSTEADY => {
-                    differing(&found, &ask(exists).await, (&[exists], &[exists])).is_some()
+                    let (found_again, missing_again) = (ask(exists).await, ask(&absent).await);
+                    differing(&found, &found_again, (&[exists], &[exists])).is_some()
+                        || differing(&missing, &missing_again, (&[&absent], &[&absent])).is_some()
                 }
                 _ => false,
             };
