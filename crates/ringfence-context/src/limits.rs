@@ -129,6 +129,10 @@ pub const ACCESS_TOKEN_LIFE_SECONDS: u64 = 3600;
 /// Longest life of a job token, in seconds, whatever the settings say.
 pub const JOB_TOKEN_LIFE_SECONDS: u64 = 7 * 86_400;
 
+/// Most revoked tokens of a tenant beside which a job of its is revoked: every node keeps them until they would have expired, and
+/// reads them all again with each further one, while it learns nothing of other tenants.
+pub const REVOKED_TOKENS: usize = 10_000;
+
 /// Longest life of a `Txn-Token` minted for one request, in seconds.
 pub const TXN_TOKEN_LIFE_SECONDS: u64 = 15;
 

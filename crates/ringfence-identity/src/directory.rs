@@ -100,7 +100,8 @@ pub struct PublicPool {
     pub issuer: Arc<IssuerKeys>,
     active: bool,
     database_key: MacKey,
-    revoked_tokens: HashSet<TokenId>,
+    /// With when they would have expired, in seconds since the epoch.
+    revoked_tokens: HashMap<TokenId, u64>,
     revoked_subjects: HashSet<Subject>,
     /// When a replaced key stops being believed, in seconds since the epoch: then the pool is read again.
     until: Option<u64>,
@@ -212,6 +213,12 @@ impl Directory {
             Some(Entry::Refused(refusal)) => Err(refusal.clone()),
             Some(Entry::Pool(_)) | None => Err(not_served("no such tenant, or suspended")),
         }
+    }
+
+    /// How many revoked tokens of an active tenant there are to remember still.
+    pub(crate) fn revoked_tokens(&self, tenant: &TenantId) -> Result<usize, Refusal> {
+        let now = self.clock.now().seconds();
+        self.with_active(tenant, |pool| pool.revoked_tokens.values().filter(|exp| **exp > now).count())
     }
 
     /// Whether the tenant is active, and nothing it has revoked is in the way.
@@ -345,7 +352,9 @@ impl Directory {
             database_key: pool.database_key(),
             until: pool.first_key_end(now),
             display_name: pool.display_name,
-            revoked_tokens: live.filter_map(|(id, _)| TokenId::new(id).ok()).collect(),
+            revoked_tokens: live
+                .filter_map(|(id, revoked)| Some((TokenId::new(id).ok()?, revoked.exp)))
+                .collect(),
             revoked_subjects: subjects.iter().filter_map(|(id, _)| Subject::new(id).ok()).collect(),
         })
     }
@@ -370,7 +379,7 @@ impl Directory {
 impl PublicPool {
     /// What was revoked of a token with this id and subject, in words.
     fn revocation(&self, token: &TokenId, subject: &Subject) -> Option<&'static str> {
-        if self.revoked_tokens.contains(token) {
+        if self.revoked_tokens.contains_key(token) {
             return Some("the token was revoked");
         }
         self.revoked_subjects.contains(subject).then_some("the user or client was disabled")
@@ -378,7 +387,7 @@ impl PublicPool {
 
     /// What was revoked of the job a token came of: its job token, or the worker that runs it.
     fn revocation_of_job(&self, job: &JobClaim, worker: &ClientId) -> Option<&'static str> {
-        if self.revoked_tokens.contains(&job.jti) {
+        if self.revoked_tokens.contains_key(&job.jti) {
             return Some("the job was revoked");
         }
         let disabled =

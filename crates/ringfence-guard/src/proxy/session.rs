@@ -125,8 +125,7 @@ impl Session {
                     continue;
                 }
             };
-            self.wait.restart();
-            let waited = self.wait.expired();
+            let waited = self.wait.passed();
             match self.shared.pool.take(self.id, holder, &placement, &self.settings, waited).await {
                 Ok(lease) => match (lease.fresh, self.lease(lease).await) {
                     (_, Ok(Next::Idle)) => {}

@@ -21,6 +21,12 @@ impl Timer {
         self.deadline = Instant::now() + self.limit;
     }
 
+    /// Completes when the limit has passed from where it is waited for on: who need not wait asks for no time.
+    pub(super) async fn passed(&mut self) {
+        self.restart();
+        self.expired().await;
+    }
+
     /// Completes at the deadline.
     pub(super) async fn expired(&mut self) {
         loop {

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use ringfence_context::{RawToken, Refusal, TenantId, TokenId, UnixTime, id::ClientId, limits};
+use ringfence_context::{RawToken, Reason, Refusal, TenantId, TokenId, UnixTime, id::ClientId, limits};
 use std::time::Duration;
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     answer::{At, OAuthError, unstored},
     form::Parameters,
 };
+use crate::error::refuse;
 
 /// How long the answer waits for this node to know.
 const PATIENCE: Duration = Duration::from_secs(limits::CLOCK_SKEW_SECONDS);
@@ -38,7 +39,7 @@ async fn run(identity: &Identity, tenant: &TenantId, request: Request<Body>) -> 
     let (headers, form) = Parameters::of_body(request).await?;
     let client = identity.client(tenant, &headers, &form).await?;
     let raw = form.need("token")?;
-    let (owner, token, expires) = match revocable(identity, tenant, raw).await {
+    let Revocable { owner, token, expires, is_job } = match revocable(identity, tenant, raw).await {
         Ok(found) => found,
         Err(refusal) if is_servers(&refusal) => return Err(refusal.into()),
         // What is no valid token here needs no revoking, and saying so would tell what is one (section 2.2).
@@ -46,6 +47,11 @@ async fn run(identity: &Identity, tenant: &TenantId, request: Request<Body>) -> 
     };
     if owner != client.id {
         return Err(OAuthError::grant("the token is another client's"));
+    }
+    if is_job && identity.directory.revoked_tokens(tenant)? >= limits::REVOKED_TOKENS {
+        return Err(
+            refuse(Reason::RateLimited, "as many revoked tokens as are remembered of a tenant").into()
+        );
     }
     let now = identity.clock.now();
     let revision =
@@ -55,21 +61,35 @@ async fn run(identity: &Identity, tenant: &TenantId, request: Request<Body>) -> 
     Ok(())
 }
 
-/// Whose to revoke a token is, its id, and when it ends: an access token is the client's it was issued to, and a job token
-/// the worker's. A public client proves nothing of itself, so what it enqueued is not its to revoke: whoever could make
-/// job tokens and revoke them without end would have every node remember them for days.
-async fn revocable(
-    identity: &Identity,
-    tenant: &TenantId,
-    raw: &str,
-) -> Result<(ClientId, TokenId, UnixTime), Refusal> {
+/// A token that may be revoked.
+struct Revocable {
+    /// Whose to revoke it is: an access token is the client's it was issued to, and a job token the worker's. A public client
+    /// proves nothing of itself, so what it enqueued is not its to revoke.
+    owner: ClientId,
+    token: TokenId,
+    expires: UnixTime,
+    /// Then it is remembered for days.
+    is_job: bool,
+}
+
+async fn revocable(identity: &Identity, tenant: &TenantId, raw: &str) -> Result<Revocable, Refusal> {
     let raw = RawToken::new(raw)?;
     match identity.prove(&raw, tenant) {
-        Ok(context) => Ok((context.client().clone(), context.token_id().clone(), context.expires())),
+        Ok(context) => Ok(Revocable {
+            owner: context.client().clone(),
+            token: context.token_id().clone(),
+            expires: context.expires(),
+            is_job: false,
+        }),
         Err(refusal) if is_servers(&refusal) => Err(refusal),
         Err(_) => {
             let job = identity.prove_job(&raw, tenant).await?;
-            Ok((job.worker().clone(), job.token_id().clone(), job.expires()))
+            Ok(Revocable {
+                owner: job.worker().clone(),
+                token: job.token_id().clone(),
+                expires: job.expires(),
+                is_job: true,
+            })
         }
     }
 }

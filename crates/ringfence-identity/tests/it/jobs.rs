@@ -1,5 +1,7 @@
 //! Jobs: what a queue carries, who may run it, as whom, and until when.
 
+mod revoked;
+
 use http::{Request, StatusCode, header};
 use ringfence_context::{
     AccessVerifier, DatabaseToken, Issuers, RawToken, Reason, Secret, TenantContext, VerifyJob,
@@ -372,37 +374,6 @@ async fn a_job_ends_with_its_token_and_so_does_what_came_of_it() {
     assert_eq!(answer.json()["expires_in"], 60);
     jobs.bench.pass(61).await;
     assert_eq!(jobs.bench.prove(&given(&answer), "acme").unwrap_err(), Reason::TokenExpired);
-    assert_eq!(jobs.refusal(&job).await, "invalid_grant");
-}
-
-#[tokio::test]
-async fn a_job_may_come_twice_until_its_worker_revokes_it() {
-    let jobs = jobs().await;
-    let (job, next) = (jobs.job().await, jobs.job().await);
-    let (once, twice) =
-        (given(&jobs.run("acme", &job, &[]).await), given(&jobs.run("acme", &job, &[]).await));
-    assert_ne!(
-        jobs.bench.prove(&once, "acme").unwrap().token_id(),
-        jobs.bench.prove(&twice, "acme").unwrap().token_id()
-    );
-    let other = jobs.bench.machine_secret.reveal().as_str();
-    assert_eq!(jobs.revoke(&job, "acme-job", other).await, StatusCode::BAD_REQUEST);
-    assert_eq!(jobs.revoke(&job, "web", "").await, StatusCode::BAD_REQUEST);
-    assert_eq!(jobs.revoke(&job, "worker", "wrong").await, StatusCode::UNAUTHORIZED);
-    assert!(jobs.bench.prove(&given(&jobs.run("acme", &job, &[]).await), "acme").is_ok());
-
-    assert_eq!(jobs.revoke(&once, "worker", jobs.acme.reveal()).await, StatusCode::OK);
-    jobs.bench.settle().await;
-    assert_eq!(jobs.bench.prove(&once, "acme").unwrap_err(), Reason::TokenRevoked);
-    assert!(jobs.bench.prove(&twice, "acme").is_ok());
-
-    assert_eq!(jobs.revoke(&job, "worker", jobs.acme.reveal()).await, StatusCode::OK);
-    jobs.bench.settle().await;
-    assert_eq!(jobs.refusal(&job).await, "invalid_grant");
-    assert_eq!(jobs.bench.prove(&twice, "acme").unwrap_err(), Reason::TokenRevoked);
-    assert_eq!(jobs.context(&next).await.subject(), &jobs.bench.alice);
-    // Remembered for as long as it would have lived.
-    jobs.bench.pass(DAY - 60).await;
     assert_eq!(jobs.refusal(&job).await, "invalid_grant");
 }
 

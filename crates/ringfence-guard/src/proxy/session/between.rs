@@ -190,7 +190,11 @@ impl Session {
                 message(&mut self.client.outbound, b'3', |_| ());
             }
             Word::Execute => match self.portal.as_mut().and_then(|portal| portal.arguments.take()) {
-                Some(arguments) => return Ok(self.change(&arguments)),
+                Some(arguments) => {
+                    // Two signatures are looked at: with each one the thread's other sessions have their turn.
+                    tokio::task::yield_now().await;
+                    return Ok(self.change(&arguments));
+                }
                 None => token_use::executed(&mut self.client.outbound, None),
             },
         }
