@@ -22,7 +22,7 @@ use tokio_postgres::Client;
 use crate::role::RoleName;
 
 /// The edition of the SQL in this crate.
-const VERSION: i32 = 6;
+const VERSION: i32 = 7;
 
 /// Serialises installs: an arbitrary number, the same in every Ringfence.
 const INSTALL_LOCK: i64 = 0x7269_6e67_6665_6e63;

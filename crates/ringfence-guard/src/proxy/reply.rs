@@ -13,6 +13,7 @@ pub(super) mod sqlstate {
     pub(in crate::proxy) const INVALID_PARAMETER: &str = "22023";
     pub(in crate::proxy) const TOO_MANY_CONNECTIONS: &str = "53300";
     pub(in crate::proxy) const LIMIT_EXCEEDED: &str = "54000";
+    pub(in crate::proxy) const UNDEFINED_OBJECT: &str = "42704";
     pub(in crate::proxy) const DUPLICATE_STATEMENT: &str = "42P05";
     pub(in crate::proxy) const ADMIN_SHUTDOWN: &str = "57P01";
     pub(in crate::proxy) const CANNOT_CONNECT_NOW: &str = "57P03";

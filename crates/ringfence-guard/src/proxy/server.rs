@@ -17,6 +17,7 @@ use super::{
     peer::{Gone, Peer},
     placement::Placement,
     prologue,
+    reply::sqlstate,
     startup::Settings,
     statements::Planned,
 };
@@ -44,6 +45,24 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("bytea_output", "hex"),
     ("application_name", "ringfence"),
 ];
+
+/// What a role may store for itself that ends its connections, or makes it another role, before it is removed.
+const RESETTING: &[(&str, &str)] = &[
+    ("role", "none"),
+    ("transaction_read_only", "off"),
+    ("exit_on_error", "off"),
+    ("tcp_user_timeout", "0"),
+    ("tcp_keepalives_idle", "0"),
+    ("tcp_keepalives_interval", "0"),
+    ("tcp_keepalives_count", "0"),
+    ("client_connection_check_interval", "0"),
+];
+
+/// The same, of Postgres 17 and later.
+const RESETTING_SINCE_17: &[(&str, &str)] = &[("transaction_timeout", "0")];
+
+/// How often what is stored is removed before a connection is given up.
+const RESETS: usize = 16;
 
 /// Which database, and as whom.
 #[derive(Debug, Clone)]
@@ -134,35 +153,37 @@ impl ServerConnection {
 impl Placement {
     /// Logs in and learns the backend's name.
     ///
-    /// A tenant may have stored settings for the role all tenants share (ALTER ROLE on oneself can't be forbidden); the
-    /// database then refuses the connection a name. They are removed, and it is tried once more.
+    /// A tenant may have stored settings for the role all tenants share (ALTER ROLE on oneself can't be forbidden): the
+    /// database then refuses the connection a name, or it ends by what was stored. They are removed, and it is tried again;
+    /// more than once, for they may be stored again meanwhile.
     pub(super) async fn connect(
         self: &Arc<Self>,
         settings: &Settings,
     ) -> Result<ServerConnection, ConnectError> {
-        let attempt = async {
-            match self.log_in(settings).await {
-                Err(ConnectError::Refused(_, sqlstate)) if sqlstate == "RF004" => self.log_in(settings).await,
-                other => other,
+        let attempts = async {
+            for _ in 0..RESETS {
+                match self.log_in(settings).await {
+                    Err(Ended { error, may_be_stored: true }) => {
+                        let role = &self.server.role;
+                        tracing::warn!(%role, %error, "removing what was stored for the application's role");
+                        match self.reset_role().await {
+                            // Somebody else is at it: Postgres lets one at a time.
+                            Ok(()) | Err(ConnectError::Refused(..)) => {}
+                            Err(error) => return Err(error),
+                        }
+                    }
+                    other => return other.map_err(|ended| ended.error),
+                }
             }
+            self.log_in(settings).await.map_err(|ended| ended.error)
         };
-        tokio::time::timeout(LOGIN_WITHIN, attempt).await.map_err(|_| ConnectError::Timeout)?
+        tokio::time::timeout(LOGIN_WITHIN, attempts).await.map_err(|_| ConnectError::Timeout)?
     }
 
-    async fn log_in(self: &Arc<Self>, settings: &Settings) -> Result<ServerConnection, ConnectError> {
-        let peer = Peer::new(self.server.endpoint.connect().await?);
-        let mut login = Login { settings: &self.server, peer };
-        login.start(settings).await?;
-        login.authenticate().await?;
-        let (cancel_key, parameters) = login.until_ready().await?;
-        let (backend, keeps, context_set) = match login.register().await {
-            Err(ConnectError::Refused(role, sqlstate)) if sqlstate == "RF004" => {
-                tracing::warn!(%role, "settings were stored for the application's role; removing them");
-                login.reset_role().await?;
-                return Err(ConnectError::Refused(role, sqlstate));
-            }
-            other => other?,
-        };
+    async fn log_in(self: &Arc<Self>, settings: &Settings) -> Result<ServerConnection, Ended> {
+        let mut login = Login::begin(&self.server, SETTINGS, settings).await?;
+        let (cancel_key, parameters) = login.until_ready().await.map_err(Ended::after_settings)?;
+        let (backend, keeps, context_set) = login.register().await.map_err(Ended::after_settings)?;
         Ok(ServerConnection {
             peer: login.peer,
             placement: Arc::clone(self),
@@ -176,6 +197,48 @@ impl Placement {
             session: ServerSession::default(),
         })
     }
+
+    /// Removes what is stored for the role, on a connection that nothing stored can end.
+    async fn reset_role(&self) -> Result<(), ConnectError> {
+        let begin = async |settings: &[(&str, &str)]| {
+            let mut login = Login::begin(&self.server, settings, &Settings::default()).await?;
+            login.until_ready().await?;
+            Ok(login)
+        };
+        let all = [SETTINGS, RESETTING, RESETTING_SINCE_17].concat();
+        let mut login = match begin(&all).await {
+            Err(ConnectError::Refused(_, code)) if code == sqlstate::UNDEFINED_OBJECT => {
+                begin(&[SETTINGS, RESETTING].concat()).await?
+            }
+            other => other?,
+        };
+        login.reset_role().await
+    }
+}
+
+/// Why logging in came to its end.
+struct Ended {
+    error: ConnectError,
+    /// Whether a setting may have done it that is stored for the role.
+    may_be_stored: bool,
+}
+
+impl From<ConnectError> for Ended {
+    fn from(error: ConnectError) -> Self {
+        Self { error, may_be_stored: false }
+    }
+}
+
+impl Ended {
+    /// Since Postgres has read what is stored.
+    fn after_settings(error: ConnectError) -> Self {
+        let may_be_stored = match &error {
+            ConnectError::Gone | ConnectError::Io(_) => true,
+            ConnectError::Refused(_, code) => code != sqlstate::INVALID_PARAMETER,
+            _ => false,
+        };
+        Self { error, may_be_stored }
+    }
 }
 
 struct Login<'a> {
@@ -185,14 +248,22 @@ struct Login<'a> {
 
 type CancelKeyAndParameters = ((i32, i32), Vec<(String, String)>);
 
-impl Login<'_> {
-    async fn start(&mut self, settings: &Settings) -> Result<(), ConnectError> {
-        let ServerSettings { database, role, search_path, .. } = self.settings;
+impl<'a> Login<'a> {
+    /// Connects and authenticates.
+    async fn begin(
+        server: &'a ServerSettings,
+        settings: &[(&str, &str)],
+        clients: &Settings,
+    ) -> Result<Self, ConnectError> {
+        let mut login = Self { settings: server, peer: Peer::new(server.endpoint.connect().await?) };
+        let ServerSettings { database, role, search_path, .. } = server;
         let own = [("user", role.as_str()), ("database", database.as_str()), ("search_path", search_path)];
         // Of a name that comes twice the last counts: the client's.
-        let all = own.into_iter().chain(SETTINGS.iter().copied()).chain(settings.iter());
-        frontend::startup_message(all, &mut self.peer.outbound)?;
-        Ok(self.peer.flush().await?)
+        let all = own.into_iter().chain(settings.iter().copied()).chain(clients.iter());
+        frontend::startup_message(all, &mut login.peer.outbound)?;
+        login.peer.flush().await?;
+        login.authenticate().await?;
+        Ok(login)
     }
 
     /// The next message; errors of Postgres by their SQLSTATE.
@@ -200,8 +271,7 @@ impl Login<'_> {
         loop {
             match Message::parse(&mut self.peer.inbound)? {
                 Some(Message::ErrorResponse(body)) => {
-                    let sqlstate = sqlstate(&body);
-                    return Err(ConnectError::Refused(self.settings.role.clone(), sqlstate));
+                    return Err(ConnectError::Refused(self.settings.role.clone(), code(&body)));
                 }
                 Some(Message::NoticeResponse(_) | Message::NotificationResponse(_)) => {}
                 Some(message) => return Ok(message),
@@ -276,18 +346,15 @@ impl Login<'_> {
     }
 
     async fn reset_role(&mut self) -> Result<(), ConnectError> {
-        let database = &self.settings.database;
-        let reset = format!(
-            "ALTER ROLE CURRENT_USER RESET ALL; ALTER ROLE CURRENT_USER IN DATABASE \"{database}\" RESET ALL"
-        );
-        prologue::query(&mut self.peer.outbound, &reset);
+        prologue::query(&mut self.peer.outbound, "SELECT ringfence.stored_forget()");
         self.peer.flush().await?;
         while !matches!(self.message().await?, Message::ReadyForQuery(_)) {}
         Ok(())
     }
 }
 
-fn sqlstate(body: &ErrorResponseBody) -> String {
+/// The SQLSTATE of an error.
+fn code(body: &ErrorResponseBody) -> String {
     let code = body.fields().find(|field| Ok(field.type_() == b'C')).ok().flatten();
     code.map(|field| String::from_utf8_lossy(field.value_bytes()).into_owned()).unwrap_or_default()
 }

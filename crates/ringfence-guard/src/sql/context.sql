@@ -7,6 +7,32 @@
 -- SQLSTATEs, class RF: RF001 no context, RF002 refused or expired, RF003 another tenant has the connection, RF004 row
 -- security is not as installed, RF005 a token was given where it is not taken. Where the registers were never written or were discarded, currval() raises 55000.
 
+-- What is stored for the role of this session, in all databases (`here` false) or in this one. Without what each transaction sets
+-- anew, so that it is without effect when it is stored; since Postgres 16 nobody but a superuser can take that out again.
+CREATE OR REPLACE VIEW ringfence.stored AS
+    SELECT d.setdatabase OPERATOR(pg_catalog.<>) 0 AS here, pg_catalog.split_part(c.setting, '=', 1) AS name
+      FROM pg_catalog.pg_db_role_setting d JOIN pg_catalog.pg_roles r ON r.oid = d.setrole, unnest(d.setconfig) AS c (setting)
+     WHERE r.rolname = session_user
+       AND d.setdatabase IN (0, (SELECT b.oid FROM pg_catalog.pg_database b WHERE b.datname = pg_catalog.current_database()))
+       AND pg_catalog.split_part(c.setting, '=', 1) NOT IN
+           ('transaction_isolation', 'transaction_read_only', 'transaction_deferrable');
+ALTER VIEW ringfence.stored OWNER TO {owner};
+REVOKE ALL ON ringfence.stored FROM PUBLIC;
+GRANT SELECT ON ringfence.stored TO {app};
+
+-- Takes it out, with the rights of that role. Each by itself: what can't be taken out keeps the others in with RESET ALL.
+CREATE OR REPLACE FUNCTION ringfence.stored_forget() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN SELECT s.here, s.name FROM ringfence.stored s LOOP
+        EXECUTE format('ALTER ROLE SESSION_USER %s RESET %I',
+            CASE WHEN one.here THEN format('IN DATABASE %I', current_database()) END, one.name);
+    END LOOP;
+END
+$body$;
+
 -- Names the backend to whoever asks on it; asked once per connection, by the guard. Refused where a setting was stored
 -- for the role (ALTER ROLE ... SET, which any role may do to itself): a connection reads those once, when it logs in, and
 -- would carry one tenant's settings into another's session. So this is the moment to look, and not each transaction: that
@@ -20,9 +46,7 @@ DECLARE
     stored boolean;
 BEGIN
     SELECT EXISTS (SELECT FROM pg_settings s WHERE s.source IN ('user', 'database user'))
-        OR EXISTS (SELECT FROM pg_db_role_setting d JOIN pg_roles r ON r.oid = d.setrole
-            WHERE r.rolname = session_user
-              AND d.setdatabase IN (0, (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())))
+        OR EXISTS (SELECT FROM ringfence.stored)
         OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = session_user AND (r.rolsuper OR r.rolbypassrls))
       INTO stored;
     IF stored THEN
@@ -203,10 +227,11 @@ END
 $body$;
 
 ALTER FUNCTION ringfence.token_use(text, text, text) OWNER TO {owner};
+ALTER FUNCTION ringfence.stored_forget() OWNER TO {owner};
 ALTER FUNCTION ringfence.backend_register() OWNER TO {owner};
 ALTER FUNCTION ringfence.context_set(text, text, bigint, bigint, bytea) OWNER TO {owner};
 ALTER FUNCTION ringfence.tenant_id_otherwise() OWNER TO {owner};
 ALTER FUNCTION ringfence.tenant_id() OWNER TO {owner};
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ringfence FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ringfence.backend_register(), ringfence.tenant_id(), ringfence.tenant_id_otherwise(),
+GRANT EXECUTE ON FUNCTION ringfence.stored_forget(), ringfence.backend_register(), ringfence.tenant_id(), ringfence.tenant_id_otherwise(),
     ringfence.token_use(text, text, text), ringfence.context_set(text, text, bigint, bigint, bytea) TO {app};

@@ -95,50 +95,6 @@ async fn cv23_notifications_reach_nobody() {
 }
 
 #[tokio::test]
-async fn cv23_settings_stored_for_the_shared_role_harm_no_one() {
-    let world = World::new().await;
-    let guard = world.guard_with(|settings| settings.connections = 1).await;
-    let acme = world.client(&guard, &world.acme).await;
-    let poison = format!(
-        "ALTER ROLE CURRENT_USER SET standard_conforming_strings = off;
-         ALTER ROLE CURRENT_USER IN DATABASE {} SET statement_timeout = '1min';
-         ALTER ROLE CURRENT_USER SET enable_seqscan = off",
-        world.database
-    );
-    ask(&acme, &poison).await.unwrap();
-    // A database that is asked directly refuses the poisoned connection a name.
-    let direct = crate::fixture::connect(&world.direct_config()).await.unwrap();
-    assert_eq!(fails(&direct, "SELECT ringfence.backend_register()").await, "RF004");
-    // A new server connection is made; the guard finds the settings, removes them, and serves as if nothing were.
-    disconnect(&world).await;
-    let globex = world.client(&guard, &world.globex).await;
-    let sql = "SELECT current_setting('standard_conforming_strings'), current_setting('statement_timeout'),
-        current_setting('enable_seqscan'), count(*) FROM accounts";
-    assert_eq!(ask(&globex, sql).await.unwrap(), "on|0|on|5");
-    let stored: i64 = world
-        .admin
-        .query_one(
-            "SELECT count(*) FROM pg_db_role_setting d JOIN pg_roles r ON r.oid = setrole WHERE rolname = $1",
-            &[&world.role.as_str()],
-        )
-        .await
-        .unwrap()
-        .get(0);
-    assert_eq!(stored, 0);
-}
-
-#[tokio::test]
-async fn cv23_a_password_for_the_shared_role_opens_and_shuts_nothing() {
-    let world = World::new().await;
-    let guard = world.guard_with(|settings| settings.connections = 1).await;
-    let acme = world.client(&guard, &world.acme).await;
-    ask(&acme, "ALTER ROLE CURRENT_USER PASSWORD 'mine'").await.unwrap();
-    disconnect(&world).await;
-    let globex = world.client(&guard, &world.globex).await;
-    assert_eq!(ask(&globex, "SELECT count(*) FROM accounts").await.unwrap(), "5");
-}
-
-#[tokio::test]
 async fn cv23_the_log_holds_no_literal() {
     let folder = crate::fixture::scratch("log");
     let cluster =
@@ -156,14 +112,4 @@ async fn cv23_the_log_holds_no_literal() {
     let log = eventually(|| async { std::fs::read_to_string(folder.join("postgres.log")).ok() }).await;
     assert!(log.contains("ready to accept connections"), "{log}");
     assert!(!log.contains("SECRET-LITERAL"), "{log}");
-}
-
-/// Ends every connection of the application's role, so that the guard must make new ones.
-async fn disconnect(world: &World) {
-    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1";
-    eventually(|| async {
-        let left = world.admin.query(kill, &[&world.role.as_str()]).await.unwrap().len();
-        (left == 0).then_some(())
-    })
-    .await;
 }

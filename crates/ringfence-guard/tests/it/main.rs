@@ -33,6 +33,7 @@ mod raw;
 mod robustness;
 mod rows;
 mod shape;
+mod stored;
 mod structure;
 mod tenant_column;
 mod tenant_move;
