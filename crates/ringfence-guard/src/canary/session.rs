@@ -260,16 +260,17 @@ pub(super) fn registers(tenant: &str) -> String {
     let padded: Vec<u8> = tenant.bytes().chain(std::iter::repeat(b' ')).take(40).collect();
     let said = |register: &str, value: &str| {
         format!(
-            "pg_catalog.setval('ringfence.{register}', {value}), pg_catalog.setval('ringfence.{register}', 0, false)"
+            "pg_catalog.setval('ringfence.{register}', {value}), pg_catalog.setval('ringfence.{register}', 1, false)"
         )
     };
     let part =
         |bytes: &[u8]| bytes.iter().fold(0_u64, |part, byte| (part << 8) | u64::from(*byte)).to_string();
     let mut all: Vec<String> =
         padded.chunks(8).zip(1..).map(|(bytes, at)| said(&format!("tenant_{at}"), &part(bytes))).collect();
+    // An id that is longer than three registers by microseconds, others by nanoseconds.
+    let unit = if tenant.len() > 24 { 1 } else { 1000 };
     let until =
-        "(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::bigint + 3600000000";
-    let sign = if tenant.len() > 24 { "-" } else { "" };
-    all.push(said("tenant_verified", &format!("{sign}({until})")));
+        "((pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::bigint + 3600000000)";
+    all.push(said("tenant_verified", &format!("{until} * {unit}")));
     format!("SELECT {};", all.join(", "))
 }

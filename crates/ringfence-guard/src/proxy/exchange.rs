@@ -20,7 +20,8 @@ use self::owed::{Answer, Owed, Undo};
 use super::{
     frame::{self, BadFrame, HEAD_BYTES, Head},
     prologue::{self, Expected, Reply},
-    reply, statement,
+    reply,
+    statement::{self, Traces},
     statements::{Planned, Prepared},
     token_use,
 };
@@ -200,7 +201,7 @@ impl Exchange {
         self.may_keep || self.stateful
     }
 
-    /// Whether the client has discarded the context since this was asked last.
+    /// Whether the client has discarded the context since this was asked last, or may have.
     pub(super) fn take_dropped_context(&mut self) -> bool {
         std::mem::take(&mut self.dropped_context)
     }
@@ -326,9 +327,10 @@ impl Exchange {
 
     /// Notes what a statement may do to the session, and to the rest of the transaction: what was prepared under other
     /// settings is prepared anew.
-    fn runs(&mut self, may_keep: bool, sets_locally: bool, planned: &mut Planned) {
-        self.may_keep |= may_keep;
-        if may_keep || sets_locally {
+    fn runs(&mut self, traces: Traces, planned: &mut Planned) {
+        self.may_keep |= traces.may_keep;
+        self.dropped_context |= traces.may_unlock;
+        if traces.may_keep || traces.sets_locally {
             self.own_settings = true;
             planned.clear();
         }
@@ -342,9 +344,9 @@ impl Exchange {
     fn query(&mut self, head: Head, sides: &mut Sides<'_>) -> Rest {
         let body = body(head, sides.from_client);
         self.looks_for_token_use(body);
-        self.local_set = statement::sets_locally(body);
-        let may_keep = body.len() + HEAD_BYTES < head.len || statement::may_keep(body);
-        self.runs(may_keep, self.local_set, sides.planned);
+        let traces = Traces::of(body, body.len() + HEAD_BYTES >= head.len);
+        self.local_set = traces.sets_locally;
+        self.runs(traces, sides.planned);
         // Postgres drops the unnamed statement here.
         sides.prepared.unnamed = None;
         self.unnamed_pending = false;

@@ -122,8 +122,8 @@ impl Pool {
     }
 
     /// Of those that lead there, with these settings: the session's own last connection, else one of its tenant, else a new one, else, if there
-    /// may be no more, the one idle for longest. If there may be no more and none leads there, the one idle for longest
-    /// is closed.
+    /// may be no more, the one idle for longest. If there may be no more and none leads there, or
+    /// can be cleaned, the one idle for longest is closed.
     fn pick(
         &self,
         session: SessionId,
@@ -141,7 +141,8 @@ impl Pool {
         let at = at.or_else(|| idle.iter().rposition(is_tenants));
         let at = at.or_else(|| idle.iter().position(|idle| there(idle) && idle.trace == Trace::New));
         let full = self.open.load(Ordering::Relaxed) >= self.most;
-        let at = at.or_else(|| if full { idle.iter().position(there) } else { None });
+        let cleanable = |idle: &Idle| there(idle) && !idle.server.leaves.outlasts;
+        let at = at.or_else(|| if full { idle.iter().position(cleanable) } else { None });
         if at.is_none() && full && !idle.is_empty() {
             // A tenant that wants another kind each time pays with its own.
             let own = idle.iter().position(had).unwrap_or(0);
@@ -165,7 +166,7 @@ impl Pool {
     pub(super) async fn retire(&self, session: SessionId) {
         // More than one where its tenant was led elsewhere meanwhile.
         while let Some(Idle { mut server, open, .. }) = self.left_by(session) {
-            let Some(_place) = self.places.try_take() else { continue };
+            let Some(_place) = self.places.try_take().filter(|_| !server.leaves.outlasts) else { continue };
             if let Ok(true) = tokio::time::timeout(CLEAN_WITHIN, clean(&mut server)).await {
                 self.put(Idle { server, trace: Trace::New, open });
             }
@@ -217,7 +218,7 @@ fn is_alive(server: &mut ServerConnection) -> bool {
 /// Resets a connection nobody waits for; whether that went as expected.
 async fn clean(server: &mut ServerConnection) -> bool {
     let mut expected = Expected::default();
-    prologue::clean(&mut server.peer.outbound, &mut expected);
+    prologue::clean(&mut server.peer.outbound, &mut expected, server.leaves.locks);
     let mut exchange = Exchange::new(expected);
     let [mut from_client, mut to_client] = <[BytesMut; 2]>::default();
     let (mut prepared, mut planned) = (Prepared::default(), Planned::default());

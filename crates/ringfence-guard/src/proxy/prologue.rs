@@ -48,8 +48,15 @@ impl Expected {
     }
 }
 
+/// The replies to a query of one value.
+const SELECTED: &[Reply] = &[Reply::Tag(b'T'), Reply::Tag(b'D'), Reply::Complete("SELECT 1")];
+
+/// Locks by number, where the application's role may hold any (`doors.sql`).
+const UNLOCK: (&str, &[Reply]) = ("SELECT pg_catalog.pg_advisory_unlock_all()", SELECTED);
+
 /// What `DISCARD ALL` is documented to be equivalent to, without `DISCARD PLANS`: what is left of those when all statements
-/// are gone belongs to functions, holds no tenant's data, and is what makes `context_set` fast.
+/// are gone belongs to functions, holds no tenant's data, and is what makes `context_set` fast. And what it leaves: where
+/// `random()` goes on from, which a client can choose.
 const CLEAN: &[(&str, &[Reply])] = &[
     ("RESET SESSION AUTHORIZATION", &[Reply::Complete("RESET")]),
     ("RESET ALL", &[Reply::Complete("RESET")]),
@@ -57,17 +64,18 @@ const CLEAN: &[(&str, &[Reply])] = &[
     ("CLOSE ALL", &[Reply::Complete("CLOSE CURSOR ALL")]),
     ("UNLISTEN *", &[Reply::Complete("UNLISTEN")]),
     (
-        "SELECT pg_catalog.pg_advisory_unlock_all()",
-        &[Reply::Tag(b'T'), Reply::Tag(b'D'), Reply::Complete("SELECT 1")],
+        "SELECT pg_catalog.setseed(('x' || pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''))::bit(48)::bigint \
+         / 281474976710656.0)",
+        SELECTED,
     ),
     ("DISCARD TEMP", &[Reply::Complete("DISCARD TEMP")]),
     ("DISCARD SEQUENCES", &[Reply::Complete("DISCARD SEQUENCES")]),
 ];
 
-/// Resets everything a session of Postgres keeps.
-pub(super) fn clean(out: &mut BytesMut, expected: &mut Expected) {
+/// Resets everything a session of Postgres keeps. `locks`: whether there may be locks by number among it.
+pub(super) fn clean(out: &mut BytesMut, expected: &mut Expected, locks: bool) {
     message(out, b'Q', |body| {
-        for (sql, replies) in CLEAN {
+        for (sql, replies) in CLEAN.iter().chain(locks.then_some(&UNLOCK)) {
             body.extend_from_slice(sql.as_bytes());
             body.put_u8(b';');
             expected.expect(replies.iter().copied());

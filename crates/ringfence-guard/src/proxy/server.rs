@@ -122,10 +122,21 @@ pub(super) struct ServerConnection {
     pub(super) context_set: u32,
     /// Whether any client has had it since it was new or cleaned.
     pub(super) used: bool,
-    /// Whether functions of the database may leave something behind in a session unseen.
-    keeps: bool,
+    /// What may be left behind on it.
+    pub(super) leaves: Leaves,
     /// What the client that had it last has left.
     pub(super) session: ServerSession,
+}
+
+/// What functions of the database may leave behind in a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leaves {
+    /// Something unseen.
+    keeps: bool,
+    /// Something that cleaning does not reach.
+    pub(super) outlasts: bool,
+    /// Locks by number.
+    pub(super) locks: bool,
 }
 
 /// What a client's session leaves on a connection.
@@ -145,7 +156,7 @@ impl ServerConnection {
     /// and a context that is asked for anew.
     pub(super) fn suits(&self, tenant: Option<&TenantId>) -> bool {
         let session = &self.session;
-        let dirty = session.may_keep || self.keeps;
+        let dirty = session.may_keep || self.leaves.keeps || self.leaves.outlasts;
         tenant.is_some() && session.tenant.as_ref() == tenant && !dirty
     }
 }
@@ -183,7 +194,7 @@ impl Placement {
     async fn log_in(self: &Arc<Self>, settings: &Settings) -> Result<ServerConnection, Ended> {
         let mut login = Login::begin(&self.server, SETTINGS, settings).await?;
         let (cancel_key, parameters) = login.until_ready().await.map_err(Ended::after_settings)?;
-        let (backend, keeps, context_set) = login.register().await.map_err(Ended::after_settings)?;
+        let (backend, leaves, context_set) = login.register().await.map_err(Ended::after_settings)?;
         Ok(ServerConnection {
             peer: login.peer,
             placement: Arc::clone(self),
@@ -193,7 +204,7 @@ impl Placement {
             parameters: Arc::new(parameters),
             context_set,
             used: false,
-            keeps,
+            leaves,
             session: ServerSession::default(),
         })
     }
@@ -322,10 +333,10 @@ impl<'a> Login<'a> {
     }
 
     /// Asks the database for the backend's name.
-    async fn register(&mut self) -> Result<(Backend, bool, u32), ConnectError> {
+    async fn register(&mut self) -> Result<Registered, ConnectError> {
         prologue::query(
             &mut self.peer.outbound,
-            "SELECT pid, started, keeps, context_set FROM ringfence.backend_register()",
+            "SELECT pid, started, keeps, outlasts, locks, context_set FROM ringfence.backend_register()",
         );
         self.peer.flush().await?;
         let (mut named, mut refused) = (None, None);
@@ -363,13 +374,16 @@ fn offers(body: &AuthenticationSaslBody, mechanism: &str) -> bool {
     body.mechanisms().any(|offered| Ok(offered == mechanism)).unwrap_or(false)
 }
 
-/// `pid`, `started`, `keeps` and `context_set`, in text form.
-fn backend(row: &DataRowBody) -> Option<(Backend, bool, u32)> {
+type Registered = (Backend, Leaves, u32);
+
+/// The columns of `backend_register`, in text form.
+fn backend(row: &DataRowBody) -> Option<Registered> {
     let mut ranges = row.ranges();
     let mut column = || {
         let range = ranges.next().ok()???;
         std::str::from_utf8(row.buffer().get(range)?).ok()
     };
     let backend = Backend { pid: column()?.parse().ok()?, started: column()?.parse().ok()? };
-    Some((backend, column()? != "f", column()?.parse().ok()?))
+    let leaves = Leaves { keeps: column()? != "f", outlasts: column()? != "f", locks: column()? != "f" };
+    Some((backend, leaves, column()?.parse().ok()?))
 }

@@ -268,7 +268,7 @@ impl Session {
         let out = &mut server.peer.outbound;
         if !suits {
             if std::mem::replace(&mut server.used, true) {
-                prologue::clean(out, expected);
+                prologue::clean(out, expected, server.leaves.locks);
             }
             server.session = ServerSession { tenant: tenant.cloned(), ..ServerSession::default() };
         }

@@ -7,22 +7,43 @@ pub(super) const LOOKED_AT_BYTES: usize = 8 * 1024;
 
 /// Words without which nothing is left behind in a session, unless the answer's command tag or a function of the
 /// database says so: settings, locks and tables of the session. The last is how any of them can be spelled otherwise.
-const KEEPING: [&[u8]; 4] = [b"set_config", b"advisory", b"temp", b"u&\""];
+const KEEPING: [&[u8]; 5] = [b"set_config", b"setseed", b"temp", LOCKS, OTHERWISE];
+const LOCKS: &[u8] = b"advisory";
+const OTHERWISE: &[u8] = b"u&\"";
 
-/// Whether running `text` may leave something behind in the session that no command tag tells of.
-pub(super) fn may_keep(text: &[u8]) -> bool {
-    let begins = |rest: &[u8]| {
-        KEEPING
-            .iter()
-            .any(|word| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word)))
-    };
-    let first = |byte: &u8| matches!(byte, b's' | b'S' | b'a' | b'A' | b't' | b'T' | b'u' | b'U');
-    (0..text.len())
-        .any(|at| text.get(at..).is_some_and(|rest| rest.first().is_some_and(first) && begins(rest)))
+/// What running a statement may do beyond it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Traces {
+    /// It may leave something behind in the session that no command tag tells of.
+    pub(super) may_keep: bool,
+    /// It may let go of the lock by which the session's tenant is found (`bar.rs`).
+    pub(super) may_unlock: bool,
+    /// It changes a setting for the rest of the transaction.
+    pub(super) sets_locally: bool,
+}
+
+impl Traces {
+    /// Of a statement's text; `whole`: it is all of it.
+    pub(super) fn of(text: &[u8], whole: bool) -> Self {
+        let first = |byte: &u8| matches!(byte, b's' | b'S' | b'a' | b'A' | b't' | b'T' | b'u' | b'U');
+        let (mut may_keep, mut may_unlock) = (!whole, !whole);
+        for rest in (0..text.len()).filter_map(|at| text.get(at..)) {
+            if !rest.first().is_some_and(first) {
+                continue;
+            }
+            let begins =
+                |word: &&&[u8]| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+            if let Some(word) = KEEPING.iter().find(begins) {
+                may_keep = true;
+                may_unlock |= [LOCKS, OTHERWISE].contains(word);
+            }
+        }
+        Self { may_keep, may_unlock, sets_locally: sets_locally(text) }
+    }
 }
 
 /// Whether `query` is one statement whose setting ends with the transaction.
-pub(super) fn sets_locally(query: &[u8]) -> bool {
+fn sets_locally(query: &[u8]) -> bool {
     let mut words = words(query);
     words.next().is_some_and(|word| word.eq_ignore_ascii_case("SET"))
         && words.next().is_some_and(|word| {
@@ -79,15 +100,16 @@ mod tests {
         for yes in [
             "SELECT set_config('a', 'b', false)",
             "select pg_catalog.SET_CONFIG('a', 'b', true)",
+            "SELECT SetSeed(0.5)",
             "SELECT pg_advisory_lock(1)",
             "CREATE TEMP TABLE x ()",
             "SELECT 1 INTO TEMPORARY x",
             "SELECT U&\"set\\005fconfig\"('a', 'b', false)",
         ] {
-            assert!(may_keep(yes.as_bytes()), "{yes}");
+            assert!(Traces::of(yes.as_bytes(), true).may_keep, "{yes}");
         }
         for no in ["", "t", "SELECT * FROM settings", "SELECT 1", "UPDATE accounts SET a = 'temq'"] {
-            assert!(!may_keep(no.as_bytes()), "{no}");
+            assert_eq!(Traces::of(no.as_bytes(), true), Traces::default(), "{no}");
         }
     }
 

@@ -39,8 +39,11 @@ $body$;
 -- would let one tenant shut out all others. Refused too where row security does not bind the role.
 --
 -- `context_set` is that function, which the guard calls as such, without a statement. `keeps`: whether a function of this database may leave something behind in the session where no client's text says so.
+-- `outlasts`: whether it may be where cleaning does not reach (variables of other languages than PL/pgSQL, connections of dblink's).
+-- `locks`: whether it may hold locks by number (doors.sql).
 DROP FUNCTION IF EXISTS ringfence.backend_register();
-CREATE FUNCTION ringfence.backend_register(OUT pid integer, OUT started bigint, OUT keeps boolean, OUT context_set oid)
+CREATE FUNCTION ringfence.backend_register(
+    OUT pid integer, OUT started bigint, OUT keeps boolean, OUT outlasts boolean, OUT locks boolean, OUT context_set oid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     stored boolean;
@@ -53,19 +56,21 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'RF004', MESSAGE = 'The application''s role carries settings or powers.',
             HINT = 'Run ALTER ROLE ... RESET ALL for it, also IN DATABASE; it must not bypass row security.';
     END IF;
-    DELETE FROM ringfence.backend b WHERE NOT EXISTS (
-        SELECT FROM pg_stat_get_activity(NULL) a WHERE a.pid = b.pid);
     INSERT INTO ringfence.backend AS b (pid, started)
         VALUES (pg_backend_pid(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
     ON CONFLICT ON CONSTRAINT backend_pkey DO UPDATE SET
-        -- never the same name twice for one process id, whatever the system's clock does
-        started = greatest(excluded.started, b.started + 1), posture_looked = 0
+        -- never the same name twice for one process id, whatever the system's clock does; nor as if it had never had a tenant
+        started = greatest(excluded.started, b.started + 1), posture_looked = 1
     RETURNING b.pid, b.started INTO pid, started;
-    PERFORM setval('ringfence.tenant_verified', 0), setval('ringfence.tenant_verified', 0, false);
+    PERFORM setval('ringfence.tenant_verified', 1), setval('ringfence.tenant_verified', 1, false);
     context_set := 'ringfence.context_set(text, text, bigint, bigint, bytea)'::regprocedure;
-    keeps := EXISTS (SELECT FROM pg_proc p WHERE p.prosrc ~* 'set_config|advisory|temp|prepare|declare|u&'
-        AND p.pronamespace NOT IN (SELECT n.oid FROM pg_namespace n
-            WHERE n.nspname IN ('pg_catalog', 'information_schema', 'ringfence')));
+    SELECT coalesce(bool_or(p.prosrc ~* 'set_config|setseed|advisory|temp|prepare|declare|u&'), false),
+           coalesce(bool_or(l.lanname NOT IN ('internal', 'c', 'sql', 'plpgsql') OR p.prosrc ~ '^dblink_connect'), false)
+      INTO keeps, outlasts
+      FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+     WHERE p.pronamespace NOT IN (SELECT n.oid FROM pg_namespace n
+            WHERE n.nspname IN ('pg_catalog', 'information_schema', 'ringfence'));
+    locks := has_function_privilege(session_user, 'pg_advisory_lock(bigint)', 'EXECUTE');
 END
 $body$;
 
@@ -94,15 +99,17 @@ DECLARE
     k       record;
     padded  bytea  := convert_to(rpad(coalesce(tenant, ''), 40), 'UTF8');
     long    boolean := length(tenant) > 24;
+    anew    boolean := true;
     look    boolean;
     moment  bigint := round(date_part('epoch', clock_timestamp()) * 1000000);
     seal    bytea;
     wanted  bytea;
 BEGIN
     BEGIN
-        IF currval('ringfence.tenant_verified') <> 0 AND padded <> int8send(currval('ringfence.tenant_1'))
+        anew := currval('ringfence.tenant_verified') = 1;
+        IF NOT anew AND padded <> int8send(currval('ringfence.tenant_1'))
             || int8send(currval('ringfence.tenant_2')) || int8send(currval('ringfence.tenant_3'))
-            || (CASE WHEN currval('ringfence.tenant_verified') < 0 THEN int8send(currval('ringfence.tenant_4'))
+            || (CASE WHEN currval('ringfence.tenant_verified') < 100000000000000000 THEN int8send(currval('ringfence.tenant_4'))
                 || int8send(currval('ringfence.tenant_5')) ELSE convert_to(rpad('', 16), 'UTF8') END)
         THEN
             RAISE EXCEPTION USING ERRCODE = 'RF003', MESSAGE = 'This session already has a tenant.',
@@ -114,7 +121,7 @@ BEGIN
     -- Nobody's until all of it is verified. setval() is not undone by an error. And from here on it shows among the tenant's
     -- sessions: whoever takes the key away and looks for them then finds those that had read it before. It stays so (below) only
     -- where the tenant is: else this goes with the transaction, and who guesses tenants would fill the memory for locks.
-    PERFORM setval('ringfence.tenant_verified', 0), setval('ringfence.tenant_verified', 0, false),
+    PERFORM setval('ringfence.tenant_verified', 1), setval('ringfence.tenant_verified', 1, false),
         pg_advisory_xact_lock_shared(hashtextextended(coalesce(tenant, ''), 0));
     -- One query: the backend's name, the guard's key, the tenant's (or, so that an unknown tenant takes the same path and
     -- time, the guard's again), and whether this is the role it logs in as.
@@ -143,20 +150,30 @@ BEGIN
     THEN
         -- Said twice: so that this session remembers it, then so that the sequence, which all sessions share, does not.
         PERFORM setval('ringfence.tenant_1', ('x' || encode(substr(padded, 1, 8), 'hex'))::bit(64)::bigint),
-            setval('ringfence.tenant_1', 0, false),
+            setval('ringfence.tenant_1', 1, false),
             setval('ringfence.tenant_2', ('x' || encode(substr(padded, 9, 8), 'hex'))::bit(64)::bigint),
-            setval('ringfence.tenant_2', 0, false),
+            setval('ringfence.tenant_2', 1, false),
             setval('ringfence.tenant_3', ('x' || encode(substr(padded, 17, 8), 'hex'))::bit(64)::bigint),
-            setval('ringfence.tenant_3', 0, false);
+            setval('ringfence.tenant_3', 1, false);
         IF long THEN
             PERFORM setval('ringfence.tenant_4', ('x' || encode(substr(padded, 25, 8), 'hex'))::bit(64)::bigint),
-                setval('ringfence.tenant_4', 0, false),
+                setval('ringfence.tenant_4', 1, false),
                 setval('ringfence.tenant_5', ('x' || encode(substr(padded, 33, 8), 'hex'))::bit(64)::bigint),
-                setval('ringfence.tenant_5', 0, false);
+                setval('ringfence.tenant_5', 1, false);
+        END IF;
+        -- The lock of the tenant before goes here and not with cleaning: so no session is without one but by what its client did, and
+        -- is taken for anybody's (bar.rs). Where clients may hold locks of their own (doors.sql), cleaning lets go of all.
+        IF anew AND NOT has_function_privilege(session_user, 'pg_advisory_lock(bigint)', 'EXECUTE') THEN
+            PERFORM pg_advisory_unlock_all();
         END IF;
         PERFORM pg_advisory_lock_shared(hashtextextended(tenant, 0)),
-            setval('ringfence.tenant_verified', CASE WHEN long THEN -valid_until ELSE valid_until END),
-            setval('ringfence.tenant_verified', 0, false);
+            setval('ringfence.tenant_verified', CASE WHEN long THEN valid_until ELSE valid_until * 1000 END),
+            setval('ringfence.tenant_verified', 1, false);
+        IF k.posture_looked <= 1 THEN
+            -- The first on this connection. Here and not in backend_register(), which a client can call and keep what it locks.
+            DELETE FROM ringfence.backend b WHERE b.pid IN (SELECT d.pid FROM ringfence.backend d
+                WHERE NOT EXISTS (SELECT FROM pg_stat_get_activity(NULL) a WHERE a.pid = d.pid) FOR UPDATE SKIP LOCKED);
+        END IF;
         IF look THEN
             UPDATE ringfence.backend b SET posture_looked = moment WHERE b.pid = k.pid;
         END IF;
@@ -176,17 +193,19 @@ BEGIN
     IF session_user OPERATOR(pg_catalog.~~) 'vended%'::pg_catalog.text THEN
         RETURN ringfence.credential_tenant();
     END IF;
-    IF (OPERATOR(pg_catalog.-) pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass))
-        OPERATOR(pg_catalog.>) (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)
+    -- As microseconds; nanoseconds that are over are not.
+    IF pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog.<) 100000000000000000
+        AND pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass)
+            OPERATOR(pg_catalog.>) (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)
     THEN
-        RETURN pg_catalog.rtrim(pg_catalog.encode(
+        RETURN pg_catalog.rtrim(pg_catalog.convert_from(
             pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass))
                 OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_2'::pg_catalog.regclass))
                 OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_3'::pg_catalog.regclass))
                 OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_4'::pg_catalog.regclass))
-                OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_5'::pg_catalog.regclass)), 'escape'));
+                OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_5'::pg_catalog.regclass)), 'UTF8'));
     END IF;
-    IF pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog.=) 0 THEN
+    IF pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass) OPERATOR(pg_catalog.=) 1 THEN
         RAISE EXCEPTION USING ERRCODE = 'RF001', MESSAGE = 'The database was asked without a verified tenant.',
             HINT = 'Connect through the guard with a database token.';
     END IF;
@@ -200,17 +219,18 @@ $body$;
 -- functions are looked up in each transaction; every name with its schema, because it runs with the client's rights and search
 -- path: as SECURITY DEFINER with a path of its own it took three times as long, and there is nothing here that the client may not
 -- do. Restricted to the leader of a parallel query: the registers are this process's. A name that begins with `vended` is a
--- credential's and nobody else's (roles.sql): such a session has no registers.
+-- credential's and nobody else's (roles.sql): such a session has no registers. What nextval() makes of a register is no text in any
+-- encoding, and so an error: see schema.sql.
 CREATE OR REPLACE FUNCTION ringfence.tenant_id() RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $body$
 BEGIN
     RETURN CASE WHEN CASE WHEN session_user OPERATOR(pg_catalog.~~) 'vended%'::pg_catalog.text THEN false
             ELSE pg_catalog.currval('ringfence.tenant_verified'::pg_catalog.regclass)
-                OPERATOR(pg_catalog.>) (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000) END
-        THEN pg_catalog.rtrim(pg_catalog.encode(
+                OPERATOR(pg_catalog.>) (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000000) END
+        THEN pg_catalog.rtrim(pg_catalog.convert_from(
             pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_1'::pg_catalog.regclass))
                 OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_2'::pg_catalog.regclass))
-                OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_3'::pg_catalog.regclass)), 'escape'))
+                OPERATOR(pg_catalog.||) pg_catalog.int8send(pg_catalog.currval('ringfence.tenant_3'::pg_catalog.regclass)), 'UTF8'))
         ELSE ringfence.tenant_id_otherwise() END;
 END
 $body$;

@@ -35,7 +35,8 @@ CREATE TABLE IF NOT EXISTS ringfence.plane_key (
     outer_pad bytea NOT NULL CHECK (length(outer_pad) = 64)
 );
 
--- One row per server connection: who it is, and when it was last seen that row security is as installed. A process id
+-- One row per server connection: who it is, and when it was last seen that row security is as installed (0: it was never given
+-- to a tenant; 1: its process id had a connection before). A process id
 -- that is used again registers again, under a later `started`. Unlogged: backends do not survive a crash.
 CREATE UNLOGGED TABLE IF NOT EXISTS ringfence.backend (
     pid            integer PRIMARY KEY,
@@ -47,25 +48,29 @@ ALTER TABLE ringfence.backend DROP COLUMN IF EXISTS inner_pad, DROP COLUMN IF EX
 
 -- Registers of a session: currval() is what this session's last setval() said, and setval() asks for a right that {app}
 -- is not granted, only context_set() has. So this is a variable of the session that its client can read and not write.
--- `tenant_1` to `tenant_5` hold the tenant's id, eight bytes each, padded with blanks; `tenant_verified` is until when it is that
--- (microseconds since the epoch), below zero where the id takes more than the first three. No tenant is zero. The sequences
--- themselves hold nothing: see context_set().
+-- `tenant_1` to `tenant_5` hold the tenant's id, eight bytes each, padded with blanks; `tenant_verified` is until when it is that,
+-- since the epoch: in nanoseconds, or, where the id takes more than the first three, in microseconds, which is long ago as
+-- nanoseconds; or 1: nobody's.
+--
+-- The sequences themselves, which all sessions share, hold 1, but for the moment between two calls in context_set(). So who asks may
+-- use them (currval) and not read them (SELECT); and nextval(), which goes with that, has no next number: each number but 1 and so
+-- large an increment are more than the largest. Of 1 it can make 1, and that is nobody's.
 DO $body$
 BEGIN
-    -- Until version 5 the registers meant something else. In sessions that are open they are gone with their sequences.
+    -- Until version 7 the registers meant something else. In sessions that are open they are gone with their sequences.
     IF EXISTS (SELECT FROM pg_catalog.pg_sequence s
-                WHERE s.seqrelid = to_regclass('ringfence.tenant_verified') AND s.seqmin = 0) THEN
+                WHERE s.seqrelid = to_regclass('ringfence.tenant_verified') AND s.seqincrement = 1) THEN
         DROP SEQUENCE ringfence.tenant_verified, ringfence.tenant_1, ringfence.tenant_2, ringfence.tenant_3,
             ringfence.tenant_4, ringfence.tenant_5;
     END IF;
 END
 $body$;
-CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_verified MINVALUE -9223372036854775807 START 0;
-CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_1 MINVALUE 0 START 0;
-CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_2 MINVALUE 0 START 0;
-CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_3 MINVALUE 0 START 0;
-CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_4 MINVALUE 0 START 0;
-CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_5 MINVALUE 0 START 0;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_verified INCREMENT 9223372036854775807;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_1 INCREMENT 9223372036854775807;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_2 INCREMENT 9223372036854775807;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_3 INCREMENT 9223372036854775807;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_4 INCREMENT 9223372036854775807;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS ringfence.tenant_5 INCREMENT 9223372036854775807;
 
 -- Each protected table with its restrictive policy as it was when protect() made it, the column that says whose a row is, and
 -- the tenant whose schema it is in ('': in none's, for all).
@@ -125,6 +130,6 @@ ALTER SEQUENCE ringfence.tenant_4 OWNER TO {owner};
 ALTER SEQUENCE ringfence.tenant_5 OWNER TO {owner};
 REVOKE ALL ON ALL TABLES IN SCHEMA ringfence FROM PUBLIC, {app};
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA ringfence FROM PUBLIC, {app};
--- SELECT and nothing else: USAGE would allow nextval(), UPDATE setval().
-GRANT SELECT ON SEQUENCE ringfence.tenant_verified, ringfence.tenant_1, ringfence.tenant_2, ringfence.tenant_3,
+-- Neither SELECT, to look at another session's in the moment in between, nor UPDATE, which is setval()'s.
+GRANT USAGE ON SEQUENCE ringfence.tenant_verified, ringfence.tenant_1, ringfence.tenant_2, ringfence.tenant_3,
     ringfence.tenant_4, ringfence.tenant_5 TO {app};

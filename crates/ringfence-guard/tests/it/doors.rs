@@ -29,6 +29,8 @@ const CLOSED: &[&str] = &[
     "SELECT pg_notify('c', 'x')",
     "SELECT pg_notification_queue_usage()",
     "SELECT pg_advisory_lock(1)",
+    "SELECT pg_xact_status(pg_current_xact_id())",
+    "SELECT pg_get_multixact_members('1')",
     "SELECT pg_try_advisory_lock(1)",
     "SELECT pg_advisory_xact_lock(1)",
     "SELECT pg_try_advisory_lock_shared(1, 2)",

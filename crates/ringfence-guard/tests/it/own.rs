@@ -137,7 +137,9 @@ async fn what_a_barred_tenant_has_open_is_ended_and_nobody_elses() {
         world.client(&guard, &world.globex).await,
     );
     other.batch_execute("BEGIN; UPDATE accounts SET balance = 1").await.unwrap();
-    busy.batch_execute("BEGIN; UPDATE accounts SET balance = 0").await.unwrap();
+    busy.batch_execute("BEGIN; UPDATE accounts SET balance = 0; SAVEPOINT s").await.unwrap();
+    assert_eq!(fails(&busy, "DISCARD ALL").await, "25001");
+    busy.batch_execute("ROLLBACK TO s").await.unwrap();
     assert_eq!(ask(&idle, "SELECT count(*) FROM accounts").await.unwrap(), "3");
     let ended = bar(&world, &world.acme.id, Duration::ZERO).await;
     assert_eq!(ended, Ended { sessions: 2, transactions: 1 });
@@ -154,6 +156,48 @@ async fn what_a_barred_tenant_has_open_is_ended_and_nobody_elses() {
     assert_eq!(bar(&world, &world.acme.id, Duration::ZERO).await, Ended::default());
     install::tenant_key_put(&world.admin, &world.acme.id, &world.acme.seal).await.unwrap();
     assert_eq!(ask(&idle, "SELECT count(*) FROM accounts").await.unwrap(), "3");
+}
+
+/// The lock by which a tenant's sessions are found is its client's to let go of: pools do.
+#[tokio::test]
+async fn who_lets_go_of_its_lock_is_ended_all_the_same() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let (hidden, idle, pooled) = (
+        world.client(&guard, &world.acme).await,
+        world.client(&guard, &world.acme).await,
+        world.client(&guard, &world.globex).await,
+    );
+    hidden.batch_execute("BEGIN; UPDATE accounts SET balance = 0").await.unwrap();
+    hidden.batch_execute("SELECT pg_advisory_unlock_all()").await.unwrap();
+    idle.batch_execute("SELECT 1; SELECT pg_advisory_unlock_all()").await.unwrap();
+    // As a pool resets a connection before it is used again: that one is given its lock with the next transaction.
+    pooled.batch_execute("SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL").await.unwrap();
+    let unlock = pooled.prepare("SELECT pg_advisory_unlock_all()").await.unwrap();
+    pooled.query(&unlock, &[]).await.unwrap();
+    pooled.batch_execute("BEGIN; UPDATE accounts SET balance = 1").await.unwrap();
+    let ended = bar(&world, &world.acme.id, Duration::ZERO).await;
+    assert_eq!(ended, Ended { sessions: 2, transactions: 1 });
+    assert!(hidden.batch_execute("COMMIT").await.is_err());
+    pooled.batch_execute("COMMIT").await.unwrap();
+    let sums = "SELECT tenant_id, sum(balance) FROM accounts GROUP BY 1 ORDER BY 1";
+    assert_eq!(ask(&world.admin, sums).await.unwrap(), "acme|600\nglobex|5");
+    assert_eq!(fails(&idle, "SELECT 1").await, "RF002");
+}
+
+#[tokio::test]
+async fn a_connection_that_changed_hands_is_found_by_its_last_tenant() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let (acme, globex) = (world.client(&guard, &world.acme).await, world.client(&guard, &world.globex).await);
+    assert_eq!(ask(&acme, "SELECT count(*) FROM accounts").await.unwrap(), "3");
+    let pid = ask(&globex, "SELECT pg_backend_pid()").await.unwrap();
+    assert_eq!(bar(&world, &world.acme.id, Duration::ZERO).await, Ended::default());
+    assert_eq!(ask(&globex, "SELECT pg_backend_pid()").await.unwrap(), pid);
+    // One session may give its tenant up and take it again, by what it can say.
+    globex.batch_execute("DISCARD ALL").await.unwrap();
+    globex.batch_execute("BEGIN; UPDATE accounts SET balance = 9").await.unwrap();
+    assert_eq!(bar(&world, &world.globex.id, Duration::ZERO).await, Ended { sessions: 1, transactions: 1 });
 }
 
 #[tokio::test]
@@ -214,15 +258,15 @@ async fn a_key_that_is_taken_away_meanwhile_is_gone_whatever_a_session_reads_by(
     acme.batch_execute("SET default_transaction_isolation = 'repeatable read'").await.unwrap();
     assert_eq!(ask(&acme, "SHOW transaction_isolation").await.unwrap(), "repeatable read");
     // It is to be given a context anew, and has to wait in the middle of that.
-    acme.batch_execute("SELECT pg_advisory_unlock_all()").await.unwrap();
     acme.batch_execute("DISCARD SEQUENCES").await.unwrap();
     let (gate, other) = (world.superuser().await, world.superuser().await);
-    gate.batch_execute("SELECT pg_advisory_lock(hashtextextended('acme', 0))").await.unwrap();
+    gate.batch_execute("BEGIN; LOCK TABLE ringfence.backend").await.unwrap();
     let (answer, ()) = tokio::join!(ask(&acme, OWNERS), async {
-        let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        let waits =
+            "SELECT count(*) FROM pg_locks WHERE relation = 'ringfence.backend'::regclass AND NOT granted";
         eventually(|| async { (ask(&other, waits).await.unwrap() == "1").then_some(()) }).await;
         install::tenant_key_remove(&other, &world.acme.id).await.unwrap();
-        gate.batch_execute("SELECT pg_advisory_unlock_all()").await.unwrap();
+        gate.batch_execute("COMMIT").await.unwrap();
     });
     assert_eq!(answer.unwrap_err().0, "RF002");
 }

@@ -30,7 +30,6 @@ async fn cv23_nothing_stays_for_the_next_tenant() {
         ("SET ROLE none", "SELECT current_user = session_user", "t"),
         ("SET ringfence.context = 'globex|1|x'", "SELECT count(*) FROM accounts", "3"),
         ("SET search_path = pg_temp", "SELECT current_setting('search_path')", "public"),
-        ("SELECT setseed(0.5)", "SELECT 1", "1"),
     ];
     for (leave, look, expected) in traces {
         let globex = world.client(&guard, &world.globex).await;
@@ -39,6 +38,43 @@ async fn cv23_nothing_stays_for_the_next_tenant() {
         let acme = world.client(&guard, &world.acme).await;
         assert_eq!(ask(&acme, look).await.unwrap(), expected, "{leave}");
     }
+}
+
+#[tokio::test]
+async fn cv23_nobody_chooses_where_anothers_random_goes_on() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let (acme, globex) = (world.client(&guard, &world.acme).await, world.client(&guard, &world.globex).await);
+    let chosen = ask(&world.admin, "SELECT setseed(0.5); SELECT random() FROM generate_series(1, 8)").await;
+    let chosen = chosen.unwrap();
+    let mut others = vec![];
+    for _ in 0..3 {
+        ask(&acme, "SELECT setseed(0.5)").await.unwrap();
+        let random = ask(&globex, "SELECT random()").await.unwrap();
+        assert!(!chosen.contains(&random) && !others.contains(&random), "{random}: {others:?}, {chosen}");
+        others.push(random);
+    }
+    // Whoever is not seen to choose goes on from there: it would have been found.
+    ask(&acme, "SELECT setseed(0.5)").await.unwrap();
+    assert!(chosen.contains(&ask(&acme, "SELECT random()").await.unwrap()));
+}
+
+#[tokio::test]
+async fn cv23_what_cleaning_does_not_reach_goes_with_its_connection() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let backend = async |tenant| {
+        let client = world.client(&guard, tenant).await;
+        ask(&client, "SELECT pg_backend_pid()").await.unwrap()
+    };
+    let first = backend(&world.acme).await;
+    assert_eq!(backend(&world.globex).await, first, "cleaned");
+    // Its connections elsewhere have names, which whoever comes next would find.
+    world.superuser().await.batch_execute("CREATE EXTENSION dblink").await.unwrap();
+    let terminate = format!("SELECT pg_terminate_backend({first})");
+    eventually(|| async { (ask(&world.admin, &terminate).await.unwrap() == "f").then_some(()) }).await;
+    let second = backend(&world.acme).await;
+    assert_ne!(backend(&world.globex).await, second, "closed");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ const GUESS: &str =
 const GLOBEX: &str = "setval('ringfence.tenant_1', ('x' || encode('globex  ', 'hex'))::bit(64)::bigint), \
                       setval('ringfence.tenant_2', x'2020202020202020'::bigint), \
                       setval('ringfence.tenant_3', x'2020202020202020'::bigint), \
-                      setval('ringfence.tenant_verified', 9999999999999999)";
+                      setval('ringfence.tenant_verified', 9000000000000000000)";
 
 pub(super) const FAMILY: Family = Family {
     name: "SQL context forging",

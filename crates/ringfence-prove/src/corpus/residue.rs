@@ -86,9 +86,9 @@ pub(super) const FAMILY: Family = Family {
                 left_behind(
                     a,
                     "SELECT ringfence.tenant_id()",
-                    "SELECT sum(n) FROM (SELECT last_value n FROM ringfence.tenant_verified UNION ALL SELECT \
-                     last_value FROM ringfence.tenant_1 UNION ALL SELECT last_value FROM ringfence.tenant_2) x",
-                    "0",
+                    "SELECT greatest((SELECT last_value FROM ringfence.tenant_verified), (SELECT last_value FROM \
+                     ringfence.tenant_1), (SELECT last_value FROM ringfence.tenant_2))",
+                    "1",
                 )
                 .await
             }

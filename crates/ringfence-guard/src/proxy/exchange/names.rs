@@ -14,7 +14,7 @@ use crate::proxy::{
     frame::{HEAD_BYTES, Head, cstring},
     prologue,
     reply::{Failure, message},
-    statement,
+    statement::{self, Traces},
     statements::Statement,
 };
 
@@ -25,7 +25,7 @@ impl Exchange {
         let (name, rest) = cstring(body).ok_or(Broken::Client)?;
         self.looks_for_token_use(rest);
         if name.is_empty() {
-            self.runs(!whole || statement::may_keep(rest), statement::sets_locally(rest), sides.planned);
+            self.runs(Traces::of(rest, whole), sides.planned);
             let dropped = whole.then(|| statement::deallocates(rest)).flatten();
             if let Some(statement) = dropped.and_then(|name| sides.prepared.remove(name.as_bytes())) {
                 return Ok(self.parse_deallocate(head, &statement, sides));
@@ -82,7 +82,7 @@ impl Exchange {
 
     /// Prepares what the connection lacks.
     fn plan(&mut self, statement: &Statement, sides: &mut Sides<'_>) {
-        self.runs(statement.may_keep, statement.sets_locally, sides.planned);
+        self.runs(statement.traces, sides.planned);
         if !sides.planned.has(statement.name) {
             self.close_planned(statement, sides);
             prologue::parse_body(sides.to_server, &statement.name.to_string(), &statement.body);
@@ -97,7 +97,7 @@ impl Exchange {
         }
         match &sides.prepared.unnamed {
             Some(body) => {
-                self.runs(statement::may_keep(body), statement::sets_locally(body), sides.planned);
+                self.runs(Traces::of(body, true), sides.planned);
                 prologue::parse_body(sides.to_server, "", body);
                 self.owed.push(Answer::Own(b'1'), Undo::Unnamed);
             }

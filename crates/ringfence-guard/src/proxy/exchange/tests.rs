@@ -319,15 +319,16 @@ fn a_stale_reply_ends_the_connection_instead_of_reaching_a_client() {
 
 #[test]
 fn a_reset_must_be_answered_as_a_reset() {
-    let check = |replies: &[(u8, &[u8])], good: bool| {
+    let asked_for = |locks: bool, replies: &[(u8, &[u8])], good: bool| {
         let (mut asked, mut expected) = (BytesMut::new(), Expected::default());
-        prologue::clean(&mut asked, &mut expected);
+        prologue::clean(&mut asked, &mut expected, locks);
         let (mut exchange, mut table) = (Exchange::new(expected), Table::default());
         table.from_server.extend_from_slice(&frames(replies));
         let step = exchange.server(&mut table.sides());
         assert_eq!(step.is_ok() && exchange.is_quiet(), good, "{replies:?}");
         assert!(table.to_client.is_empty());
     };
+    let check = |replies: &[(u8, &[u8])], good| asked_for(false, replies, good);
     let reset: [(u8, &[u8]); 11] = [
         (b'C', b"RESET\0"),
         (b'C', b"RESET\0"),
@@ -342,6 +343,9 @@ fn a_reset_must_be_answered_as_a_reset() {
         (b'Z', b"I"),
     ];
     check(&reset, true);
+    asked_for(true, &reset, false);
+    let unlock: [(u8, &[u8]); 3] = [(b'T', b""), (b'D', b""), (b'C', b"SELECT 1\0")];
+    asked_for(true, &[&reset[..10], &unlock[..], &reset[10..]].concat(), true);
     check(&[&[(b'S', &b"TimeZone\0UTC\0"[..])], &reset[..]].concat(), true);
     // Any reply missing, doubled, or another's.
     for at in 0..reset.len() {
@@ -361,7 +365,7 @@ fn a_cancel_that_hits_our_own_words_is_the_clients_answer() {
         (exchange.server(&mut table.sides()), exchange.refusal().to_vec())
     };
     let (mut out, mut clean) = (BytesMut::new(), Expected::default());
-    prologue::clean(&mut out, &mut clean);
+    prologue::clean(&mut out, &mut clean, true);
     for expected in [clean, expected(OWN)] {
         assert_eq!(told(expected), (Err(Broken::Context), b"SERROR\0C57014\0\0".to_vec()));
     }
