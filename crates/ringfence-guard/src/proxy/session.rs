@@ -46,6 +46,8 @@ pub(super) struct Session {
     /// A token that was bound in the batch under way.
     pub(super) portal: Option<Portal>,
     pub(super) settings: Settings,
+    /// What it has set since, and is set again on each connection it gets.
+    pub(super) set: Settings,
     pub(super) prepared: Prepared,
     pub(super) cancel: CancelKey,
     pub(super) reference: Reference,
@@ -157,7 +159,8 @@ impl Session {
     async fn lease(&mut self, mut lease: Lease) -> Result<Next, Stop> {
         let placement = Arc::clone(&lease.server.placement);
         *self.cancel.target.lock().await = Some(Leased { placement, key: lease.server.cancel_key });
-        let mut exchange = Exchange::new(Expected::default()).uses_tokens(self.uses_tokens);
+        let exchange = Exchange::new(Expected::default()).uses_tokens(self.uses_tokens);
+        let mut exchange = exchange.has_set(!self.set.is_empty());
         let is_own = lease.trace == Trace::Of(self.id);
         let result = self.relay(&mut lease.server, &mut exchange, !is_own).await;
         if let Err(Stop::Client | Stop::Failure(_)) = result {
@@ -190,6 +193,14 @@ impl Session {
                 answered = true;
                 if exchange.take_dropped_context() {
                     server.session.context = None;
+                }
+                if exchange.take_discarded() {
+                    self.set = Settings::default();
+                    server.session.set = Settings::default();
+                }
+                for (name, value) in exchange.take_followed() {
+                    self.set.keep(name, value);
+                    server.session.set.clone_from(&self.set);
                 }
                 if status == Status::Idle {
                     exchange.next_transaction();
@@ -264,13 +275,17 @@ impl Session {
         let writable = !exchange.may_keep() && !server.session.may_keep;
         let expected = exchange.context_given();
         let tenant = permit.map(|permit| permit.context().tenant());
-        let suits = !changes_hands || server.suits(tenant);
+        let suits = (!changes_hands || server.suits(tenant)) && server.session.set == self.set;
         let out = &mut server.peer.outbound;
         if !suits {
             if std::mem::replace(&mut server.used, true) {
                 prologue::clean(out, expected);
             }
             server.session = ServerSession { tenant: tenant.cloned(), ..ServerSession::default() };
+            if !self.set.is_empty() {
+                prologue::set(out, expected, &self.set);
+                server.session.set.clone_from(&self.set);
+            }
         }
         let held = server.session.context.as_ref();
         if held.zip(permit).is_some_and(|(held, permit)| held.covers(permit, now)) {

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use ringfence_context::{key::sha256, limits};
 
-use super::{statement, token_use};
+use super::{statement::Effects, token_use};
 
 /// A statement's name on server connections: 128 bits of the SHA-256 of its text and argument types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,10 +30,8 @@ pub(super) struct Statement {
     pub(super) name: ServerName,
     /// What follows the name in `Parse`: the text, a zero, the types of its arguments.
     pub(super) body: Bytes,
-    /// Whether running it may leave something behind in the session.
-    pub(super) may_keep: bool,
-    /// Whether running it changes a setting for the rest of the transaction.
-    pub(super) sets_locally: bool,
+    /// What running it may do to a session.
+    pub(super) effects: Effects,
     /// Whether it is the guard's to answer.
     pub(super) is_token_use: bool,
 }
@@ -41,12 +39,10 @@ pub(super) struct Statement {
 impl Statement {
     pub(super) fn new(body: &[u8]) -> Arc<Self> {
         let name = sha256(body).first_chunk().copied().unwrap_or_default();
-        let (may_keep, sets_locally) = (statement::may_keep(body), statement::sets_locally(body));
         Arc::new(Self {
             name: ServerName(name),
             body: Bytes::copy_from_slice(body),
-            may_keep,
-            sets_locally,
+            effects: Effects::of(body, true),
             is_token_use: token_use::is_statement(body),
         })
     }
@@ -85,6 +81,11 @@ impl Prepared {
         let statement = self.named.remove(name)?;
         self.bytes -= name.len() + statement.body.len();
         Some(statement)
+    }
+
+    /// Whether nothing has a name.
+    pub(super) fn is_empty(&self) -> bool {
+        self.named.is_empty()
     }
 
     pub(super) fn clear(&mut self) {

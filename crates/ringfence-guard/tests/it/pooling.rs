@@ -203,10 +203,11 @@ enum Act {
     Write,
     Fail,
     Set,
+    SetFollowed,
     Reconnect,
 }
 
-const ACTS: [Act; 9] = [
+const ACTS: [Act; 10] = [
     Act::Read,
     Act::ReadPrepared,
     Act::Begin,
@@ -215,6 +216,7 @@ const ACTS: [Act; 9] = [
     Act::Write,
     Act::Fail,
     Act::Set,
+    Act::SetFollowed,
     Act::Reconnect,
 ];
 
@@ -235,7 +237,10 @@ impl<'a> Player<'a> {
     /// Does it, and gives everything it saw. Whoever else holds the one connection may make this fail with 53300.
     async fn act(&mut self, act: Act) -> String {
         let sql = match act {
-            Act::Read => "SELECT tenant_id, owner FROM accounts; SELECT current_setting('my.mark', true)",
+            Act::Read => {
+                "SELECT tenant_id, owner FROM accounts;
+                SELECT current_setting('my.mark', true), current_setting('application_name')"
+            }
             Act::ReadPrepared => {
                 return match self
                     .client
@@ -261,6 +266,8 @@ impl<'a> Player<'a> {
             Act::Fail => "SELECT owner::int FROM accounts",
             Act::Set if self.acme => "SET my.mark = 'mark-of-acme'",
             Act::Set => "SET my.mark = 'mark-of-CANARY'",
+            Act::SetFollowed if self.acme => "SET application_name = 'mark-of-acme'",
+            Act::SetFollowed => "SET application_name = 'mark-of-CANARY'",
             Act::Reconnect => {
                 *self = Self::new(self.world, self.guard, self.acme).await;
                 return String::new();
