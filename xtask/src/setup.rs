@@ -13,6 +13,12 @@ const NEEDED: &[Need] = &[
     ("cvc5, the solver that proves policies", cvc5, "cvc5"),
     ("kill, which tests use", kill, "procps"),
     ("Python with venv and pip, which tests use", python, "python3-venv"),
+    ("Java, which tests use", java, "default-jre-headless"),
+    ("Java's compiler as a library, which tests use", ecj, "libecj-java"),
+    ("Postgres' driver for Java, which tests use", jdbc, "libpostgresql-jdbc-java"),
+    ("Ruby with ActiveRecord, which tests use", active_record, "ruby-activerecord"),
+    ("Ruby's driver for Postgres, which tests use", ruby_pg, "ruby-pg"),
+    ("Node with npm, which tests use", node, "npm"),
 ];
 
 /// Installs what everything needs and is missing.
@@ -67,6 +73,30 @@ fn cvc5() -> bool {
 
 fn python() -> bool {
     output("python3", &["-c", "import ensurepip, venv"]).is_some()
+}
+
+fn java() -> bool {
+    output("java", &["-version"]).is_some()
+}
+
+fn ecj() -> bool {
+    Path::new("/usr/share/java/ecj.jar").exists()
+}
+
+fn jdbc() -> bool {
+    Path::new("/usr/share/java/postgresql.jar").exists()
+}
+
+fn active_record() -> bool {
+    output("ruby", &["-e", "require 'active_record'"]).is_some()
+}
+
+fn ruby_pg() -> bool {
+    output("ruby", &["-e", "require 'pg'"]).is_some()
+}
+
+fn node() -> bool {
+    output("node", &["--version"]).is_some() && output("npm", &["--version"]).is_some()
 }
 
 fn kill() -> bool {

@@ -42,16 +42,20 @@ pub(crate) fn test(arguments: &[String]) -> Outcome {
 
 fn format() -> Outcome {
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["fmt", "--manifest-path", SDK, "--check"])
+    CLIENTS.iter().try_for_each(|(manifest, _)| cargo(&["fmt", "--manifest-path", manifest, "--check"]))
 }
 
-/// The AWS SDK for Rust and what asks by it: a workspace of its own. The policy service's tests run it.
-const SDK: &str = "tests/avp/sdk-rust/Cargo.toml";
+/// Clients that tests run, each a workspace of its own, and where they are built: the AWS SDK for Rust, for the policy
+/// service, and sqlx, for the guard.
+const CLIENTS: &[(&str, &str)] =
+    &[("tests/avp/sdk-rust/Cargo.toml", "avp-sdk"), ("tests/guard/sqlx/Cargo.toml", "guard-sqlx")];
 
-/// Builds the AWS SDK for Rust, so that what it takes is told apart from the tests that use it.
+/// Builds them, so that what it takes is told apart from the tests that use them.
 fn sdk() -> Outcome {
-    let folder = target().join("avp-sdk").display().to_string();
-    cargo(&["build", "--quiet", "--locked", "--manifest-path", SDK, "--target-dir", &folder])
+    CLIENTS.iter().try_for_each(|(manifest, folder)| {
+        let folder = target().join(folder).display().to_string();
+        cargo(&["build", "--quiet", "--locked", "--manifest-path", manifest, "--target-dir", &folder])
+    })
 }
 
 /// The workspace without the range: with it, cargo would build the kernel with the range's doors for everyone. Every step

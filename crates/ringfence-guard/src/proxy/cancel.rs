@@ -27,6 +27,8 @@ pub(super) struct Leased {
     pub(super) placement: Arc<Placement>,
     /// Process id and secret.
     pub(super) key: (i32, i32),
+    /// Whether its client has asked for it to be cancelled.
+    pub(super) cancelled: bool,
 }
 
 /// The keys of all sessions.
@@ -69,8 +71,9 @@ impl Cancels {
     pub(super) async fn cancel(&self, key: (i32, i32)) {
         let target = self.targets.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let Some(target) = target else { return };
-        let running = target.lock().await;
-        let Some(Leased { placement, key: (pid, secret) }) = &*running else { return };
+        let mut running = target.lock().await;
+        let Some(Leased { placement, key: (pid, secret), cancelled }) = &mut *running else { return };
+        *cancelled = true;
         let request = async {
             let mut server = Peer::new(placement.server.endpoint.connect().await.ok()?);
             let mut packet = BytesMut::new();

@@ -7,6 +7,7 @@
 //! way: see [`super::statements`].
 
 mod fuzzed;
+mod kept;
 mod names;
 mod owed;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use super::{
     frame::{self, BadFrame, HEAD_BYTES, Head},
     prologue::{self, Expected, Reply},
     reply,
-    statement::{self, Traces},
+    statement::{self, Effects},
     statements::{Planned, Prepared},
     token_use,
 };
@@ -120,6 +121,20 @@ pub(super) struct Exchange {
     /// An unnamed statement too long to keep was prepared and has not run yet: the next batch may run it.
     unnamed_pending: bool,
     local_set: bool,
+    /// What has run may have set something for the session, or declared a cursor that is held.
+    may_set: bool,
+    configures: bool,
+    may_hold: bool,
+    /// Cursors that were declared between transactions, which holds them, and not closed.
+    held: usize,
+    /// Whether the batch has named a statement.
+    said: bool,
+    /// What the batch's only statement sets, where that is followed; and what was set so and not yet asked about.
+    follows: Option<(&'static str, String)>,
+    followed: Vec<(&'static str, String)>,
+    /// Whether the session has set anything that is followed.
+    has_set: bool,
+    discarded: bool,
     /// Settings, cursors, subscriptions, SQL-level prepared statements were made.
     stateful: bool,
     /// Something may be left in the session that only cleaning takes away.
@@ -165,6 +180,15 @@ impl Exchange {
             unnamed_here: false,
             unnamed_pending: false,
             local_set: false,
+            may_set: false,
+            configures: false,
+            may_hold: false,
+            held: 0,
+            said: false,
+            follows: None,
+            followed: Vec::new(),
+            has_set: false,
+            discarded: false,
             stateful: false,
             may_keep: false,
             own_settings: false,
@@ -190,20 +214,9 @@ impl Exchange {
         self.lost_tenant
     }
 
-    /// Whether the connection must stay with its client: for what it keeps, or for an unnamed statement that was
-    /// prepared and not yet run.
-    pub(super) fn keeps_connection(&self) -> bool {
-        self.stateful || self.unnamed_pending
-    }
-
-    /// Whether the connection must be cleaned before any other client has it, one of the same tenant too.
-    pub(super) fn may_keep(&self) -> bool {
-        self.may_keep || self.stateful
-    }
-
-    /// Whether the client has discarded the context since this was asked last, or may have.
-    pub(super) fn take_dropped_context(&mut self) -> bool {
-        std::mem::take(&mut self.dropped_context)
+    /// Whether Postgres has not answered yet what is asked of it before a client's words.
+    pub(super) fn is_asking(&self) -> bool {
+        !self.expected.is_empty()
     }
 
     /// The error with which Postgres refused the context.
@@ -325,17 +338,6 @@ impl Exchange {
         Ok(Rest::Pass(head.len))
     }
 
-    /// Notes what a statement may do to the session, and to the rest of the transaction: what was prepared under other
-    /// settings is prepared anew.
-    fn runs(&mut self, traces: Traces, planned: &mut Planned) {
-        self.may_keep |= traces.may_keep;
-        self.dropped_context |= traces.may_unlock;
-        if traces.may_keep || traces.sets_locally {
-            self.own_settings = true;
-            planned.clear();
-        }
-    }
-
     /// In a transaction that has failed Postgres reads no statement, and does not say which one it has not read.
     fn looks_for_token_use(&mut self, text: &[u8]) {
         self.lost_tenant |= self.status == Status::Failed && token_use::is_named(text);
@@ -344,9 +346,10 @@ impl Exchange {
     fn query(&mut self, head: Head, sides: &mut Sides<'_>) -> Rest {
         let body = body(head, sides.from_client);
         self.looks_for_token_use(body);
-        let traces = Traces::of(body, body.len() + HEAD_BYTES >= head.len);
-        self.local_set = traces.sets_locally;
-        self.runs(traces, sides.planned);
+        let effects = Effects::of(body, body.len() + HEAD_BYTES == head.len);
+        self.local_set = effects.sets_locally;
+        self.says(body, sides.prepared);
+        self.runs(effects, sides.planned);
         // Postgres drops the unnamed statement here.
         sides.prepared.unnamed = None;
         self.unnamed_pending = false;
@@ -475,6 +478,8 @@ impl Exchange {
     /// What an error takes back. In the extended protocol Postgres then skips everything up to a Sync.
     fn failed(&mut self, head: Head, sides: &mut Sides<'_>) -> Rest {
         self.copying = false;
+        self.follows = None;
+        self.followed.clear();
         let extended = !self.owed.is_empty() || self.delimiter != Some(Delimiter::Call);
         if extended && self.delimiter != Some(Delimiter::Sync) {
             self.skipping = true;
@@ -508,33 +513,8 @@ impl Exchange {
         self.copying = false;
         self.skipping = false;
         self.bound_unknown = false;
+        (self.said, self.follows) = (false, None);
         self.status = status;
-    }
-
-    /// What a finished command leaves behind in the session, or takes from it.
-    fn completed(&mut self, tag: &str, prepared: &mut Prepared, planned: &mut Planned) {
-        match tag.split(' ').next().unwrap_or_default() {
-            "SET" if self.local_set => {}
-            "SET" | "PREPARE" | "LISTEN" | "DECLARE" | "LOAD" => self.stateful = true,
-            // After the last two there is less than before, which is nothing to hold a connection for.
-            "CALL" | "DO" | "CREATE" | "RESET" | "UNLISTEN" => self.may_keep = true,
-            "DEALLOCATE" => {
-                planned.clear();
-                if tag == "DEALLOCATE ALL" {
-                    prepared.clear();
-                }
-            }
-            "DISCARD" if tag == "DISCARD ALL" => {
-                self.dropped_context = true;
-                // Nothing is kept any more; before others have the connection it is cleaned all the same.
-                (self.stateful, self.may_keep) = (false, true);
-                planned.clear();
-                prepared.clear();
-                self.unnamed_here = true;
-            }
-            "DISCARD" => self.dropped_context = true,
-            _ => {}
-        }
     }
 
     /// Whether nothing is under way: no transaction, no batch, no half of a frame, no reply still to come.

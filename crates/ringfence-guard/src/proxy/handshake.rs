@@ -78,6 +78,7 @@ pub(super) async fn serve(
                 uses_tokens: false,
                 portal: None,
                 settings,
+                set: Settings::default(),
                 prepared,
                 cancel,
                 reference,
@@ -151,7 +152,7 @@ async fn admit(
         return Err(Turned::Away(Failure::fatal(
             sqlstate::UNSUPPORTED,
             "A start-up parameter is not supported here.",
-            "Leave out `options` and settings that change what statements do; SET them after connecting.",
+            "Leave out settings that change what statements do; SET them after connecting.",
         )));
     }
     // Whoever is admitted is a tenant.

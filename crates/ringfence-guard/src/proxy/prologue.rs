@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use bytes::{BufMut, BytesMut};
 use ringfence_context::DatabaseContext;
 
-use super::reply::message;
+use super::{reply::message, startup::Settings};
 
 /// Replies expected to what was written, by their type; a command's completion by its tag.
 #[derive(Debug, Default)]
@@ -79,6 +79,19 @@ pub(super) fn clean(out: &mut BytesMut, expected: &mut Expected, locks: bool) {
             body.extend_from_slice(sql.as_bytes());
             body.put_u8(b';');
             expected.expect(replies.iter().copied());
+        }
+        body.put_u8(0);
+    });
+    expected.expect([Reply::Idle]);
+}
+
+/// Sets what a session has set, on a connection where nothing is.
+pub(super) fn set(out: &mut BytesMut, expected: &mut Expected, settings: &Settings) {
+    message(out, b'Q', |body| {
+        for (name, value) in settings.iter() {
+            // A value that is followed has no quote in it and no backslash.
+            body.extend_from_slice(format!("SET {name} TO '{value}';").as_bytes());
+            expected.expect([Reply::Complete("SET")]);
         }
         body.put_u8(0);
     });

@@ -147,6 +147,8 @@ pub(super) struct ServerSession {
     /// The context Postgres has accepted last.
     pub(super) context: Option<DatabaseContext>,
     pub(super) planned: Planned,
+    /// What it has set, and the guard sets again for it on other connections.
+    pub(super) set: Settings,
     /// Whether there may be more that no one knows of.
     pub(super) may_keep: bool,
 }

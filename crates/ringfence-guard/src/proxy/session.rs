@@ -46,6 +46,8 @@ pub(super) struct Session {
     /// A token that was bound in the batch under way.
     pub(super) portal: Option<Portal>,
     pub(super) settings: Settings,
+    /// What it has set since, and is set again on each connection it gets.
+    pub(super) set: Settings,
     pub(super) prepared: Prepared,
     pub(super) cancel: CancelKey,
     pub(super) reference: Reference,
@@ -65,6 +67,8 @@ enum Stop {
     Failure(Failure),
     /// Postgres did not accept its context, and said this. Whether the client has lost what its session kept.
     Refused { error: Bytes, kept: bool },
+    /// The connection could not be made ready for it: nothing of it was sent. Why it ends where that can't be another's doing.
+    NotReady(Box<Stop>),
     /// It does not, but serves nobody until there is a good token. What the client is told, where it has not read it yet.
     Nobody(Option<Failure>),
 }
@@ -85,7 +89,7 @@ enum Next {
 impl Session {
     pub(super) async fn run(mut self) {
         let last_words = match self.serve().await {
-            Ok(()) | Err(Stop::Client | Stop::Nobody(None)) => false,
+            Ok(()) | Err(Stop::Client | Stop::Nobody(None) | Stop::NotReady(_)) => false,
             Err(Stop::Failure(failure) | Stop::Nobody(Some(failure))) => {
                 failure.write(&mut self.client.outbound);
                 true
@@ -130,20 +134,11 @@ impl Session {
                 Ok(lease) => match (lease.fresh, self.lease(lease).await) {
                     (_, Ok(Next::Idle)) => {}
                     (_, Ok(Next::Goodbye)) => return Ok(()),
-                    // A client before this one may have given the backend another name. That connection is gone, nothing
-                    // of this client was sent: the next is tried, until one is fresh.
-                    (false, Err(Stop::Refused { error, kept: false })) if is_of_another_backend(&error) => {}
-                    (_, Err(Stop::Refused { error, kept: false })) => {
-                        reply::error(&mut self.client.outbound, &error);
-                        self.skip_batch().await?;
-                    }
-                    (_, Err(Stop::Nobody(told))) => {
-                        self.forget_tenant().await;
-                        if let Some(failure) = told {
-                            self.refuse_batch(&failure).await?;
-                        }
-                    }
-                    (_, Err(stop)) => return Err(stop),
+                    // A client before this one may have given the backend another name, or made it slow to clean and short of
+                    // time. That connection is gone, nothing of this client was sent: the next is tried, until one is fresh.
+                    (false, Err(Stop::NotReady(_))) => {}
+                    (true, Err(Stop::NotReady(stop))) => self.ended(*stop).await?,
+                    (_, Err(stop)) => self.ended(stop).await?,
                 },
                 Err(error) => {
                     self.refuse_batch(&self.unavailable(Severity::Error, &error)).await?;
@@ -153,11 +148,31 @@ impl Session {
         Ok(())
     }
 
+    /// What becomes of the session when a lease has ended so.
+    async fn ended(&mut self, stop: Stop) -> Result<(), Stop> {
+        match stop {
+            Stop::Refused { error, kept: false } => {
+                reply::error(&mut self.client.outbound, &error);
+                self.skip_batch().await
+            }
+            Stop::Nobody(told) => {
+                self.forget_tenant().await;
+                match told {
+                    Some(failure) => self.refuse_batch(&failure).await,
+                    None => Ok(()),
+                }
+            }
+            stop => Err(stop),
+        }
+    }
+
     /// Lets the client talk to a server connection until the transaction, or all that is kept in it, is over.
     async fn lease(&mut self, mut lease: Lease) -> Result<Next, Stop> {
         let placement = Arc::clone(&lease.server.placement);
-        *self.cancel.target.lock().await = Some(Leased { placement, key: lease.server.cancel_key });
-        let mut exchange = Exchange::new(Expected::default()).uses_tokens(self.uses_tokens);
+        let leased = Leased { placement, key: lease.server.cancel_key, cancelled: false };
+        *self.cancel.target.lock().await = Some(leased);
+        let exchange = Exchange::new(Expected::default()).uses_tokens(self.uses_tokens);
+        let mut exchange = exchange.has_set(!self.set.is_empty());
         let is_own = lease.trace == Trace::Of(self.id);
         let result = self.relay(&mut lease.server, &mut exchange, !is_own).await;
         if let Err(Stop::Client | Stop::Failure(_)) = result {
@@ -165,8 +180,12 @@ impl Session {
             self.shared.cancels.cancel(self.cancel.key).await;
         }
         // Waits for a cancel request under way: it is for this client's statement, not the next one's.
-        *self.cancel.target.lock().await = None;
-        let next = result?;
+        let leased = self.cancel.target.lock().await.take();
+        let next = match result {
+            // Its own doing.
+            Err(Stop::NotReady(stop)) if leased.is_some_and(|leased| leased.cancelled) => return Err(*stop),
+            other => other?,
+        };
         lease.server.session.may_keep |= exchange.may_keep();
         self.shared.pool.give_back(lease, self.id);
         Ok(next)
@@ -190,6 +209,14 @@ impl Session {
                 answered = true;
                 if exchange.take_dropped_context() {
                     server.session.context = None;
+                }
+                if exchange.take_discarded() {
+                    self.set = Settings::default();
+                    server.session.set = Settings::default();
+                }
+                for (name, value) in exchange.take_followed() {
+                    self.set.keep(name, value);
+                    server.session.set.clone_from(&self.set);
                 }
                 if status == Status::Idle {
                     exchange.next_transaction();
@@ -264,13 +291,17 @@ impl Session {
         let writable = !exchange.may_keep() && !server.session.may_keep;
         let expected = exchange.context_given();
         let tenant = permit.map(|permit| permit.context().tenant());
-        let suits = !changes_hands || server.suits(tenant);
+        let suits = (!changes_hands || server.suits(tenant)) && server.session.set == self.set;
         let out = &mut server.peer.outbound;
         if !suits {
             if std::mem::replace(&mut server.used, true) {
                 prologue::clean(out, expected, server.leaves.locks);
             }
             server.session = ServerSession { tenant: tenant.cloned(), ..ServerSession::default() };
+            if !self.set.is_empty() {
+                prologue::set(out, expected, &self.set);
+                server.session.set.clone_from(&self.set);
+            }
         }
         let held = server.session.context.as_ref();
         if held.zip(permit).is_some_and(|(held, permit)| held.covers(permit, now)) {
@@ -296,18 +327,19 @@ impl Session {
     }
 
     fn broken(&self, broken: Broken, exchange: &Exchange) -> Stop {
-        Stop::Failure(match broken {
-            Broken::Context => {
-                return Stop::Refused {
-                    error: exchange.refusal().clone(),
-                    kept: exchange.keeps_connection(),
-                };
-            }
-            Broken::Client => protocol_violation(),
+        let kept = exchange.keeps_connection();
+        let stop = match broken {
+            Broken::Client => return Stop::Failure(protocol_violation()),
+            Broken::Context => Stop::Refused { error: exchange.refusal().clone(), kept },
             Broken::Server => {
-                self.refusal(Severity::Fatal, sqlstate::CANNOT_CONNECT_NOW, &down("connection lost"))
+                let lost =
+                    self.refusal(Severity::Fatal, sqlstate::CANNOT_CONNECT_NOW, &down("connection lost"));
+                Stop::Failure(lost)
             }
-        })
+        };
+        // Row security that is not as installed is so on every connection.
+        let everywhere = is_unsound(exchange.refusal());
+        if kept || everywhere || !exchange.is_asking() { stop } else { Stop::NotReady(Box::new(stop)) }
     }
 
     pub(super) fn unavailable(&self, severity: Severity, error: &PoolError) -> Failure {
@@ -335,9 +367,9 @@ fn sides<'a>(
     }
 }
 
-/// Whether an error is the one of a context that is not for this backend, among others.
-fn is_of_another_backend(error: &[u8]) -> bool {
-    error.split(|byte| *byte == 0).any(|field| field == b"CRF002")
+/// Whether an error is the one of row security that is not as installed, among others.
+fn is_unsound(error: &[u8]) -> bool {
+    error.split(|byte| *byte == 0).any(|field| field == b"CRF004")
 }
 
 /// What a client reads where there is no server connection for it.

@@ -33,6 +33,17 @@ impl Settings {
         }
     }
 
+    /// Has a session's own value in place of the one before, also where that is as the guard has it.
+    pub(super) fn keep(&mut self, name: &'static str, value: String) {
+        self.0.retain(|(known, _)| *known != name);
+        self.0.push((name, value));
+        self.0.sort();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (*name, value.as_str()))
     }
@@ -63,6 +74,15 @@ pub(super) struct Startup {
     pub(super) newer_minor: bool,
     /// A parameter that would change what statements do.
     pub(super) refused_parameter: bool,
+}
+
+impl Startup {
+    fn setting(&mut self, name: &str, value: &str) {
+        match SETTINGS.iter().find(|known| known.eq_ignore_ascii_case(name)) {
+            Some(known) => self.settings.put(known, value),
+            None => self.refused_parameter = true,
+        }
+    }
 }
 
 /// Why there is no opening.
@@ -162,15 +182,41 @@ fn parse(packet: &[u8]) -> Result<Startup, OpeningError> {
             }
             "replication" if matches!(value, "false" | "off" | "no" | "0") => {}
             option if option.starts_with("_pq_.") => startup.unknown_options.push(option.to_owned()),
-            setting => match SETTINGS.iter().find(|known| known.eq_ignore_ascii_case(setting)) {
-                Some(known) => startup.settings.put(known, value),
+            "options" => match options(value) {
+                Some(options) => options.iter().for_each(|(name, value)| startup.setting(name, value)),
                 None => startup.refused_parameter = true,
             },
+            setting => startup.setting(setting, value),
         }
     }
     startup.user = user.and_then(|user| TenantId::new(user).ok());
     startup.database = database.or(user).unwrap_or_default().to_owned();
     Ok(startup)
+}
+
+/// The settings in `options`, which are a command line's: `-c name=value`, `-cname=value` or `--name=value`, words apart by
+/// blanks and blanks in words behind a backslash (Postgres' `pg_split_opts`). None where there is anything else.
+fn options(text: &str) -> Option<Vec<(String, String)>> {
+    let mut words = vec![String::new()];
+    let mut text = text.chars();
+    while let Some(next) = text.next() {
+        match next {
+            '\\' => words.last_mut()?.push(text.next()?),
+            blank if blank.is_ascii_whitespace() => words.push(String::new()),
+            other => words.last_mut()?.push(other),
+        }
+    }
+    let mut words = words.into_iter().filter(|word| !word.is_empty());
+    let mut settings = Vec::new();
+    while let Some(word) = words.next() {
+        let setting = match word.strip_prefix("--").or_else(|| word.strip_prefix("-c"))? {
+            "" => words.next()?,
+            setting => setting.to_owned(),
+        };
+        let (name, value) = setting.split_once('=')?;
+        settings.push((name.replace('-', "_"), value.to_owned()));
+    }
+    Some(settings)
 }
 
 #[cfg(test)]
@@ -195,6 +241,26 @@ mod tests {
         theirs.write_all(&bytes).await.unwrap();
         drop(theirs);
         receive(&mut Peer::new(ours), None).await.map(|(opening, _)| opening)
+    }
+
+    #[test]
+    fn options_are_settings_and_nothing_else() {
+        let read = |text: &str| {
+            let pairs = options(text)?.into_iter().map(|(name, value)| format!("{name}={value}"));
+            Some(pairs.collect::<Vec<_>>().join("|"))
+        };
+        for (text, settings) in [
+            ("", ""),
+            ("-c TimeZone=UTC", "TimeZone=UTC"),
+            ("-cTimeZone=UTC  --bytea-output=hex ", "TimeZone=UTC|bytea_output=hex"),
+            (r"-c DateStyle=ISO,\ MDY", "DateStyle=ISO, MDY"),
+            (r"-c a=\\b", r"a=\b"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(settings), "{text}");
+        }
+        for text in ["-c", "-c a", "-d 5", "TimeZone=UTC", "--", "-c a=b\\"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[tokio::test]

@@ -11,35 +11,127 @@ const KEEPING: [&[u8]; 5] = [b"set_config", b"setseed", b"temp", LOCKS, OTHERWIS
 const LOCKS: &[u8] = b"advisory";
 const OTHERWISE: &[u8] = b"u&\"";
 
-/// What running a statement may do beyond it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Traces {
-    /// It may leave something behind in the session that no command tag tells of.
+/// What running a text may do to the session it is run in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Effects {
+    /// It may leave something behind that no command tag tells of.
     pub(super) may_keep: bool,
     /// It may let go of the lock by which the session's tenant is found (`bar.rs`).
     pub(super) may_unlock: bool,
-    /// It changes a setting for the rest of the transaction.
+    /// It sets something for the rest of the transaction.
     pub(super) sets_locally: bool,
+    /// By itself, it may set something for longer.
+    pub(super) may_set: bool,
+    /// It sets something for longer that is followed elsewhere, by a function.
+    pub(super) configures: bool,
+    /// It may declare a cursor that outlives the transaction.
+    pub(super) may_hold: bool,
 }
 
-impl Traces {
-    /// Of a statement's text; `whole`: it is all of it.
+impl Effects {
+    /// Of a text that is there in full, or not.
     pub(super) fn of(text: &[u8], whole: bool) -> Self {
-        let first = |byte: &u8| matches!(byte, b's' | b'S' | b'a' | b'A' | b't' | b'T' | b'u' | b'U');
-        let (mut may_keep, mut may_unlock) = (!whole, !whole);
-        for rest in (0..text.len()).filter_map(|at| text.get(at..)) {
-            if !rest.first().is_some_and(first) {
-                continue;
-            }
-            let begins =
-                |word: &&&[u8]| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-            if let Some(word) = KEEPING.iter().find(begins) {
-                may_keep = true;
-                may_unlock |= [LOCKS, OTHERWISE].contains(word);
-            }
+        let sets_locally = sets_locally(text);
+        let (may_keep, may_unlock) = keeping(text);
+        let first = text.iter().position(|byte| !matches!(byte, b' ' | b'\t'..=b'\r' | b';'));
+        let begins = first.and_then(|first| text.get(first..)).unwrap_or_default();
+        let is = |word: &[u8]| begins.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+        let comment = is(b"--") || is(b"/*");
+        let hold = || text.windows(4).any(|word| word.eq_ignore_ascii_case(b"hold"));
+        Self {
+            may_keep: !whole || may_keep,
+            may_unlock: !whole || may_unlock,
+            sets_locally,
+            may_set: !whole || !sets_locally && (comment || is(b"set")),
+            configures: configures(text).is_some(),
+            may_hold: !whole || (comment || is(b"declare") || text.contains(&b';')) && hold(),
         }
-        Self { may_keep, may_unlock, sets_locally: sets_locally(text) }
     }
+}
+
+/// Settings that are followed: a session that sets one has it on each connection it gets. How values look, and what a
+/// client is told; none of what a statement may do.
+const FOLLOWED: [&str; 9] = [
+    "client_encoding",
+    "DateStyle",
+    "TimeZone",
+    "IntervalStyle",
+    "extra_float_digits",
+    "bytea_output",
+    "standard_conforming_strings",
+    "client_min_messages",
+    "application_name",
+];
+
+fn followed(name: &str) -> Option<&'static str> {
+    FOLLOWED.into_iter().find(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// What `query` sets if it is a `SET` of one of them, or as much by a function, to a value that is written again as it was
+/// read.
+pub(super) fn follows(query: &[u8]) -> Option<(&'static str, String)> {
+    if let Some((name, value)) = configures(query) {
+        return unquoted(value).map(|value| (name, value.to_owned()));
+    }
+    let rest = after(single(query), "SET")?;
+    let rest = after(rest, "SESSION").unwrap_or(rest);
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
+    let (name, rest) = rest.split_at_checked(end)?;
+    let name = followed(name)?;
+    let rest = rest.trim_ascii_start();
+    let value = rest.strip_prefix('=').or_else(|| after(rest, "TO"))?.trim_ascii_start();
+    let is_word = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !text.eq_ignore_ascii_case("DEFAULT")
+    };
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = || (is_number || is_word(value)).then(|| value.to_ascii_lowercase());
+    unquoted(value).map(str::to_owned).or_else(plain).map(|value| (name, value))
+}
+
+/// `SELECT set_config('name', value, false)` of one that is followed.
+fn configures(query: &[u8]) -> Option<(&'static str, &str)> {
+    const CALL: &str = "set_config(";
+    let (call, rest) = after(single(query), "SELECT")?.split_at_checked(CALL.len())?;
+    let rest = call.eq_ignore_ascii_case(CALL).then(|| rest.trim_ascii_start())?;
+    let (name, rest) = rest.strip_prefix('\'')?.split_once('\'')?;
+    let (value, last) = rest.trim_ascii_start().strip_prefix(',')?.rsplit_once(',')?;
+    let is_lasting = last.strip_suffix(')')?.trim_ascii().eq_ignore_ascii_case("false");
+    is_lasting.then_some((followed(name)?, value.trim_ascii()))
+}
+
+/// A string that stands for itself.
+fn unquoted(text: &str) -> Option<&str> {
+    let text = text.strip_prefix('\'')?.strip_suffix('\'')?;
+    let printed = |c: char| (c.is_ascii_graphic() || c == ' ') && c != '\'' && c != '\\';
+    text.chars().all(printed).then_some(text)
+}
+
+/// What follows a word.
+fn after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let (first, rest) = text.split_at_checked(word.len())?;
+    let is_word = first.eq_ignore_ascii_case(word) && rest.starts_with(|c: char| c.is_ascii_whitespace());
+    is_word.then(|| rest.trim_ascii_start())
+}
+
+/// Whether running `text` may leave something behind in the session that no command tag tells of, and let go of a lock.
+fn keeping(text: &[u8]) -> (bool, bool) {
+    let first = |byte: &u8| matches!(byte, b's' | b'S' | b'a' | b'A' | b't' | b'T' | b'u' | b'U');
+    let (mut may_keep, mut may_unlock) = (false, false);
+    for rest in (0..text.len()).filter_map(|at| text.get(at..)) {
+        if !rest.first().is_some_and(first) {
+            continue;
+        }
+        let begins =
+            |word: &&&[u8]| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+        if let Some(word) = KEEPING.iter().find(begins) {
+            may_keep = true;
+            may_unlock |= [LOCKS, OTHERWISE].contains(word);
+        }
+    }
+    (may_keep, may_unlock)
 }
 
 /// Whether `query` is one statement whose setting ends with the transaction.
@@ -73,12 +165,16 @@ pub(super) fn deallocates(query: &[u8]) -> Option<String> {
 
 /// The words of a single statement; none where there may be a second one.
 fn words(query: &[u8]) -> impl Iterator<Item = &str> {
+    single(query).split_ascii_whitespace()
+}
+
+/// A single statement; nothing where there may be a second one.
+fn single(query: &[u8]) -> &str {
     const LONGEST: usize = 256;
     let text = query.split(|byte| *byte == 0).next().filter(|text| text.len() <= LONGEST);
     let text = text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
     let text = text.trim().trim_end_matches(';');
-    let text = if text.contains(';') { "" } else { text };
-    text.split_ascii_whitespace()
+    if text.contains(';') { "" } else { text.trim_ascii() }
 }
 
 #[cfg(test)]
@@ -96,6 +192,78 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_that_is_followed_is_one_statement_with_a_plain_value() {
+        for (query, set) in [
+            ("SET extra_float_digits = 3", "extra_float_digits=3"),
+            ("set Application_Name = 'PostgreSQL JDBC Driver';\0", "application_name=PostgreSQL JDBC Driver"),
+            ("SET client_min_messages TO 'warning'", "client_min_messages=warning"),
+            ("SET SESSION timezone TO 'UTC'", "TimeZone=UTC"),
+            ("SET intervalstyle = ISO_8601", "IntervalStyle=iso_8601"),
+            ("SET extra_float_digits=-1", "extra_float_digits=-1"),
+            ("set client_encoding to 'unicode'", "client_encoding=unicode"),
+            ("SELECT set_config('TimeZone', 'Asia/Tokyo', false)", "TimeZone=Asia/Tokyo"),
+            ("select Set_Config( 'timezone' ,'UTC',FALSE ) ;", "TimeZone=UTC"),
+        ] {
+            let found = follows(query.as_bytes()).map(|(name, value)| format!("{name}={value}"));
+            assert_eq!(found.as_deref(), Some(set), "{query}");
+        }
+        for query in [
+            "SET LOCAL TimeZone = 'UTC'",
+            "SET TimeZone TO DEFAULT",
+            "SET TimeZone = default",
+            "SET TimeZone = 'a''b'",
+            "SET TimeZone = 'a\\b'",
+            "SET TimeZone = E'UTC'",
+            "SET TimeZone = 'UTC'; SELECT 1",
+            "SET TimeZone = 'U;C'",
+            "SET TimeZone = 'UTC' -- '",
+            "SET TimeZone = /**/ UTC",
+            "SET DateStyle = ISO, DMY",
+            "SET TIME ZONE 'UTC'",
+            "SET TimeZone = ''' UTC'",
+            "SET statement_timeout = 1",
+            "SET search_path = 'x'",
+            "SET SESSION AUTHORIZATION 'x'",
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+            "SET ROLE x",
+            "SET \"TimeZone\" = 'UTC'",
+            "SET TimeZone",
+            "SET",
+            "SET TimeZone = '",
+            "SELECT set_config('TimeZone', 'UTC', true)",
+            "SELECT set_config('TimeZone', $1, false)",
+            "SELECT set_config('TimeZone', 'U''C', false)",
+            "SELECT set_config('my.mark', 'x', false)",
+            "SELECT set_config('TimeZone', 'UTC', false), 1",
+            "SELECT 1",
+        ] {
+            assert_eq!(follows(query.as_bytes()), None, "{query}");
+        }
+    }
+
+    #[test]
+    fn what_outlives_a_transaction_is_known_by_how_it_begins() {
+        let of = |text: &str| Effects::of(text.as_bytes(), true);
+        for text in ["SET a = 1", " ; set a = 1", "/**/ SET a = 1", "-- \n SELECT 1"] {
+            assert!(of(text).may_set, "{text}");
+        }
+        for text in ["SET LOCAL a = 1", "UPDATE a SET b = 1", "SELECT 1", ""] {
+            assert!(!of(text).may_set, "{text}");
+        }
+        for text in
+            ["DECLARE a CURSOR WITH HOLD FOR SELECT 1", "BEGIN; declare a cursor with Hold for select 1"]
+        {
+            assert!(of(text).may_hold, "{text}");
+        }
+        for text in ["DECLARE a CURSOR FOR SELECT 1", "SELECT hold FROM a"] {
+            assert!(!of(text).may_hold, "{text}");
+        }
+        assert!(of("SELECT set_config('TimeZone', $1, false)").configures);
+        assert!(!of("SELECT set_config('my.mark', $1, false)").configures);
+        assert!(Effects::of(b"DECLARE", false).may_hold && Effects::of(b"SELECT", false).may_set);
+    }
+
+    #[test]
     fn what_may_keep_something_is_seen() {
         for yes in [
             "SELECT set_config('a', 'b', false)",
@@ -106,10 +274,10 @@ mod tests {
             "SELECT 1 INTO TEMPORARY x",
             "SELECT U&\"set\\005fconfig\"('a', 'b', false)",
         ] {
-            assert!(Traces::of(yes.as_bytes(), true).may_keep, "{yes}");
+            assert!(keeping(yes.as_bytes()).0, "{yes}");
         }
         for no in ["", "t", "SELECT * FROM settings", "SELECT 1", "UPDATE accounts SET a = 'temq'"] {
-            assert_eq!(Traces::of(no.as_bytes(), true), Traces::default(), "{no}");
+            assert_eq!(keeping(no.as_bytes()), (false, false), "{no}");
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use ringfence_context::{key::sha256, limits};
 
-use super::{statement::Traces, token_use};
+use super::{statement::Effects, token_use};
 
 /// A statement's name on server connections: 128 bits of the SHA-256 of its text and argument types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,7 +30,8 @@ pub(super) struct Statement {
     pub(super) name: ServerName,
     /// What follows the name in `Parse`: the text, a zero, the types of its arguments.
     pub(super) body: Bytes,
-    pub(super) traces: Traces,
+    /// What running it may do to a session.
+    pub(super) effects: Effects,
     /// Whether it is the guard's to answer.
     pub(super) is_token_use: bool,
 }
@@ -41,7 +42,7 @@ impl Statement {
         Arc::new(Self {
             name: ServerName(name),
             body: Bytes::copy_from_slice(body),
-            traces: Traces::of(body, true),
+            effects: Effects::of(body, true),
             is_token_use: token_use::is_statement(body),
         })
     }
@@ -80,6 +81,11 @@ impl Prepared {
         let statement = self.named.remove(name)?;
         self.bytes -= name.len() + statement.body.len();
         Some(statement)
+    }
+
+    /// Whether nothing has a name.
+    pub(super) fn is_empty(&self) -> bool {
+        self.named.is_empty()
     }
 
     pub(super) fn clear(&mut self) {

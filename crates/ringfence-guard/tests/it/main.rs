@@ -21,6 +21,7 @@ mod doors;
 mod drivers;
 mod fixture;
 mod holes;
+mod kept;
 mod lint;
 mod migrate;
 mod oracles;

@@ -60,6 +60,17 @@ async fn cv23_nobody_chooses_where_anothers_random_goes_on() {
 }
 
 #[tokio::test]
+async fn cv23_who_makes_cleaning_slow_and_short_of_time_pays_for_it_alone() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 1).await;
+    let (acme, globex) = (world.client(&guard, &world.acme).await, world.client(&guard, &world.globex).await);
+    let many = "SELECT count(set_config('my.x' || n, 'y', false)) FROM generate_series(1, 10000) n";
+    ask(&acme, many).await.unwrap();
+    ask(&acme, "SELECT set_config('statement_timeout', '1', false)").await.unwrap();
+    assert_eq!(ask(&globex, "SELECT count(*) FROM accounts").await.as_deref(), Ok("5"));
+}
+
+#[tokio::test]
 async fn cv23_what_cleaning_does_not_reach_goes_with_its_connection() {
     let world = World::new().await;
     let guard = world.guard_with(|settings| settings.connections = 1).await;
@@ -239,10 +250,11 @@ enum Act {
     Write,
     Fail,
     Set,
+    SetFollowed,
     Reconnect,
 }
 
-const ACTS: [Act; 9] = [
+const ACTS: [Act; 10] = [
     Act::Read,
     Act::ReadPrepared,
     Act::Begin,
@@ -251,6 +263,7 @@ const ACTS: [Act; 9] = [
     Act::Write,
     Act::Fail,
     Act::Set,
+    Act::SetFollowed,
     Act::Reconnect,
 ];
 
@@ -271,7 +284,10 @@ impl<'a> Player<'a> {
     /// Does it, and gives everything it saw. Whoever else holds the one connection may make this fail with 53300.
     async fn act(&mut self, act: Act) -> String {
         let sql = match act {
-            Act::Read => "SELECT tenant_id, owner FROM accounts; SELECT current_setting('my.mark', true)",
+            Act::Read => {
+                "SELECT tenant_id, owner FROM accounts;
+                SELECT current_setting('my.mark', true), current_setting('application_name')"
+            }
             Act::ReadPrepared => {
                 return match self
                     .client
@@ -297,6 +313,8 @@ impl<'a> Player<'a> {
             Act::Fail => "SELECT owner::int FROM accounts",
             Act::Set if self.acme => "SET my.mark = 'mark-of-acme'",
             Act::Set => "SET my.mark = 'mark-of-CANARY'",
+            Act::SetFollowed if self.acme => "SET application_name = 'mark-of-acme'",
+            Act::SetFollowed => "SET application_name = 'mark-of-CANARY'",
             Act::Reconnect => {
                 *self = Self::new(self.world, self.guard, self.acme).await;
                 return String::new();

@@ -159,3 +159,72 @@ async fn who_wants_another_kind_of_connection_each_time_pays_with_its_own() {
         assert_eq!(backend().await, before, "its connection was not closed for another tenant's");
     }
 }
+
+/// What `pg_dump` says as a tenant: what it dumps, or why it does not.
+async fn dump(world: &World, guard: &Running, tenant: &Tenant, arguments: &[&str]) -> Result<String, String> {
+    let output = run(world, guard, tenant, "pg_dump", arguments, "", &[]).await;
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    if output.status.success() { Ok(out) } else { Err(err) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pg_dump_dumps_one_tenants_rows() {
+    let world = World::new().await;
+    let guard = world.guard_with(|settings| settings.connections = 2).await;
+    let tables = ["--data-only", "-t", "accounts", "-t", "payments"];
+    for (tenant, own, foreign, rows) in
+        [(&world.acme, "acme", "globex", 3), (&world.globex, "globex", "acme", 5)]
+    {
+        let refused = dump(&world, &guard, tenant, &tables).await.unwrap_err();
+        assert!(refused.contains("would be affected by row-level security policy"), "{refused}");
+        for how in [
+            &[][..],
+            &["--inserts"],
+            &["--column-inserts", "--rows-per-insert=2"],
+            &["--serializable-deferrable"],
+        ] {
+            let arguments = [&["--enable-row-security"], how, &tables].concat();
+            let dumped = dump(&world, &guard, tenant, &arguments).await.unwrap();
+            assert_eq!(
+                dumped.matches(&format!("{own}-1")).count(),
+                if own == "acme" { 2 } else { 0 },
+                "{dumped}"
+            );
+            assert_eq!(dumped.matches(CANARY).count(), if own == "acme" { 0 } else { 2 * rows }, "{dumped}");
+            assert!(!dumped.contains(foreign), "{how:?}: {dumped}");
+        }
+    }
+    // The last of them leaves nothing to who has the connection next.
+    let after = world.client(&guard, &world.acme).await;
+    assert_eq!(crate::fixture::ask(&after, "SHOW row_security").await.unwrap(), "on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_pg_dump_dumps_goes_back_in() {
+    let world = World::new().await;
+    let guard = world.guard().await;
+    let ours = dump(&world, &guard, &world.acme, &["--enable-row-security"]).await.unwrap_err();
+    assert!(ours.contains("permission denied for table"), "what the guard has installed is nobody's: {ours}");
+    let arguments = ["--enable-row-security", "--exclude-schema=ringfence"];
+    let whole = dump(&world, &guard, &world.acme, &arguments).await.unwrap();
+    assert!(whole.contains("CREATE TABLE public.accounts") && whole.contains("acme-1"), "{whole}");
+    assert!(whole.contains("ROW LEVEL SECURITY") && !whole.contains(CANARY), "{whole}");
+    let arguments = ["--enable-row-security", "--data-only", "--inserts", "-t", "payments"];
+    let payments = dump(&world, &guard, &world.acme, &arguments).await.unwrap();
+    let copied =
+        dump(&world, &guard, &world.acme, &[&arguments[..2], &arguments[3..]].concat()).await.unwrap();
+    let client = world.client(&guard, &world.acme).await;
+    let count = "SELECT count(*), sum(amount) FROM payments";
+    let before = crate::fixture::ask(&client, count).await.unwrap();
+    crate::fixture::ask(&client, "DELETE FROM payments").await.unwrap();
+    let (foreign, restore) = (payments.replace("'acme'", "'globex'"), ["-X", "-q", "-v", "ON_ERROR_STOP=1"]);
+    let refused = run(&world, &guard, &world.acme, "psql", &restore, &foreign, &[]).await;
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && error.contains("violates row-level security policy"), "{error}");
+    let refused = run(&world, &guard, &world.acme, "psql", &restore, &copied, &[]).await;
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(error.contains("COPY FROM not supported with row-level security"), "{error}");
+    let restored = run(&world, &guard, &world.acme, "psql", &restore, &payments, &[]).await;
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    assert_eq!(crate::fixture::ask(&client, count).await.unwrap(), before);
+}

@@ -14,7 +14,7 @@ use crate::proxy::{
     frame::{HEAD_BYTES, Head, cstring},
     prologue,
     reply::{Failure, message},
-    statement::{self, Traces},
+    statement::{self, Effects},
     statements::Statement,
 };
 
@@ -25,7 +25,8 @@ impl Exchange {
         let (name, rest) = cstring(body).ok_or(Broken::Client)?;
         self.looks_for_token_use(rest);
         if name.is_empty() {
-            self.runs(Traces::of(rest, whole), sides.planned);
+            self.says(if whole { rest } else { b"" }, sides.prepared);
+            self.runs(Effects::of(rest, whole), sides.planned);
             let dropped = whole.then(|| statement::deallocates(rest)).flatten();
             if let Some(statement) = dropped.and_then(|name| sides.prepared.remove(name.as_bytes())) {
                 return Ok(self.parse_deallocate(head, &statement, sides));
@@ -46,6 +47,7 @@ impl Exchange {
         if sides.prepared.get(name).is_some() {
             return Ok(self.refuse(head, Failure::duplicate_statement(), sides));
         }
+        self.says(b"", sides.prepared);
         let (name, statement) = (Box::<[u8]>::from(name), Statement::new(rest));
         if sides.prepared.put(&name, Arc::clone(&statement)).is_err() {
             return Ok(self.refuse(head, Failure::too_much("Too many statements are prepared."), sides));
@@ -82,7 +84,7 @@ impl Exchange {
 
     /// Prepares what the connection lacks.
     fn plan(&mut self, statement: &Statement, sides: &mut Sides<'_>) {
-        self.runs(statement.traces, sides.planned);
+        self.runs(statement.effects, sides.planned);
         if !sides.planned.has(statement.name) {
             self.close_planned(statement, sides);
             prologue::parse_body(sides.to_server, &statement.name.to_string(), &statement.body);
@@ -97,7 +99,7 @@ impl Exchange {
         }
         match &sides.prepared.unnamed {
             Some(body) => {
-                self.runs(Traces::of(body, true), sides.planned);
+                self.runs(Effects::of(body, true), sides.planned);
                 prologue::parse_body(sides.to_server, "", body);
                 self.owed.push(Answer::Own(b'1'), Undo::Unnamed);
             }
@@ -115,8 +117,12 @@ impl Exchange {
         let named = portal.len() + name.len() + 2;
         let statement = sides.prepared.get(name).cloned();
         if name.is_empty() {
+            self.said = true;
             self.plan_unnamed(sides);
-        } else if let Some(statement) = &statement {
+        } else {
+            self.says(b"", sides.prepared);
+        }
+        if let Some(statement) = &statement {
             self.plan(statement, sides);
         }
         self.owed.push(Answer::Bind, Undo::Nothing);

@@ -12,6 +12,7 @@ use crate::proxy::{
     frame::{self, HEAD_BYTES, Head, cstring},
     handshake::new_reference,
     reply::{self, Failure, Severity, message, sqlstate},
+    startup::Settings,
     statements::Statement,
     token_use::{self, Arguments, Portal, Word},
 };
@@ -118,6 +119,7 @@ impl Session {
     /// The session serves nobody, and is a new one to the pool: what it has left there is cleaned for others.
     pub(super) async fn forget_tenant(&mut self) {
         (self.whose, self.uses_tokens) = (None, true);
+        self.set = Settings::default();
         let left = std::mem::replace(&mut self.id, self.shared.session_id());
         self.shared.pool.retire(left).await;
     }
@@ -173,7 +175,11 @@ impl Session {
                 message(&mut self.client.outbound, b'3', |_| ());
             }
             Word::Bind => {
+                let keeps = !self.set.is_empty();
                 self.forget_tenant().await;
+                if keeps {
+                    return Ok(Err(token_use::out_of_place()));
+                }
                 let portal = Portal::read(&body).map_err(|_| Stop::Failure(protocol_violation()))?;
                 self.portal = Some(portal);
                 message(&mut self.client.outbound, b'2', |_| ());
