@@ -23,6 +23,8 @@ pub(super) struct Built {
     /// Its tenant column, where it has one already.
     pub(super) tenant: Option<Tenant>,
     pub(super) keys: Vec<Key>,
+    /// Indexes without the tenant that can't begin with it: of some rows' values or ranges of them.
+    pub(super) other: Vec<String>,
     pub(super) links: Vec<Link>,
     /// Whether an index begins with the tenant.
     pub(super) led: bool,
@@ -35,10 +37,11 @@ pub(super) struct Tenant {
     pub(super) has_default: bool,
 }
 
-/// A unique index.
+/// An index that is unique, or by which rows are found.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Key {
     pub(super) name: String,
+    pub(super) unique: bool,
     pub(super) primary: bool,
     /// Whether it is of some rows only.
     pub(super) partial: bool,
@@ -134,12 +137,16 @@ impl Built {
         self.led |= leads && !partial;
         let refused: Option<String> = row.try_get(19)?;
         if self.refused.is_none() {
-            self.refused = refused;
+            self.refused.clone_from(&refused);
         }
         let (name, definition, prefix): (String, String, String) =
             (row.try_get(1)?, row.try_get(4)?, row.try_get(5)?);
         let carries: bool = row.try_get(7)?;
-        if !unique {
+        if !unique && carries {
+            return Ok(());
+        }
+        if !row.try_get::<_, bool>(20)? && !unique && refused.is_none() {
+            self.other.push(name);
             return Ok(());
         }
         let rest = definition.strip_prefix(&prefix);
@@ -148,6 +155,7 @@ impl Built {
         }
         let statistics: Vec<i32> = row.try_get(18)?;
         self.keys.push(Key {
+            unique,
             primary: row.try_get(2)?,
             partial,
             rest: rest.unwrap_or_default().to_owned(),

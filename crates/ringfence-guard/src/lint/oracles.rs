@@ -74,11 +74,25 @@ pub(super) const RULES: &[Rule] = &[
         name: "statistics-of-all-tenants",
         level: Level::Warning,
         why: "EXPLAIN shows estimates from samples of all tenants' values: that somebody has a value shows in the rows expected",
-        query: " SELECT t.name, format('%s of its columns are sampled', count(*)),
-                string_agg(format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 0;', t.name, a.attname), ' ' ORDER BY a.attnum)
-           FROM tenant t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
-            AND coalesce(a.attstattarget, -1) <> 0
-          WHERE t.oid IN (SELECT r.oid FROM reach r) GROUP BY t.name ORDER BY 1",
+        query: ", part AS (
+                SELECT t.name, t.oid FROM tenant t WHERE t.oid IN (SELECT r.oid FROM reach r)
+                UNION SELECT t.name, p.relid FROM tenant t, pg_partition_tree(t.oid) p WHERE t.oid IN (SELECT r.oid FROM reach r)),
+            sampled AS (
+                SELECT p.name, format('ALTER TABLE ONLY %s ALTER COLUMN %I SET STATISTICS 0;', p.oid::regclass, a.attname) AS fix
+                  FROM part p JOIN pg_attribute a ON a.attrelid = p.oid AND a.attnum > 0 AND NOT a.attisdropped
+                   AND coalesce(a.attstattarget, -1) <> 0
+                UNION ALL
+                SELECT p.name, format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS 0;', i.indexrelid::regclass, a.attnum)
+                  FROM part p JOIN pg_index i ON i.indrelid = p.oid
+                  JOIN pg_attribute a ON a.attrelid = i.indexrelid AND i.indkey[a.attnum - 1] = 0 AND a.attnum <= i.indnkeyatts
+                   AND coalesce(a.attstattarget, -1) <> 0
+                UNION ALL
+                SELECT p.name, format('ALTER STATISTICS %I.%I SET STATISTICS 0;', n.nspname, x.stxname)
+                  FROM part p JOIN pg_statistic_ext x ON x.stxrelid = p.oid AND coalesce(x.stxstattarget, -1) <> 0
+                  JOIN pg_namespace n ON n.oid = x.stxnamespace)
+         SELECT s.name, format('%s of its columns, expressions and extended statistics are sampled', count(DISTINCT s.fix)),
+                string_agg(DISTINCT s.fix, ' ')
+           FROM sampled s GROUP BY s.name ORDER BY 1",
     },
     Rule {
         id: "DL407",
@@ -88,5 +102,32 @@ pub(super) const RULES: &[Rule] = &[
         query: " SELECT r.name, 'it has no tenant column', '-- Add one, or REVOKE ALL ON ' || r.name
            FROM relation r WHERE r.relkind IN ('r', 'p') AND r.oid IN (SELECT x.oid FROM reach x)
             AND r.oid NOT IN (SELECT t.oid FROM tenant t) ORDER BY 1",
+    },
+    Rule {
+        id: "DL408",
+        name: "index-of-all-tenants",
+        level: Level::Warning,
+        why: "EXPLAIN ANALYZE says how many rows an index gave that row security took away: whether anybody has a value",
+        query: " SELECT i.indexrelid::regclass::text, format('an index of %s without %I', t.name, t.attname),
+                CASE WHEN m.amname = 'btree'
+                THEN regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE INDEX .* ON (.*) USING (\\w+) \\(', format('CREATE INDEX CONCURRENTLY ON \\1 USING \\2 (%I, ', t.attname))
+                    || format('; DROP INDEX CONCURRENTLY %s;', i.indexrelid::regclass)
+                ELSE format('-- Make it a btree that begins with %I: DROP INDEX CONCURRENTLY %s', t.attname, i.indexrelid::regclass) END
+           FROM tenant t JOIN pg_index i ON i.indrelid = t.oid AND i.indisvalid AND NOT i.indisunique AND NOT i.indisexclusion
+           JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
+          WHERE NOT t.child AND t.oid IN (SELECT r.oid FROM reach r) AND t.attnum <> ALL ((i.indkey::smallint[])[0:i.indnkeyatts - 1])
+            AND EXISTS (SELECT FROM unnest(i.indclass::oid[]) k (opclass) JOIN pg_opclass c ON c.oid = k.opclass
+                JOIN pg_amop o ON o.amopfamily = c.opcfamily JOIN pg_operator p ON p.oid = o.amopopr
+                JOIN pg_proc f ON f.oid = p.oprcode WHERE f.proleakproof) ORDER BY 1",
+    },
+    Rule {
+        id: "DL409",
+        name: "tenants-that-are-equal",
+        level: Level::Error,
+        why: "by a collation that is not deterministic different ids are equal, and each sees the other's rows",
+        query: " SELECT format('%s.%I', t.name, t.attname), format('its collation is %s', c.oid::regcollation),
+                format('ALTER TABLE %s ALTER COLUMN %I TYPE text COLLATE \"C\";', t.name, t.attname)
+           FROM tenant t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = t.attnum
+           JOIN pg_collation c ON c.oid = a.attcollation AND NOT c.collisdeterministic ORDER BY 1",
     },
 ];

@@ -52,4 +52,14 @@ pub(super) const RULES: &[Rule] = &[
         query: " SELECT 'PostgreSQL ' || s.version / 10000, 'it gets no fixes', '-- Move to a supported major version'
            FROM server s WHERE s.version < 150000",
     },
+    Rule {
+        id: "DL504",
+        name: "server-keeps-prepared-transactions",
+        level: Level::Warning,
+        why: "what PREPARE TRANSACTION leaves belongs to no session: it holds its locks when its tenant's sessions are ended, and whoever \
+              has the same role may finish it",
+        query: " SELECT 'max_prepared_transactions', format('it is %s', current_setting('max_prepared_transactions')),
+                '-- ALTER SYSTEM SET max_prepared_transactions = 0, and restart'
+           WHERE current_setting('max_prepared_transactions') <> '0'",
+    },
 ];

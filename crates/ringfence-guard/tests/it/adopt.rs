@@ -44,6 +44,10 @@ async fn a_schema_is_migrated_while_it_is_used_and_brought_back_to_the_letter() 
     let protected = count(&world.admin, "ringfence.protected").await;
     assert_eq!(protected, i64::try_from(tables.len()).unwrap());
     adopted.assert_protected().await;
+    let left = "SELECT i.indexrelid::regclass FROM pg_index i JOIN ringfence.protected p ON p.relation = i.indrelid
+        WHERE pg_get_indexdef(i.indexrelid) !~ '(btree|gin) \\((ringfence_tenant|tenant_id|to_tsvector)' ORDER BY 1";
+    assert_eq!(ask(&world.admin, left).await.unwrap(), "comments_hashed", "of all tenants");
+    assert!(migration.changes.iter().any(|told| told.contains("the index comments_hashed is no btree")));
 
     // What the application does not write to.
     let counts = || async { adopted.counts(&["comments", "exports", "places", "invoices"]).await };

@@ -167,6 +167,22 @@ pub(crate) const HOLES: &[Hole] = &[
     ),
     Hole("CREATE TABLE t (tenant_id text NOT NULL); GRANT SELECT ON t TO {app}", "DL406", "public.t"),
     Hole("CREATE TABLE shared (code text PRIMARY KEY); GRANT SELECT ON shared TO {app}", "DL407", "public.shared"),
+    Hole("CREATE INDEX e ON accounts (lower(owner))", "DL406", "public.accounts"),
+    Hole("CREATE STATISTICS e ON owner, balance FROM accounts", "DL406", "public.accounts"),
+    Hole(
+        "CREATE TABLE t (tenant_id text NOT NULL) PARTITION BY LIST (tenant_id); GRANT SELECT ON t TO {app};
+         ALTER TABLE t ALTER tenant_id SET STATISTICS 0; CREATE TABLE t_0 PARTITION OF t DEFAULT",
+        "DL406",
+        "public.t",
+    ),
+    Hole("CREATE INDEX o ON accounts (owner)", "DL408", "public.o"),
+    Hole("CREATE INDEX o ON accounts USING hash (owner)", "DL408", "public.o"),
+    Hole(
+        "CREATE COLLATION loose (provider = icu, locale = 'und-u-ka-shifted', deterministic = false);
+         CREATE TABLE t (tenant_id text COLLATE loose NOT NULL)",
+        "DL409",
+        "public.t.tenant_id",
+    ),
     Hole("CREATE TABLE t (tenant_id text NOT NULL)", "DL601", "public.t"),
     Hole("{open} CREATE POLICY p ON t USING (tenant_id = ringfence.tenant_id())", "DL602", "p ON public.t"),
     Hole(

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Rules that look at what a test's database can't be made to have: the server, an extension, what was used.
-const OF_THE_SERVER: [&str; 6] = ["DL501", "DL502", "DL503", "DL610", "DL611", "DL612"];
+const OF_THE_SERVER: [&str; 7] = ["DL501", "DL502", "DL503", "DL504", "DL610", "DL611", "DL612"];
 
 fn known(world: &World) -> Known {
     Known { roles: vec![world.role.to_string()], columns: Vec::new() }
@@ -87,6 +87,27 @@ async fn a_server_is_known_by_its_minor_version() {
     assert!(at(170_005).await.unwrap().detail.contains("CVE-2025-8713"));
     assert!(!at(170_006).await.is_some_and(|finding| finding.detail.contains("CVE-2025-8713")));
     assert_eq!(at(190_000).await, None);
+}
+
+/// What a tenant leaves in a transaction that is prepared belongs to no session, and to whoever has its role.
+#[tokio::test]
+async fn a_server_that_keeps_prepared_transactions_is_found() {
+    let settings = || crate::fixture::cluster_settings(crate::fixture::scratch("prepared"));
+    let cluster = ringfence_guard::Cluster::start(settings()).await.unwrap();
+    let world = World::on(&cluster).await;
+    let admin = world.superuser().await;
+    admin.batch_execute("ALTER SYSTEM SET max_prepared_transactions = 5").await.unwrap();
+    drop((world, admin));
+    cluster.stop().await.unwrap();
+    let cluster = ringfence_guard::Cluster::start(settings()).await.unwrap();
+    let world = World::on(&cluster).await;
+    let guard = world.guard().await;
+    let (acme, globex) = (world.client(&guard, &world.acme).await, world.client(&guard, &world.globex).await);
+    acme.batch_execute("BEGIN; UPDATE accounts SET balance = 0; PREPARE TRANSACTION 'left'").await.unwrap();
+    globex.batch_execute("ROLLBACK PREPARED 'left'").await.unwrap();
+    let Report { findings, .. } = lint(&mut world.superuser().await, known(&world), |_| ()).await.unwrap();
+    assert!(findings.iter().any(|finding| finding.rule == "DL504"), "{findings:#?}");
+    cluster.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -35,6 +35,35 @@ async fn protect_refuses_shapes_that_tell() {
     check(expression, Some("unique index without")).await;
     let exclusion = "CREATE TABLE t (tenant_id text NOT NULL, r int4range, EXCLUDE USING gist (r WITH &&))";
     check(exclusion, Some("unique index without")).await;
+    world.superuser().await.batch_execute("CREATE EXTENSION btree_gist").await.unwrap();
+    let of_two = |with: &str| {
+        format!(
+            "CREATE TABLE t (tenant_id text NOT NULL, r int4range, EXCLUDE USING gist (tenant_id WITH {with}, r WITH &&))"
+        )
+    };
+    check(&of_two("<>"), Some("unique index without")).await;
+    check(&of_two("="), None).await;
+    for (index, expected) in [
+        ("(m)", Some("index without tenant_id")),
+        ("USING hash (m)", Some("index without tenant_id")),
+        ("USING brin (at)", Some("index without tenant_id")),
+        ("(m) INCLUDE (tenant_id)", Some("index without tenant_id")),
+        ("(m) WHERE at IS NULL", Some("index without tenant_id")),
+        ("(m, tenant_id)", None),
+        ("(tenant_id, m)", None),
+        // Asked for what is in it after row security only.
+        ("USING gin (to_tsvector('simple', m))", None),
+    ] {
+        let ddl = format!(
+            "CREATE TABLE t (tenant_id text NOT NULL, m text, at timestamptz); CREATE INDEX ON t {index}"
+        );
+        check(&ddl, expected).await;
+    }
+    let keep = "SELECT ringfence.protect('t', keep_indexes => true)";
+    world.admin.batch_execute(&format!("CREATE INDEX ON t (m); {keep}")).await.unwrap();
+    let loose = "CREATE COLLATION IF NOT EXISTS loose (provider = icu, locale = 'und-u-ka-shifted', deterministic = false);
+        CREATE TABLE t (tenant_id text COLLATE loose NOT NULL)";
+    check(loose, Some("different ids are equal")).await;
     let pointed_at = "CREATE TABLE t (tenant_id text NOT NULL, id int, UNIQUE (tenant_id, id));
         CREATE TABLE u (x text, id int, FOREIGN KEY (x, id) REFERENCES t (tenant_id, id))";
     check(pointed_at, Some("foreign key without tenant_id")).await;
@@ -138,7 +167,7 @@ async fn a_default_of_tenant_id_is_set_where_asked() {
 #[tokio::test]
 async fn what_an_older_edition_protects_is_known_by_tenant_id() {
     let mut world = World::new().await;
-    let older = "DROP FUNCTION ringfence.protect(regclass, boolean, boolean, name);
+    let older = "DROP FUNCTION ringfence.protect(regclass, boolean, boolean, name, boolean);
         CREATE FUNCTION ringfence.protect(relation regclass, set_default boolean DEFAULT false, keep_statistics boolean DEFAULT false)
             RETURNS void LANGUAGE sql AS '';
         ALTER TABLE ringfence.protected DROP COLUMN tenant_column; UPDATE ringfence.installed SET version = 2";

@@ -9,6 +9,8 @@ CREATE TABLE IF NOT EXISTS ringfence_adopt.table_before (
     relation oid PRIMARY KEY, enabled boolean NOT NULL, forced boolean NOT NULL, rights aclitem[], defaulted boolean NOT NULL);
 CREATE TABLE IF NOT EXISTS ringfence_adopt.column_before (
     relation oid, num smallint, rights aclitem[], statistics integer NOT NULL, PRIMARY KEY (relation, num));
+-- What was sampled of what indexes and extended statistics are made of: the statements that say so again.
+CREATE TABLE IF NOT EXISTS ringfence_adopt.sampled_before (relation oid, sql text, PRIMARY KEY (relation, sql));
 CREATE TABLE IF NOT EXISTS ringfence_adopt.schema_before (schema oid PRIMARY KEY, used boolean NOT NULL);
 
 -- Runs a statement that asks for a lock which others may hold. It waits for half of the time after which Postgres looks for a
@@ -190,12 +192,21 @@ BEGIN
         SELECT a.attrelid, a.attnum, a.attacl, coalesce(a.attstattarget, -1) FROM pg_attribute a
          WHERE a.attrelid = protect.relation AND a.attnum > 0 AND NOT a.attisdropped
     ON CONFLICT DO NOTHING;
+    INSERT INTO ringfence_adopt.sampled_before SELECT s.relation, s.sql FROM (
+        SELECT i.indrelid AS relation, format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', i.indexrelid::regclass, a.attnum, coalesce(a.attstattarget, -1)) AS sql
+          FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indexrelid AND a.attnum <= i.indnkeyatts AND i.indkey[a.attnum - 1] = 0
+         WHERE i.indrelid = protect.relation
+        UNION ALL
+        SELECT x.stxrelid, format('ALTER STATISTICS %I.%I SET STATISTICS %s', n.nspname, x.stxname, coalesce(x.stxstattarget, -1))
+          FROM pg_statistic_ext x JOIN pg_namespace n ON n.oid = x.stxnamespace WHERE x.stxrelid = protect.relation) s
+     WHERE NOT EXISTS (SELECT FROM ringfence_adopt.sampled_before b WHERE b.relation = protect.relation);
     INSERT INTO ringfence_adopt.schema_before
         SELECT n.oid, EXISTS (SELECT FROM aclexplode(n.nspacl) e WHERE e.privilege_type = 'USAGE'
                 AND e.grantee = (SELECT i.app_role::text::regrole::oid FROM ringfence.installed i))
           FROM pg_namespace n WHERE n.oid = (SELECT c.relnamespace FROM pg_class c WHERE c.oid = relation)
     ON CONFLICT DO NOTHING;
-    PERFORM ringfence.protect(relation, set_default, tenant_column => protect.tenant_column);
+    -- What is left of indexes without the tenant was said when this was planned.
+    PERFORM ringfence.protect(relation, set_default, tenant_column => protect.tenant_column, keep_indexes => true);
 END
 $body$;
 
@@ -219,10 +230,14 @@ BEGIN
             WHERE b.relation = unprotect.relation LOOP
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s', relation, one.attname, one.statistics);
     END LOOP;
+    FOR one IN SELECT b.sql FROM ringfence_adopt.sampled_before b WHERE b.relation = unprotect.relation LOOP
+        EXECUTE one.sql;
+    END LOOP;
     PERFORM ringfence_adopt.rights_restore(relation, before.rights, app);
     DELETE FROM ringfence.protected p WHERE p.relation = unprotect.relation;
     DELETE FROM ringfence_adopt.table_before b WHERE b.relation = unprotect.relation;
     DELETE FROM ringfence_adopt.column_before b WHERE b.relation = unprotect.relation;
+    DELETE FROM ringfence_adopt.sampled_before b WHERE b.relation = unprotect.relation;
     IF NOT EXISTS (SELECT FROM ringfence_adopt.table_before b JOIN pg_class c ON c.oid = b.relation WHERE c.relnamespace = own)
         AND EXISTS (SELECT FROM ringfence_adopt.schema_before s WHERE s.schema = own AND NOT s.used) THEN
         EXECUTE format('REVOKE USAGE ON SCHEMA %s FROM %s', own, app);

@@ -1,5 +1,6 @@
-//! The fourth stage, and its part of the sixth: each unique index without the tenant gets a twin that begins with it, and in the end
-//! the twin takes its place and its name. So a constraint that an application knows by name stays known.
+//! The fourth stage, and its part of the sixth: each index without the tenant gets a twin that begins with it, and in the end the
+//! twin takes its place and its name. So a constraint that an application knows by name stays known. Of those that are not unique
+//! too: row security would take away what such an index gives, and EXPLAIN ANALYZE tells how much that was.
 //!
 //! What follows the first parenthesis of Postgres' own definition is taken as it is: predicates, expressions, operator classes,
 //! what is included and whether NULLs are distinct stay what they were.
@@ -43,7 +44,7 @@ impl Owned<'_> {
         )
     }
 
-    /// Builds a unique index of `keys` where `when` is true, after what is left of one that was not finished.
+    /// Builds an index of `keys` where `when` is true, after what is left of one that was not finished.
     fn build(&self, name: &str, when: &str, unique: bool, keys: &str, tablespace: Option<&str>) -> String {
         let index = self.index(name);
         let there = literal(&index);
@@ -138,7 +139,7 @@ impl Owned<'_> {
             let built = Statement {
                 about: format!("{}: {} as it was", self.table, key.name),
                 lock: BUILT,
-                sql: self.build(&name, &carries, true, &key.rest, key.tablespace.as_deref()),
+                sql: self.build(&name, &carries, key.unique, &key.rest, key.tablespace.as_deref()),
             };
             std::iter::once(built).chain(self.defer(key, &name, &format!("NOT {carries}")))
         };
@@ -184,7 +185,7 @@ impl Owned<'_> {
     }
 }
 
-/// Unique indexes that begin with the tenant.
+/// Indexes that begin with the tenant.
 pub(super) fn indexes(plan: &Plan<'_>) -> Stage {
     let mut statements = vec![Statement {
         about: "Not without a check".to_owned(),
@@ -199,7 +200,13 @@ pub(super) fn indexes(plan: &Plan<'_>) -> Stage {
             statements.push(Statement {
                 about: format!("{}: {} with {} in front", owned.table, key.name, plan.column.name),
                 lock: BUILT,
-                sql: owned.build(&twin, &format!("NOT {carries}"), true, &keys, key.tablespace.as_deref()),
+                sql: owned.build(
+                    &twin,
+                    &format!("NOT {carries}"),
+                    key.unique,
+                    &keys,
+                    key.tablespace.as_deref(),
+                ),
             });
             statements.extend(owned.defer(key, &twin, &carries));
             undo.extend(owned.without(&twin, &key.name, key.deferrable()));
@@ -218,7 +225,7 @@ pub(super) fn indexes(plan: &Plan<'_>) -> Stage {
     Stage {
         name: "indexes",
         does: format!(
-            "Builds, beside each unique index, one that begins with {tenant}, and an index by tenant where none is."
+            "Builds, beside each index without {tenant}, one that begins with it, and an index by tenant where none is."
         ),
         locks: "None that holds anybody up. Each index waits for the transactions that were there before it: no long ones, please.",
         application: format!(

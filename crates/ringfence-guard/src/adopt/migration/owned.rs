@@ -91,7 +91,7 @@ impl<'a> Plan<'a> {
     pub(super) fn changes(&self) -> Vec<String> {
         let mut changes = Vec::new();
         for owned in &self.owned {
-            for key in owned.built.keys.iter().filter(|key| !key.carries) {
+            for key in owned.swapped().filter(|key| key.unique) {
                 let columns = key.columns.join(", ");
                 let whole = if key.primary { "the primary key" } else { "unique" };
                 changes.push(format!(
@@ -105,6 +105,15 @@ impl<'a> Plan<'a> {
                     ));
                 }
             }
+        }
+        for (table, index) in
+            self.owned.iter().flat_map(|owned| owned.built.other.iter().map(|name| (owned.table, name)))
+        {
+            changes.push(format!(
+                "{table}: the index {index} is no btree and stays as it is: EXPLAIN ANALYZE tells by it whether another tenant has a value; \
+                 drop it, or make one that begins with {}",
+                self.column.name
+            ));
         }
         for (table, link) in &self.dropped {
             changes.push(format!(

@@ -15,7 +15,7 @@ BEGIN
         RAISE EXCEPTION 'Ringfence is not installed in this database' USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'Start a plane once whose [postgres] names this server and database, with no tables yet; then run this file again.';
     END IF;
-    IF to_regprocedure('ringfence.protect(regclass, boolean, boolean, name)') IS NULL THEN
+    IF to_regprocedure('ringfence.protect(regclass, boolean, boolean, name, boolean)') IS NULL THEN
         RAISE EXCEPTION 'an older Ringfence is installed in this database' USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'Start a plane of this version once, which brings it up to date; then run this file again.';
     END IF;

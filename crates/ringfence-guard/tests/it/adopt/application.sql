@@ -44,6 +44,14 @@ CREATE TABLE holidays (id int PRIMARY KEY, day date);
 CREATE TABLE places (id int PRIMARY KEY, organization_id bigint NOT NULL REFERENCES organizations, place int NOT NULL,
     UNIQUE (organization_id, place) DEFERRABLE);
 CREATE TABLE comments (id int PRIMARY KEY, task_id bigint REFERENCES tasks, project_id uuid REFERENCES projects, text text);
+CREATE INDEX comments_task ON comments (task_id) INCLUDE (id) WHERE text <> ' INDEX ';
+CREATE INDEX "comments' text" ON comments (lower(text) text_pattern_ops DESC, (project_id IS NULL)) WITH (fillfactor = 70);
+ALTER INDEX "comments' text" ALTER COLUMN 1 SET STATISTICS 66;
+COMMENT ON INDEX "comments' text" IS 'found by it';
+CREATE INDEX comments_hashed ON comments USING hash (text);
+CREATE INDEX comments_searched ON comments USING gin (to_tsvector('simple', text));
+CREATE STATISTICS comments_of_two (ndistinct) ON task_id, project_id FROM comments;
+ALTER STATISTICS comments_of_two SET STATISTICS 55;
 
 INSERT INTO plans VALUES (1, 'free'), (2, 'paid');
 INSERT INTO organizations (slug, plan_id) VALUES ('acme', 1), ('globex', 2);
