@@ -5,18 +5,24 @@
 //! Every tenant is the same database role, so whatever Postgres shares between sessions of one role is shared between
 //! tenants unless it is closed. Closed by `doors.sql` and tested one by one: statistics and activity of other backends,
 //! cancelling and terminating them, locks and advisory locks, large objects, notifications (the guard also drops them),
-//! sizes, snapshots, temporary and permanent objects, `DO` blocks. What Postgres gives no way to close stays, and is:
+//! sizes, snapshots, temporary and permanent objects, `DO` blocks. Undone by the guard: what a tenant stores for the role, or
+//! makes its password (`ALTER ROLE` on oneself can't be forbidden). What Postgres gives no way to close stays, and is:
 //!
-//! - `pg_class.reltuples` and `relpages`: how many rows all tenants have together, at the last ANALYZE.
+//! - how many rows all tenants have together: `pg_class.reltuples` and `relpages`, and in EXPLAIN ANALYZE of a query that reads a
+//!   whole table, how many row security took away. In shape `schema`, of another tenant's tables too.
+//! - an index that begins with another column and has the tenant's behind it: EXPLAIN (ANALYZE, BUFFERS) tells how many pages of it
+//!   were read. One without it would tell whether a value is there, and is refused.
 //! - counters of the whole cluster (`txid_current()`, `xmin`, sequences): how much all tenants write. Use uuids as keys.
-//! - `LISTEN` and `NOTIFY` can be said, but nothing is delivered; `ALTER ROLE` on oneself can be said: the guard finds and
-//!   undoes stored settings when it connects, and a password opens nothing in a managed cluster (peer authentication;
-//!   elsewhere, authenticate the application's role by something a password does not change).
+//! - `LISTEN` and `NOTIFY` can be said, but nothing is delivered.
+//! - whoever stores settings for the role without a pause can make new connections of others wait, for the guard removes them and
+//!   logs in again, sixteen times at most.
+//! - `PREPARE TRANSACTION`, where `max_prepared_transactions` is not 0: what it leaves is whose role it is. `data lint` says so.
 //! - a name of a custom setting, once used, can be probed for on the same server connection.
 //! - `LOCK TABLE` and long statements hold others up; the guard bounds how long a transaction may take.
 //! - two tenants that help each other can talk through any of these. They could as well telephone.
 
-use ringfence_context::{TenantId, key::MacKey};
+use postgres_protocol::password::scram_sha_256;
+use ringfence_context::{Secret, TenantId, key::MacKey};
 use tokio_postgres::Client;
 
 use crate::role::RoleName;
@@ -186,6 +192,19 @@ pub async fn guard_key_put(client: &Client, key: &MacKey) -> Result<(), tokio_po
         ON CONFLICT (name) DO UPDATE SET inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad";
     client.execute(put, &[inner.reveal(), outer.reveal()]).await?;
     Ok(())
+}
+
+/// Gives a role its password, as what Postgres keeps of it, so that no log of statements has it (RFC 5803).
+///
+/// # Errors
+/// What Postgres says.
+pub async fn password_put(
+    client: &Client,
+    role: &RoleName,
+    password: &Secret<String>,
+) -> Result<(), tokio_postgres::Error> {
+    let verifier = scram_sha_256(password.reveal().as_bytes());
+    client.batch_execute(&format!("ALTER ROLE {role} PASSWORD '{verifier}'")).await
 }
 
 /// Puts a table under row security. `relation` as SQL names it, with its schema if that is not on the search path. Its tenant

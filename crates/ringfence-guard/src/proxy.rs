@@ -60,7 +60,7 @@ use self::{
 };
 pub use self::{
     endpoint::Endpoint,
-    placement::{Placement, Placements, Together},
+    placement::{Placement, Placements, PutPassword, Together},
     server::ServerSettings,
 };
 use crate::{

@@ -5,10 +5,19 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use ringfence_context::{Layer, Reason, Refusal, TenantId};
-use ringfence_guard::proxy::{Placement, Placements};
+use futures_util::future::BoxFuture;
+use ringfence_context::{Layer, Reason, Refusal, Secret, TenantId};
+use ringfence_guard::{
+    RoleName,
+    install::password_put,
+    proxy::{Placement, Placements, PutPassword},
+};
 
-use super::{place::Place, site::Sites};
+use super::{
+    place::Place,
+    server::Server,
+    site::{Site, Sites},
+};
 use crate::tenant::{Tenant, TenantStatus};
 
 /// Where tenants' rows are, as this node leads them. A tenant that is not in it is led nowhere.
@@ -25,7 +34,7 @@ type Led = Option<Arc<Placement>>;
 impl TenantPlaces {
     /// Nobody's yet.
     pub(super) fn new(sites: Arc<Sites>) -> Self {
-        Self { shared: Placement::new(sites.guarded(&sites.shared())), sites, of: RwLock::default() }
+        Self { shared: led(&sites, sites.shared()), sites, of: RwLock::default() }
     }
 
     /// Leads a tenant to where its record says.
@@ -44,7 +53,7 @@ impl TenantPlaces {
         }
         let placement = match (&tenant.place, self.sites.site(&tenant.place)) {
             (Place::Rows, _) => Arc::clone(&self.shared),
-            (_, Ok(site)) => Placement::new(self.sites.guarded(&site)),
+            (_, Ok(site)) => led(&self.sites, site),
             (_, Err(error)) => {
                 tracing::error!(tenant = %tenant.id, %error, "its rows can't be reached");
                 of.remove(&tenant.id);
@@ -52,6 +61,38 @@ impl TenantPlaces {
             }
         };
         of.insert(tenant.id.clone(), (tenant.place.clone(), Some(placement)));
+    }
+}
+
+fn led(sites: &Sites, site: Site) -> Arc<Placement> {
+    let guarded = sites.guarded(&site);
+    match guarded.password.clone() {
+        Some(password) => {
+            let passwords = Passwords { role: guarded.role.clone(), password, server: site.server };
+            Placement::with_passwords(guarded, Arc::new(passwords))
+        }
+        None => Placement::new(guarded),
+    }
+}
+
+/// A role's password, which the server's administrator puts back.
+struct Passwords {
+    server: Arc<Server>,
+    role: RoleName,
+    password: Secret<String>,
+}
+
+impl PutPassword for Passwords {
+    fn put_password(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async {
+            let put = async {
+                let root = self.server.root().await?;
+                password_put(&root, &self.role, &self.password).await
+            };
+            put.await
+                .inspect_err(|error| tracing::error!(role = %self.role, %error, "no password is put back"))
+                .is_ok()
+        })
     }
 }
 

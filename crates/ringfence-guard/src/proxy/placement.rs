@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use futures_util::future::BoxFuture;
 use ringfence_context::{Refusal, TenantId};
 
 use super::{
@@ -22,6 +23,7 @@ const KNOWN: usize = 64;
 /// A database, and how it is reached.
 pub struct Placement {
     pub(super) server: ServerSettings,
+    pub(super) passwords: Option<Arc<dyn PutPassword>>,
     parameters: Mutex<HashMap<Settings, Parameters>>,
 }
 
@@ -35,7 +37,12 @@ impl Placement {
     /// Sessions led to one `Arc` of a placement share its connections; those led to another never do, be it the same
     /// database: who moves a tenant gives it a new one.
     pub fn new(server: ServerSettings) -> Arc<Self> {
-        Arc::new(Self { server, parameters: Mutex::default() })
+        Arc::new(Self { server, passwords: None, parameters: Mutex::default() })
+    }
+
+    /// The same, of a role whose password is put back where Postgres does not take it any more.
+    pub fn with_passwords(server: ServerSettings, passwords: Arc<dyn PutPassword>) -> Arc<Self> {
+        Arc::new(Self { server, passwords: Some(passwords), parameters: Mutex::default() })
     }
 
     /// What Postgres reports at start-up to who opens with these settings, once it was asked.
@@ -50,6 +57,12 @@ impl Placement {
         }
         known.insert(settings.clone(), Arc::clone(parameters));
     }
+}
+
+/// Puts back the password of a role: any role may change its own (`ALTER ROLE CURRENT_USER PASSWORD`), and one is all tenants'.
+pub trait PutPassword: Send + Sync {
+    /// Does it, by an administrator; whether it is done.
+    fn put_password(&self) -> BoxFuture<'_, bool>;
 }
 
 /// Where tenants' rows are.

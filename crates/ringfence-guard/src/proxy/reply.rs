@@ -8,6 +8,7 @@ use ringfence_context::{Reference, Refusal, refusal::Fault};
 pub(super) mod sqlstate {
     pub(in crate::proxy) const PROTOCOL_VIOLATION: &str = "08P01";
     pub(in crate::proxy) const INVALID_AUTHORIZATION: &str = "28000";
+    pub(in crate::proxy) const INVALID_PASSWORD: &str = "28P01";
     pub(in crate::proxy) const INVALID_DATABASE: &str = "3D000";
     pub(in crate::proxy) const UNSUPPORTED: &str = "0A000";
     pub(in crate::proxy) const INVALID_PARAMETER: &str = "22023";

@@ -185,6 +185,18 @@ impl Placement {
                             Err(error) => return Err(error),
                         }
                     }
+                    Err(Ended { error: ConnectError::Refused(role, code), .. })
+                        if code == sqlstate::INVALID_PASSWORD =>
+                    {
+                        tracing::warn!(%role, "Postgres does not take the role's password; putting it back");
+                        let put = match &self.passwords {
+                            Some(passwords) => passwords.put_password().await,
+                            None => false,
+                        };
+                        if !put {
+                            return Err(ConnectError::Refused(role, code));
+                        }
+                    }
                     other => return other.map_err(|ended| ended.error),
                 }
             }

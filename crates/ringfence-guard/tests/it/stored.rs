@@ -1,6 +1,18 @@
 //! Attacks by what a role may store for itself: every tenant shares it, and each new connection begins with it.
 
-use crate::fixture::{World, ask, connect, eventually, fails};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use futures_util::future::BoxFuture;
+use ringfence_context::Secret;
+use ringfence_guard::{
+    Cluster, RoleName, install,
+    proxy::{Placement, PutPassword, ServerSettings, Together},
+};
+
+use crate::fixture::{World, ask, cluster_settings, connect, eventually, fails, scratch};
 
 /// Everything a role can be made to begin with: of each setting the values that are furthest from what is usual.
 const CANDIDATES: &str = "SELECT s.name, v.value FROM pg_settings s, LATERAL unnest(CASE s.vartype
@@ -65,6 +77,54 @@ async fn cv23_a_password_for_the_shared_role_opens_and_shuts_nothing() {
     disconnect(&world, 0).await;
     let globex = world.client(&guard, &world.globex).await;
     assert_eq!(ask(&globex, "SELECT count(*) FROM accounts").await.unwrap(), "5");
+}
+
+/// The administrator of a server, who knows the password.
+struct Administrator {
+    admin: tokio_postgres::Client,
+    role: RoleName,
+    put: AtomicUsize,
+}
+
+impl PutPassword for Administrator {
+    fn put_password(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async {
+            self.put.fetch_add(1, Ordering::Relaxed);
+            let password = Secret::new("a long one".to_owned());
+            install::password_put(&self.admin, &self.role, &password).await.is_ok()
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cv23_a_password_of_ones_own_shuts_nobody_out_where_postgres_asks_for_one() {
+    let folder = scratch("password");
+    let cluster = Cluster::start(cluster_settings(folder.clone())).await.unwrap();
+    let world = World::on(&cluster).await;
+    let hba = format!("local all {} scram-sha-256\nlocal all all peer map=ringfence\n", world.role);
+    std::fs::write(folder.join("data/pg_hba.conf"), hba).unwrap();
+    world.admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let administrator = Arc::new(Administrator {
+        admin: world.superuser().await,
+        role: world.role.clone(),
+        put: AtomicUsize::new(0),
+    });
+    let password = Some(Secret::new("a long one".to_owned()));
+    let server = ServerSettings { password, ..world.server() };
+    let passwords: Arc<dyn PutPassword> = Arc::<Administrator>::clone(&administrator);
+    let placement = Placement::with_passwords(server, passwords);
+    let guard = world.guard_at(Arc::new(Together(placement)), |settings| settings.connections = 1).await;
+    // It has none yet, which is as if it had another.
+    let acme = world.client(&guard, &world.acme).await;
+    assert_eq!(ask(&acme, "SELECT count(*) FROM accounts").await.unwrap(), "3");
+    for own in ["PASSWORD 'mine'", "PASSWORD NULL"] {
+        ask(&acme, &format!("ALTER ROLE CURRENT_USER {own}")).await.unwrap();
+        disconnect(&world, 0).await;
+        let globex = world.client(&guard, &world.globex).await;
+        assert_eq!(ask(&globex, "SELECT count(*) FROM accounts").await.unwrap(), "5", "{own}");
+    }
+    assert_eq!(administrator.put.load(Ordering::Relaxed), 3);
+    cluster.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

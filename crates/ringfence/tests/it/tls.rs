@@ -97,6 +97,16 @@ fn from_the_client_to_the_row_everything_is_in_tls() {
     assert_eq!(trust["guard_tls"]["name"], "localhost");
     assert_eq!(trust["guard_tls"]["authorities"], fs::read_to_string(folder.join("guard.pem")).unwrap());
     looked_over_in_tls(port, &postgres);
+    put_back(&superuser, |sql| said(&psql(&verified, sql)));
+}
+
+/// A tenant gives the role that all share another password: who connects next is let in all the same.
+fn put_back(superuser: &str, psql: impl Fn(&str) -> String) {
+    psql("ALTER ROLE CURRENT_USER PASSWORD 'mine'");
+    let end = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = 'app'";
+    let ended = Command::new("psql").args(["--dbname", superuser, "--command", end]).output();
+    assert!(ended.unwrap().status.success());
+    assert_eq!(psql("SELECT count(*) FROM notes").trim(), "1");
 }
 
 /// Where the state is, in the same Postgres.
