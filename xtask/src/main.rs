@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod fuzz;
+mod postgres;
 mod run;
 mod setup;
 mod test;
@@ -10,12 +11,13 @@ mod tidy;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask <setup | demo | test | bench | fuzz | tidy>
+const USAGE: &str = "usage: cargo xtask <setup | demo | test | postgres | bench | fuzz | tidy>
 
   setup   install what is missing: Postgres from the distribution, a linker
   demo    setup, build, and run `ringfence up --demo`; flags after it are passed on
   test    setup, and run every check; --only <step> runs one of:
-          format, clippy, tidy, sdk, unit, range, prove
+          format, clippy, tidy, sdk, unit, postgres, range, prove
+  postgres the guard's tests on Postgres [16] [17] [18], by default on all three; `test` runs them on the newest
   bench   what the chain costs, as ratios to baselines of the same run: [gateway] [txn] [avp] [bomb] [decide] [guard]
           [lint] [--json]; installs nginx and wrk
   fuzz    inputs nobody would write, by libFuzzer: [avp | authzen | entity | foreign | policy | wire] [--seconds N], 60 each;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         "setup" => setup::setup(),
         "demo" => demo::demo(rest),
         "test" => test::test(rest),
+        "postgres" => postgres::postgres(rest),
         "bench" => bench::bench(rest),
         "fuzz" => fuzz::fuzz(rest),
         "tidy" => tidy::tidy(),

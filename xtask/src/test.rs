@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::{
+    postgres,
     run::{Outcome, cargo, output, run, target},
     setup::setup,
     tidy::tidy,
@@ -17,6 +18,7 @@ const STEPS: &[Step] = &[
     ("clippy", clippy),
     ("sdk", sdk),
     ("unit", unit),
+    ("postgres", postgres::newest),
     ("range", range),
     ("prove", prove),
 ];
@@ -61,7 +63,7 @@ fn sdk() -> Outcome {
 /// The workspace without the range: with it, cargo would build the kernel with the range's doors for everyone. Every step
 /// names the whole workspace, also where it wants one program, so that dependencies have the same features in each and
 /// are compiled once.
-const WITHOUT_RANGE: &[&str] = &["--workspace", "--exclude", "ringfence-range"];
+pub(crate) const WITHOUT_RANGE: &[&str] = &["--workspace", "--exclude", "ringfence-range"];
 
 /// The range's program, and nothing of what the others are tested with.
 const RANGE: &[&str] = &["--workspace", "--bin", "ringfence-range"];

@@ -130,7 +130,8 @@ async function main() {
   await shared(pools)
   await used()
   for (const [at, tenant] of TENANTS.entries()) {
-    await Promise.all([ownRows(tenant, pools[at]), writes(tenant, pools[at], 90), writes(tenant, pools[at], 91)])
+    await ownRows(tenant, pools[at])
+    await Promise.all([writes(tenant, pools[at], 90), writes(tenant, pools[at], 91)])
     await large(pools[at])
     await turnedAway(tenant, TENANTS[1 - at])
     await settings(tenant)

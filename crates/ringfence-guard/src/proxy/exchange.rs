@@ -21,7 +21,7 @@ use self::owed::{Answer, Owed, Undo};
 use super::{
     frame::{self, BadFrame, HEAD_BYTES, Head},
     prologue::{self, Expected, Reply},
-    reply,
+    reply::{self, Failure},
     statement::{self, Effects},
     statements::{Planned, Prepared},
     token_use,
@@ -346,6 +346,13 @@ impl Exchange {
     fn query(&mut self, head: Head, sides: &mut Sides<'_>) -> Rest {
         let body = body(head, sides.from_client);
         self.looks_for_token_use(body);
+        if statement::listens(body) && self.status != Status::Failed {
+            // As much as a batch of the extended protocol.
+            self.delimiter = Some(Delimiter::Sync);
+            let rest = self.refuse(head, Failure::listens(), sides);
+            prologue::sync(sides.to_server);
+            return rest;
+        }
         let effects = Effects::of(body, body.len() + HEAD_BYTES == head.len);
         self.local_set = effects.sets_locally;
         self.says(body, sides.prepared);

@@ -159,6 +159,10 @@ pub(super) fn query(out: &mut BytesMut, sql: &str) {
     message(out, b'Q', |body| cstring(body, sql));
 }
 
+pub(super) fn sync(out: &mut BytesMut) {
+    message(out, b'S', |_| ());
+}
+
 pub(super) fn flush(out: &mut BytesMut) {
     message(out, b'H', |_| ());
 }

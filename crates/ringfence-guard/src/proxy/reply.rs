@@ -50,6 +50,17 @@ impl Failure {
         Self { severity: Severity::Error, sqlstate: sqlstate::LIMIT_EXCEEDED, message, hint, detail: None }
     }
 
+    /// What would wait for ever, for no notification is passed on.
+    pub(super) fn listens() -> Self {
+        Self {
+            severity: Severity::Error,
+            sqlstate: sqlstate::UNSUPPORTED,
+            message: "LISTEN is not supported here: a session changes connections, and notifications reach no tenant.",
+            hint: "Poll a table of your own, or let the application tell its parts by other means.",
+            detail: None,
+        }
+    }
+
     /// A name that is taken.
     pub(super) fn duplicate_statement() -> Self {
         Self {

@@ -143,6 +143,11 @@ fn sets_locally(query: &[u8]) -> bool {
         })
 }
 
+/// Whether `query` is one `LISTEN`.
+pub(super) fn listens(query: &[u8]) -> bool {
+    words(query).next().is_some_and(|word| word.eq_ignore_ascii_case("LISTEN"))
+}
+
 /// The name in `DEALLOCATE name`, as a protocol message would give it.
 pub(super) fn deallocates(query: &[u8]) -> Option<String> {
     let mut words = words(query);
@@ -279,6 +284,12 @@ mod tests {
         for no in ["", "t", "SELECT * FROM settings", "SELECT 1", "UPDATE accounts SET a = 'temq'"] {
             assert_eq!(keeping(no.as_bytes()), (false, false), "{no}");
         }
+    }
+
+    #[test]
+    fn who_listens_says_so_first() {
+        assert!(listens(b"LISTEN c\0") && listens(b" listen \"C\";"));
+        assert!(!listens(b"UNLISTEN c") && !listens(b"SELECT 'LISTEN'") && !listens(b""));
     }
 
     #[test]

@@ -16,7 +16,7 @@ BEGIN
             OR p.proname ~ '^pg_(try_)?advisory_' AND p.proname <> 'pg_advisory_unlock_all'
             -- how much all tenants have
             OR p.proname IN ('pg_relation_size', 'pg_table_size', 'pg_total_relation_size', 'pg_indexes_size',
-                'pg_database_size', 'pg_tablespace_size', 'pg_sequence_last_value', 'pg_get_sequence_data')
+                'pg_database_size', 'pg_tablespace_size', 'pg_sequence_last_value')
             -- reaching into other backends, or past this one
             OR p.proname IN ('pg_cancel_backend', 'pg_terminate_backend', 'pg_log_backend_memory_contexts',
                 'pg_notify', 'pg_notification_queue_usage', 'pg_export_snapshot', 'pg_lock_status', 'pg_blocking_pids',

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_postgres::{AsyncMessage, NoTls};
 
-use crate::fixture::{World, ask, eventually, fails};
+use crate::fixture::{World, ask, eventually, fails, sqlstate};
 
 /// Each is closed to the application's role.
 const CLOSED: &[&str] = &[
@@ -87,7 +87,18 @@ async fn cv23_notifications_reach_nobody() {
             }
         }
     });
-    ask(&acme, "LISTEN c").await.unwrap();
+    // Whoever says so is told. Whoever says so otherwise hears nothing.
+    for listen in ["LISTEN c", "BEGIN; SAVEPOINT s", "listen \"c\";", "ROLLBACK TO s; COMMIT"] {
+        let said = ask(&acme, listen).await;
+        assert_eq!(said.is_err(), listen.contains("c\"") || listen == "LISTEN c", "{said:?}");
+        if let Err((code, message)) = said {
+            assert!(code == "0A000" && message.contains("reach no tenant"), "{message}");
+        }
+    }
+    assert_eq!(sqlstate(&acme.prepare("LISTEN c").await.unwrap_err()), "0A000");
+    assert_eq!(ask(&acme, "SELECT count(*) FROM pg_listening_channels()").await.unwrap(), "0");
+    ask(&acme, "/**/ LISTEN c").await.unwrap();
+    assert_eq!(ask(&acme, "SELECT count(*) FROM pg_listening_channels()").await.unwrap(), "1");
     let globex = world.client(&guard, &world.globex).await;
     ask(&globex, "NOTIFY c, 'CANARY'").await.unwrap();
     // Even one's own, on the connection that would have had to deliver it before this answer.

@@ -26,7 +26,7 @@ async fn cv23_nothing_stays_for_the_next_tenant() {
             "",
         ),
         ("PREPARE p AS SELECT 'CANARY'", "SELECT count(*) FROM pg_prepared_statements", "0"),
-        ("LISTEN canary", "SELECT count(*) FROM pg_listening_channels()", "0"),
+        ("/**/ LISTEN canary", "SELECT count(*) FROM pg_listening_channels()", "0"),
         ("SET ROLE none", "SELECT current_user = session_user", "t"),
         ("SET ringfence.context = 'globex|1|x'", "SELECT count(*) FROM accounts", "3"),
         ("SET search_path = pg_temp", "SELECT current_setting('search_path')", "public"),

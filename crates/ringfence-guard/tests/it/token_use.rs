@@ -203,7 +203,7 @@ async fn a_session_that_keeps_something_changes_tenants_once_it_has_let_go() {
     let client = world.client(&guard, &world.acme).await;
     for keep in [
         "SET work_mem = '7MB'",
-        "LISTEN x",
+        "/**/ LISTEN x",
         "PREPARE p AS SELECT 1",
         "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
     ] {

@@ -296,7 +296,7 @@ async fn victims_residue(a: &Attacker) -> Result<Outcome, Outcome> {
 /// The attacker listens, the victim notifies.
 async fn overheard(a: &Attacker) -> Result<Outcome, Outcome> {
     let listening = a.session().await?;
-    let outcome = listening.one("LISTEN victims").await;
+    let outcome = listening.one("/**/ LISTEN victims").await;
     let theirs = a.victims_session().await?;
     let _ = theirs.one(&format!("NOTIFY victims, '{}'", a.camp().ground.tag)).await;
     for _ in 0..3 {

@@ -24,6 +24,9 @@ impl Exchange {
         let whole = body.len() + HEAD_BYTES == head.len;
         let (name, rest) = cstring(body).ok_or(Broken::Client)?;
         self.looks_for_token_use(rest);
+        if statement::listens(rest) {
+            return Ok(self.refuse(head, Failure::listens(), sides));
+        }
         if name.is_empty() {
             self.says(if whole { rest } else { b"" }, sides.prepared);
             self.runs(Effects::of(rest, whole), sides.planned);
