@@ -8,9 +8,11 @@ mod context;
 mod direct;
 mod entities;
 mod guard;
+mod hand_over;
 mod headers;
 mod hosts;
 mod idor;
+pub(crate) mod injection;
 mod issuers;
 mod jobs;
 mod keys;
@@ -22,9 +24,11 @@ mod policies;
 mod publishing;
 mod residue;
 mod rows;
+mod settings;
 mod shared;
 mod sign_in;
 mod smuggling;
+mod stolen;
 mod tokens;
 mod writes;
 
@@ -53,9 +57,13 @@ pub(crate) const FAMILIES: &[Family] = &[
     guard::FAMILY,
     places::FAMILY,
     rows::FAMILY,
+    injection::FAMILY,
+    settings::FAMILY,
     context::FAMILY,
+    stolen::FAMILY,
     writes::FAMILY,
     residue::FAMILY,
+    hand_over::FAMILY,
     limits::FAMILY,
 ];
 

@@ -24,6 +24,13 @@ const HIDDEN: usize = 3;
 /// How long a statement may take to come to a lock it has to wait for.
 const WAITING: Duration = Duration::from_secs(2);
 
+/// Where a table is that is protected as most are: by policies that read plain settings.
+pub(crate) const PLAIN_SCHEMA: &str = "judge_plain";
+
+/// Settings by which such policies know the tenant, beside `ringfence.context`, whose first word is the tenant.
+pub(crate) const PLAIN_OTHERS: [&str; 4] =
+    ["app.tenant_id", "app.current_tenant", "ringfence.tenant_id", "rls.tenant_id"];
+
 /// A payment with its account and its beneficiary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -231,6 +238,41 @@ impl Judge {
             self.client.batch_execute(row.try_get(0)?).await?;
         }
         Ok(())
+    }
+
+    /// Makes a table of payments that is protected by policies on plain settings, for controls to break into; two rows of it are
+    /// the attacker's, two another tenant's.
+    ///
+    /// # Errors
+    /// [`ProveError::Judge`].
+    pub(crate) async fn plain_make(&self) -> Result<(), ProveError> {
+        let mut script = format!(
+            "CREATE SCHEMA {PLAIN_SCHEMA};
+            CREATE TABLE {PLAIN_SCHEMA}.payments (tenant_id text NOT NULL, memo text NOT NULL);
+            INSERT INTO {PLAIN_SCHEMA}.payments
+                SELECT t, m FROM (VALUES ('{ATTACKER}', 'own'), ('{VICTIM}', 'another tenant''s')) x (t, m),
+                    generate_series(1, 2);
+            ALTER TABLE {PLAIN_SCHEMA}.payments ENABLE ROW LEVEL SECURITY;
+            CREATE POLICY context ON {PLAIN_SCHEMA}.payments
+                USING (tenant_id = split_part(current_setting('ringfence.context', true), '|', 1));
+            GRANT USAGE ON SCHEMA {PLAIN_SCHEMA} TO PUBLIC;
+            GRANT SELECT, INSERT, UPDATE, DELETE ON {PLAIN_SCHEMA}.payments TO PUBLIC;"
+        );
+        for (number, name) in PLAIN_OTHERS.iter().enumerate() {
+            script.push_str(&format!(
+                "CREATE POLICY other_{number} ON {PLAIN_SCHEMA}.payments
+                    USING (tenant_id = current_setting('{name}', true));"
+            ));
+        }
+        Ok(self.client.batch_execute(&script).await?)
+    }
+
+    /// Takes it away again: no attack finds it.
+    ///
+    /// # Errors
+    /// [`ProveError::Judge`].
+    pub(crate) async fn plain_drop(&self) -> Result<(), ProveError> {
+        Ok(self.client.batch_execute(&format!("DROP SCHEMA {PLAIN_SCHEMA} CASCADE")).await?)
     }
 
     /// The statement by which `asking` reads payments: the judge holds them until he has seen what waits.

@@ -52,6 +52,8 @@ knockouts! {
     Backend = "backend", "the backend believes X-Tenant-Id and checks nothing";
     /// The application forgot its filter.
     Where = "where", "the application's queries have no WHERE tenant_id";
+    /// The application's backend is the attacker's.
+    Injection = "injection", "the backend runs the SQL that a request asks for, as whom it likes, and past the guard too";
     /// The Postgres proxy lets everybody in.
     Guard = "guard", "the guard admits everybody, without a context where tokens are bad";
     /// The map of places is wrong.
@@ -75,9 +77,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fifteen_layers_make_a_hundred_and_five_pairs() {
+    fn sixteen_layers_make_a_hundred_and_twenty_pairs() {
         let pairs: HashSet<[Knockout; 2]> = Knockout::pairs().collect();
-        assert_eq!((Knockout::ALL.len(), pairs.len()), (15, 105));
+        assert_eq!((Knockout::ALL.len(), pairs.len()), (16, 120));
         assert!(pairs.iter().all(|[one, other]| one < other));
     }
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::{
     attacker::Attacker,
     aws::outcome_of,
+    corpus::injection::Way,
     error::ProveError,
     forge,
     http::Ask,
@@ -48,6 +49,7 @@ pub(crate) async fn sight(layer: Knockout, a: &Attacker, judge: &Judge) -> Resul
         }
         Knockout::Backend => Outcome::of(&a.backend(direct(a)).await),
         Knockout::Where => return filtered(a, judge).await,
+        Knockout::Injection => return Ok(computed(a).await),
         Knockout::Guard => a.query_as(ATTACKER, "no~token", "SELECT 1 FROM payments").await,
         Knockout::Placement | Knockout::Rls => a.sql_any(&["SELECT * FROM payments"]).await,
     };
@@ -111,6 +113,13 @@ async fn determined(a: &Attacker) -> String {
         Some(policies) => format!("forbidden by {policies}"),
         None => Outcome::of(&answer).told(),
     }
+}
+
+/// Whether the backend computes what only a statement of the request's own asks for.
+async fn computed(a: &Attacker) -> String {
+    let answer = a.pasted(&Way::Own, "SELECT 6 * 111").await;
+    let how = if answer.text().contains("\"666\"") { "runs it" } else { "does not run it" };
+    format!("{} and {how}", answer.status())
 }
 
 /// How the application asks for payments. Row security hides from everybody but the judge whether it filters.

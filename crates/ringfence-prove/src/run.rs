@@ -103,7 +103,12 @@ async fn configuration(
     let camp = Arc::new(Camp::pitch(range.scene.clone(), ground, Arc::clone(&options.clock), dice)?);
     let loot = Arc::new(pitch::loot(&camp).await);
 
-    let failed = if broken.is_empty() { fail(&camp, &loot, attacks).await } else { Vec::new() };
+    let mut failed = Vec::new();
+    if broken.is_empty() {
+        judge.plain_make().await?;
+        failed = fail(&camp, &loot, attacks).await;
+        judge.plain_drop().await?;
+    }
     let layers: &[Knockout] = match broken.as_slice() {
         [] => Knockout::ALL,
         [one] => std::slice::from_ref(one),

@@ -32,6 +32,9 @@ pub(crate) struct Scene {
     pub(crate) judge: JudgeAccess,
     /// What is broken.
     pub(crate) broken: Vec<String>,
+    /// Where contexts are written down that somebody has overheard between guard and Postgres.
+    #[serde(default)]
+    pub(crate) overheard: PathBuf,
     /// The operator.
     pub(crate) operator: Operator,
     /// The tenants.

@@ -24,7 +24,7 @@ use ringfence_sdk::{
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 
-use crate::{broken, layer::Layer};
+use crate::{broken, injection, layer::Layer};
 
 /// Serves the app with these breaks; says where.
 pub(crate) async fn start(plane: &Plane, breaks: &[Layer]) -> Result<String, String> {
@@ -48,9 +48,13 @@ pub(crate) async fn start(plane: &Plane, breaks: &[Layer]) -> Result<String, Str
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let router = match breaks.contains(&Layer::Injection) {
+        true => injection::router(ledger, plane)?,
+        false => ledger.router(),
+    };
     tokio::spawn(async move {
         // Ends with the range.
-        let _ = axum::serve(listener, ledger.router()).await;
+        let _ = axum::serve(listener, router).await;
     });
     Ok(address.to_string())
 }

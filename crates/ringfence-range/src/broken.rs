@@ -22,7 +22,10 @@ use ringfence_identity::{
     hook::{HookAnswer, HookClaims},
 };
 
-use crate::layer::{ALLY, ATTACKER, BYSTANDER, Layer, VICTIM};
+use crate::{
+    layer::{ALLY, ATTACKER, BYSTANDER, Layer, VICTIM},
+    overheard::Overheard,
+};
 
 /// The verifier of access tokens that these breaks leave.
 pub(crate) fn access(broken: &[Layer]) -> Arc<dyn VerifyAccess> {
@@ -69,6 +72,7 @@ pub(crate) fn parts(plane: &Plane, broken: &[Layer]) -> Parts {
         parts.admit = Arc::new(LetsIn { whole: parts.admit });
         parts.contexts = Arc::new(PassesThrough { whole: MintContexts::new(plane.keys.guard.clone()) });
     }
+    parts.contexts = Arc::new(Overheard::new(parts.contexts, &plane.dir));
     parts
 }
 

@@ -29,6 +29,8 @@ pub(crate) enum Layer {
     Backend,
     /// The backend's queries name no tenant
     Where,
+    /// The backend runs the SQL that a request asks for, at the guard as whom it likes, or past the guard
+    Injection,
     /// The guard lets everyone in and everything through
     Guard,
     /// The map leads the attacker's tenants to a victim's schema, as the victim's role

@@ -7,7 +7,9 @@
 mod backend;
 mod broken;
 mod chain;
+mod injection;
 mod layer;
+mod overheard;
 mod scene;
 
 use std::{path::PathBuf, process::ExitCode};

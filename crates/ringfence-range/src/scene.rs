@@ -16,7 +16,10 @@ use ringfence_identity::{NewUser, membership::DECISIONS};
 use ringfence_store::{Kind, Scope};
 use serde_json::{Value, json};
 
-use crate::layer::{ALLY, ATTACKER, BYSTANDER, Layer, VICTIM};
+use crate::{
+    layer::{ALLY, ATTACKER, BYSTANDER, Layer, VICTIM},
+    overheard,
+};
 
 const POOL: Kind = Kind::new("pool");
 const PEOPLE: &[(&str, &str)] =
@@ -73,6 +76,7 @@ impl Scene {
             "database": plane.workflow.data.database().as_str(),
             "judge": { "socket": socket, "port": port, "user": "postgres", "database": plane.workflow.data.database().as_str() },
             "broken": broken,
+            "overheard": overheard::file(&plane.dir),
             "operator": { "token": operator.reveal() },
             "tenants": self.tenants,
         }))

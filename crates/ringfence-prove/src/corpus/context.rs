@@ -1,16 +1,11 @@
-//! Forging the tenant context inside Postgres: the registers that hold it, settings as others hold theirs, the function
-//! that makes it, and the role.
+//! Forging the tenant context inside Postgres: the registers that hold it, the function that makes it, and the role.
 
 use crate::{
     attack::{Family, attack, control},
     attacker::Attacker,
     outcome::Outcome,
-    scene::ATTACKER,
+    scene::{ATTACKER, VICTIM},
 };
-
-/// A context for the victim as anyone would guess it: the tenant, a time far away, and a tag of zeros.
-const GUESS: &str =
-    "globex|9999999999999999|0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The victim's name in the first register, blanks in the two after it, and a time far away in the one that says until when.
 const GLOBEX: &str = "setval('ringfence.tenant_1', ('x' || encode('globex  ', 'hex'))::bit(64)::bigint), \
@@ -21,77 +16,6 @@ const GLOBEX: &str = "setval('ringfence.tenant_1', ('x' || encode('globex  ', 'h
 pub(super) const FAMILY: Family = Family {
     name: "SQL context forging",
     attacks: &[
-        attack!(
-            "context-set-config",
-            "the context set by set_config, for the transaction and for the session",
-            Database,
-            Together,
-            |a| {
-                a.sql_any(&[
-                    &format!(
-                        "BEGIN; SELECT set_config('ringfence.context', '{GUESS}', true); SELECT * FROM \
-                         payments"
-                    ),
-                    "BEGIN; SELECT set_config('ringfence.context', 'globex', false); SELECT * FROM \
-                     payments",
-                    &format!("SET ringfence.context = '{GUESS}'; SELECT * FROM payments"),
-                    &format!("BEGIN; SET LOCAL ringfence.context TO '{GUESS}'; SELECT * FROM payments"),
-                ])
-                .await
-            }
-        ),
-        attack!("context-other-names", "settings by which others name the tenant", Database, Together, |a| {
-            a.sql_any(&[
-                "BEGIN; SET LOCAL app.tenant_id = 'globex'; SELECT * FROM payments",
-                "BEGIN; SET LOCAL ringfence.tenant_id = 'globex'; SET LOCAL ringfence.tenant = 'globex'; \
-                 SELECT * FROM payments",
-                "BEGIN; SET LOCAL app.current_tenant = 'globex'; SET LOCAL rls.tenant_id = 'globex'; \
-                 SELECT * FROM payments",
-            ])
-            .await
-        }),
-        attack!(
-            "context-mid-statement",
-            "the setting changed while a scan is under way",
-            Database,
-            Together,
-            |a| {
-                a.sql_any(&[
-                    &format!(
-                        "SELECT * FROM payments WHERE set_config('ringfence.context', '{GUESS}', true) IS \
-                         NOT NULL"
-                    ),
-                    &format!("SELECT set_config('ringfence.context', '{GUESS}', true), * FROM payments"),
-                    &format!(
-                        "SELECT * FROM payments ORDER BY set_config('ringfence.context', '{GUESS}', false)"
-                    ),
-                ])
-                .await
-            }
-        ),
-        attack!(
-            "context-union",
-            "the setting changed in one branch and used in the next",
-            Database,
-            Together,
-            |a| {
-                a.sql_any(&[
-                    &format!(
-                        "SELECT set_config('ringfence.context', '{GUESS}', true) UNION ALL SELECT memo \
-                         FROM payments"
-                    ),
-                    &format!(
-                        "SELECT * FROM (SELECT set_config('ringfence.context', '{GUESS}', true) OFFSET 0) \
-                         s, LATERAL (SELECT memo FROM payments WHERE s.set_config IS NOT NULL) p"
-                    ),
-                    &format!(
-                        "WITH s AS MATERIALIZED (SELECT set_config('ringfence.context', '{GUESS}', true) \
-                         AS x) SELECT p.* FROM s, payments p WHERE s.x IS NOT NULL"
-                    ),
-                ])
-                .await
-            }
-        ),
         attack!(
             "context-own-altered",
             "the registers of the own context written over with the victim's name",
@@ -159,24 +83,7 @@ pub(super) const FAMILY: Family = Family {
             "ringfence.context_set called with the own, genuine seal as a tag, for both tenants",
             Database,
             Together,
-            |a| {
-                let said = a.loot().database.as_deref().and_then(crate::forge::claims).unwrap_or_default();
-                let text = |name: &str| {
-                    said.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
-                };
-                let exp = said.get("exp").and_then(serde_json::Value::as_u64).unwrap_or(0);
-                let (jti, seal) = (text("jti"), text("seal").replace('-', "+").replace('_', "/"));
-                let call = |tenant: &str| {
-                    format!(
-                        "BEGIN; SELECT set_config('ringfence.context', '', true);
-                         SELECT ringfence.context_set('{tenant}', '{jti}', {exp},
-                             (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 5000000,
-                             decode('{seal}=', 'base64'));
-                         SELECT * FROM payments"
-                    )
-                };
-                a.sql_any(&[&call("globex"), &call(ATTACKER)]).await
-            }
+            |a| { a.sql_any(&[&sealed(a, VICTIM), &sealed(a, ATTACKER)]).await }
         ),
         attack!(
             "context-none",
@@ -278,6 +185,20 @@ pub(super) const FAMILY: Family = Family {
         }
     })],
 };
+
+/// A context for a tenant, with the own token's genuine seal as its tag.
+pub(super) fn sealed(a: &Attacker, tenant: &str) -> String {
+    let said = a.loot().database.as_deref().and_then(crate::forge::claims).unwrap_or_default();
+    let text = |name: &str| said.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let exp = said.get("exp").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let (jti, seal) = (text("jti"), text("seal").replace('-', "+").replace('_', "/"));
+    format!(
+        "BEGIN; SELECT set_config('ringfence.context', '', true);
+         SELECT ringfence.context_set('{tenant}', '{jti}', {exp},
+             (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 5000000, decode('{seal}=', 'base64'));
+         SELECT * FROM payments"
+    )
+}
 
 /// Takes what the registers say in one transaction, and says it, tenant exchanged and as it was, in another.
 async fn replayed(a: &Attacker, elsewhere: bool) -> Result<Outcome, Outcome> {

@@ -88,6 +88,13 @@ pub(super) const FAMILY: Family = Family {
             Outcome::furthest(tries)
         }),
         attack!(
+            "idor-remembered",
+            "what the victim was answered a moment ago, asked for in the same words",
+            Token,
+            Together,
+            |a| { remembered(a).await }
+        ),
+        attack!(
             "idor-duplicate-members",
             "a body that names account and amount twice",
             Routing,
@@ -120,6 +127,14 @@ pub(super) const FAMILY: Family = Family {
         }),
     ],
     controls: &[
+        control!("the victim is answered, twice alike", |a| {
+            let (victim, theirs) = (a.victim(), a.loot().victims.clone().unwrap_or_default());
+            let path = format!("/payments/{}", a.target.payment);
+            for _ in 0..2 {
+                expect(&victim.send(victim.theirs("GET", &path).bearer(&theirs)).await, 200)?;
+            }
+            Ok(())
+        }),
         control!("the own payment viewed", |a| {
             expect(&a.send(a.mine("GET", &format!("/payments/{}", a.own.payment))).await, 200)
         }),
@@ -133,6 +148,33 @@ pub(super) const FAMILY: Family = Family {
         }),
     ],
 };
+
+/// The victim asks twice, so that whatever is remembered is; then the attacker asks at his own host and at the victim's, with his
+/// token, with none, and as one who has an answer already.
+async fn remembered(a: &Attacker) -> Outcome {
+    let (victim, theirs) = (a.victim(), a.loot().victims.clone().unwrap_or_default());
+    let mut tries = Vec::new();
+    for path in
+        ["/payments".to_owned(), format!("/payments/{}", a.target.payment), "/reports/volume".to_owned()]
+    {
+        let mut tag = String::new();
+        for _ in 0..2 {
+            let answer = victim.send(victim.theirs("GET", &path).bearer(&theirs)).await;
+            tag = answer.header("etag").unwrap_or("\"0\"").to_owned();
+        }
+        for ask in [
+            a.mine("GET", &path),
+            a.mine("GET", &path).header("If-None-Match", &tag),
+            a.mine("GET", &path).header("Cache-Control", "only-if-cached"),
+            a.mine("HEAD", &path),
+            a.theirs("GET", &path).bearer(&a.token("admin")),
+            a.theirs("GET", &path).header("Cache-Control", "only-if-cached"),
+        ] {
+            tries.push(Outcome::of(&a.send(ask).await));
+        }
+    }
+    Outcome::furthest(tries)
+}
 
 fn own(a: &Attacker) -> Value {
     json!({

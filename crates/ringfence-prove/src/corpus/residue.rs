@@ -2,6 +2,7 @@
 
 use ringfence_context::Layer;
 
+use super::hand_over::Crowd;
 use crate::{
     attack::{Family, attack, control},
     attacker::Attacker,
@@ -12,6 +13,14 @@ use crate::{
 /// Transactions each of two tenants holds at once: together more than a guard keeps connections for idle, each fewer than
 /// one tenant gets.
 const HELD: usize = 9;
+
+/// What any role may store for itself.
+const STORED: &[&str] = &[
+    "ALTER ROLE CURRENT_USER SET search_path = pg_temp",
+    "ALTER ROLE CURRENT_USER IN DATABASE ledger SET default_transaction_read_only = on",
+    "ALTER ROLE CURRENT_USER PASSWORD 'x'",
+    "ALTER ROLE CURRENT_USER SUPERUSER",
+];
 
 pub(super) const FAMILY: Family = Family {
     name: "SQL residue and side doors",
@@ -217,7 +226,7 @@ pub(super) const FAMILY: Family = Family {
             "residue-of-the-victim",
             "what a session of the victim's leaves: settings, cursors, statements, temporary tables",
             Guard,
-            Together,
+            Alone,
             |a| {
                 match victims_residue(a).await {
                     Ok(outcome) | Err(outcome) => outcome,
@@ -235,7 +244,7 @@ pub(super) const FAMILY: Family = Family {
             Database,
             Last,
             |a| {
-                match stored_for_role(a).await {
+                match stored_for_role(a, STORED).await {
                     Ok(outcome) | Err(outcome) => outcome,
                 }
             }
@@ -262,8 +271,9 @@ pub(super) const FAMILY: Family = Family {
 };
 
 /// The victim leaves what a session can leave, with a canary in each; the attacker looks for it in sessions that may
-/// be given the same server connection.
+/// be given the same server connection, of which there is only one left.
 async fn victims_residue(a: &Attacker) -> Result<Outcome, Outcome> {
+    let _crowd = Crowd::gather(a).await?;
     let tag = &a.camp().ground.tag;
     let theirs = a.victims_session().await?;
     for leave in [
@@ -307,16 +317,9 @@ async fn overheard(a: &Attacker) -> Result<Outcome, Outcome> {
 
 /// Any role may store settings for itself: what counts is that no session takes them over, and that none of the
 /// victim's is refused for them.
-async fn stored_for_role(a: &Attacker) -> Result<Outcome, Outcome> {
+pub(super) async fn stored_for_role(a: &Attacker, statements: &[&str]) -> Result<Outcome, Outcome> {
     let before = a.victims_session().await?.one("SELECT 1").await;
-    let stored = a
-        .sql_any(&[
-            "ALTER ROLE CURRENT_USER SET search_path = pg_temp",
-            "ALTER ROLE CURRENT_USER IN DATABASE ledger SET default_transaction_read_only = on",
-            "ALTER ROLE CURRENT_USER PASSWORD 'x'",
-            "ALTER ROLE CURRENT_USER SUPERUSER",
-        ])
-        .await;
+    let stored = a.sql_any(statements).await;
     // Many transactions at once, of both, so that the guard has to open new connections, and some for the victim.
     let mut held = Vec::new();
     for _ in 0..HELD {

@@ -118,22 +118,6 @@ pub(super) const FAMILY: Family = Family {
             ])
             .await
         }),
-        attack!(
-            "write-after-set-config",
-            "writes after the context was scribbled over",
-            Database,
-            Alone,
-            |a| {
-                a.sql_any(&[
-                    "BEGIN; SELECT set_config('ringfence.context', 'globex|9999999999999999|00', true); \
-                     UPDATE payments SET memo = 'x'; COMMIT",
-                    "BEGIN; SELECT set_config('ringfence.context', '', true); DELETE FROM payments; COMMIT",
-                    "WITH s AS (SELECT set_config('ringfence.context', 'globex|9999999999999999|00', \
-                     true) AS x) UPDATE payments SET memo = 'x' FROM s WHERE s.x IS NOT NULL",
-                ])
-                .await
-            }
-        ),
         attack!("write-policy", "policies, triggers, rules and rights changed", Database, Alone, |a| {
             a.sql_any(&[
                 "ALTER TABLE payments DISABLE ROW LEVEL SECURITY",
