@@ -44,6 +44,7 @@ pub use self::{
     placement::TenantPlaces,
 };
 use crate::{
+    guard,
     settings::{PostgresSettings, Settings, SettingsError},
     tenant::Tenant,
 };
@@ -174,7 +175,7 @@ impl Data {
         }
         let sites = Arc::new(Sites { servers, database, role, guard_key: guard_key.clone() });
         let data = Self {
-            places: Arc::new(TenantPlaces::new(Arc::clone(&sites))),
+            places: Arc::new(TenantPlaces::new(Arc::clone(&sites), guard::caps(settings))),
             sites,
             tables: postgres.tables.clone(),
             schema: settings.schema_sql()?,

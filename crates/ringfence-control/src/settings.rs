@@ -11,12 +11,8 @@ use http::uri::Authority;
 use ringfence_authorization::{Mode, PolicyBundle, Review, SolverSettings, Terms, WhenUnproved, avp::Quotas};
 use ringfence_context::{Secret, limits};
 use ringfence_gateway::{RouteTable, limit::Rate};
-use ringfence_guard::{
-    proxy::Plaintext,
-    tls::{Authorities, Identity},
-};
+use ringfence_guard::tls::Authorities;
 use ringfence_identity::job::JOB_SECONDS;
-use ringfence_sdk::GuardTls;
 use serde::Deserialize;
 
 use crate::{
@@ -24,6 +20,7 @@ use crate::{
     data::Shape,
     fault::PlaneError,
     foreign::{Allowed, Fetch, IssuerSettings},
+    guard::{self, GuardSettings, TierGuard},
     sample::Sampling,
     store_place::Place,
 };
@@ -71,7 +68,7 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     /// The database.
     pub postgres: PostgresSettings,
-    /// How the guard meets its clients.
+    /// How the guard meets its clients, and how many.
     #[serde(default)]
     pub guard: GuardSettings,
     /// The route table's file.
@@ -205,22 +202,6 @@ pub struct ServerSettings {
     pub app_password_file: PathBuf,
 }
 
-/// How the guard meets its clients.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GuardSettings {
-    /// A file with its certificate, and those that lead to an authority, in PEM. It is read when the plane starts.
-    pub certificate_file: Option<PathBuf>,
-    /// A file with the certificate's private key.
-    pub key_file: Option<PathBuf>,
-    /// The name in the certificate by which backends know the guard.
-    pub name: Option<String>,
-    /// A file with the authorities that may vouch for it to backends, in PEM; by default those browsers believe.
-    pub ca_file: Option<PathBuf>,
-    /// Whose tokens it takes without TLS: `"never"`, `"loopback"` or `"always"`.
-    pub plaintext: Plaintext,
-}
-
 /// Whether connections to Postgres are in TLS: libpq's `sslmode`, of which nothing in between is offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -278,37 +259,6 @@ impl ServerSettings {
     }
 }
 
-impl GuardSettings {
-    /// Who the guard is, where it has a certificate.
-    ///
-    /// # Errors
-    /// What is wrong with its files.
-    pub(crate) fn identity(&self, folder: &Path) -> Result<Option<Identity>, SettingsError> {
-        let (certificate, key) = match (&self.certificate_file, &self.key_file, &self.name) {
-            (Some(certificate), Some(key), Some(_)) => (folder.join(certificate), folder.join(key)),
-            (None, None, None) => return Ok(None),
-            (certificate, key, _) => {
-                let path = certificate.as_ref().or(key.as_ref()).cloned().unwrap_or_default();
-                let what = "[guard] wants certificate_file, key_file and name, or none of them".to_owned();
-                return Err(SettingsError::Form { path, what });
-            }
-        };
-        let (chain, secret) = (read(&certificate)?, Secret::new(read(&key)?));
-        let identity = Identity::new(chain.as_bytes(), secret.reveal().as_bytes());
-        identity.map(Some).map_err(|error| SettingsError::Form { path: certificate, what: error.to_string() })
-    }
-
-    /// How backends know the guard, where it has a certificate.
-    ///
-    /// # Errors
-    /// Where a file can't be read.
-    pub(crate) fn known_by(&self, folder: &Path) -> Result<Option<GuardTls>, SettingsError> {
-        let Some(name) = self.name.clone() else { return Ok(None) };
-        let authorities = self.ca_file.as_ref().map(|file| read(&folder.join(file))).transpose()?;
-        Ok(Some(GuardTls { name, authorities }))
-    }
-}
-
 impl From<&Solver> for SolverSettings {
     fn from(solver: &Solver) -> Self {
         let Solver { program, seconds, memory, prover } = solver.clone();
@@ -346,6 +296,9 @@ pub struct TierSettings {
     pub data: Shape,
     /// Logins to a tenant's own database, for who connects without the guard: `{ seconds = 900 }`; absent, none are given.
     pub credentials: Option<CredentialSettings>,
+    /// What each tenant may take of the guard.
+    #[serde(default)]
+    pub guard: TierGuard,
     /// How many tenants may have a store of their own. Those who come after are put in the shared store.
     pub own_stores: Option<u64>,
     /// What becomes of a change to policies that can neither be proved safe nor refuted: `"refuse"` or `"accept"`.
@@ -384,6 +337,9 @@ impl Settings {
             return Err(SettingsError::Form { path: path.to_owned(), what });
         }
         if let Some(what) = credential::fault(&settings) {
+            return Err(SettingsError::Form { path: path.to_owned(), what });
+        }
+        if let Some(what) = guard::fault(&settings) {
             return Err(SettingsError::Form { path: path.to_owned(), what });
         }
         if let Some(what) = settings.jobs.fault() {

@@ -326,7 +326,7 @@ async fn main() {
     let world = World::new().await;
     let guard = world
         .guard_with(|settings| {
-            (settings.connections, settings.connections_per_tenant) = (CONNECTIONS, CONNECTIONS);
+            (settings.connections, settings.caps.connections) = (CONNECTIONS, CONNECTIONS);
         })
         .await;
     let arguments: Vec<String> = std::env::args().collect();

@@ -33,6 +33,9 @@ pub const SUPERUSER: &str = "postgres";
 /// Names the socket file; nothing listens on a network port.
 const PORT: u16 = 6431;
 
+/// Most connections that it takes.
+pub const MAX_CONNECTIONS: usize = 100;
+
 /// Longest path of a Unix socket: `sun_path` has 108 bytes on Linux and 104 on macOS, one of them the final zero.
 const SOCKET_PATH_BYTES: usize = 103;
 

@@ -56,11 +56,11 @@ use self::{
     cancel::Cancels,
     peer::{Peer, attend},
     pool::{Pool, SessionId},
-    shares::{Holder, Shares},
+    shares::{Claim, Shares},
 };
 pub use self::{
     endpoint::Endpoint,
-    placement::{Placement, Placements, PutPassword, Together},
+    placement::{Caps, Placement, Placements, PutPassword, Together},
     server::ServerSettings,
 };
 use crate::{
@@ -92,14 +92,12 @@ pub struct GuardSettings {
     pub plaintext: Plaintext,
     /// Most server connections.
     pub connections: usize,
-    /// Most server connections that one tenant holds.
-    pub connections_per_tenant: usize,
     /// Most clients.
     pub clients: usize,
     /// How long a transaction waits for a server connection.
     pub wait: Duration,
-    /// How long a transaction may take.
-    pub transaction: Duration,
+    /// What a tenant may take that [`Placements`] says nothing else of.
+    pub caps: Caps,
     /// How long transactions under way may still take at shutdown.
     pub grace: Duration,
 }
@@ -112,10 +110,9 @@ impl GuardSettings {
             identity: None,
             plaintext: Plaintext::Loopback,
             connections: 20,
-            connections_per_tenant: 10,
             clients: 1000,
             wait: Duration::from_secs(10),
-            transaction: Duration::from_secs(300),
+            caps: Caps { connections: 10, transaction: Duration::from_secs(300) },
             grace: Duration::from_secs(5),
         }
     }
@@ -195,6 +192,17 @@ impl Shared {
         }
     }
 
+    /// What a tenant may take.
+    fn caps(&self, tenant: &TenantId) -> Caps {
+        self.placements.caps(tenant).unwrap_or(self.settings.caps)
+    }
+
+    /// What a session of `user` asks for: a connection of the share of whom the permit is for.
+    fn claim(&self, user: &TenantId, permit: Option<&Permit>) -> Claim {
+        let holder = permit.map(|permit| permit.context().tenant().clone());
+        Claim { holder, most: self.caps(user).connections }
+    }
+
     fn record(&self, permit: Option<&Permit>, reference: &Reference, refusal: Option<&Refusal>) {
         self.record_for(permit.map(|permit| permit.context().tenant()), reference, refusal);
     }
@@ -210,11 +218,6 @@ impl Shared {
         trace(addressed, reference, refusal);
         self.record.record(Verdict { tenant: addressed.cloned(), ..verdict });
     }
-}
-
-/// Whose share of the connections a session uses.
-fn holder(permit: Option<&Permit>) -> Holder {
-    permit.map(|permit| permit.context().tenant().clone())
 }
 
 /// Writes the event every deployment has, whatever else records it.
@@ -271,8 +274,7 @@ impl Guard {
         clock: Arc<dyn Clock>,
         record: Arc<dyn Record>,
     ) -> Self {
-        let places = Shares::new(settings.connections, settings.connections_per_tenant);
-        let pool = Pool::new(places, settings.connections);
+        let pool = Pool::new(Shares::new(settings.connections), settings.connections);
         let sessions = Semaphore::new(settings.clients);
         let (cancels, next_session) = (Arc::default(), AtomicU64::new(0));
         let shared = Shared {

@@ -1,7 +1,7 @@
 //! Where this node leads each tenant.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -10,7 +10,7 @@ use ringfence_context::{Layer, Reason, Refusal, Secret, TenantId};
 use ringfence_guard::{
     RoleName,
     install::password_put,
-    proxy::{Placement, Placements, PutPassword},
+    proxy::{Caps, Placement, Placements, PutPassword},
 };
 
 use super::{
@@ -20,21 +20,29 @@ use super::{
 };
 use crate::tenant::{Tenant, TenantStatus};
 
-/// Where tenants' rows are, as this node leads them. A tenant that is not in it is led nowhere.
+/// Where tenants' rows are, as this node leads them, and what each may take. A tenant that is not in it is led nowhere.
 #[derive(Debug)]
 pub struct TenantPlaces {
     sites: Arc<Sites>,
     shared: Arc<Placement>,
-    of: RwLock<HashMap<TenantId, (Place, Led)>>,
+    tiers: BTreeMap<String, Caps>,
+    of: RwLock<HashMap<TenantId, Home>>,
 }
 
-/// Where a tenant is led; none while it is being moved, in the last moment of that.
-type Led = Option<Arc<Placement>>;
+/// Where a tenant's rows are.
+#[derive(Debug)]
+struct Home {
+    place: Place,
+    /// None while they are being moved, in the last moment of that.
+    led: Option<Arc<Placement>>,
+    /// None of a tier that is no longer in the settings: then the usual ones.
+    caps: Option<Caps>,
+}
 
 impl TenantPlaces {
     /// Nobody's yet.
-    pub(super) fn new(sites: Arc<Sites>) -> Self {
-        Self { shared: led(&sites, sites.shared()), sites, of: RwLock::default() }
+    pub(super) fn new(sites: Arc<Sites>, tiers: BTreeMap<String, Caps>) -> Self {
+        Self { shared: led(&sites, sites.shared()), sites, tiers, of: RwLock::default() }
     }
 
     /// Leads a tenant to where its record says.
@@ -44,23 +52,22 @@ impl TenantPlaces {
             of.remove(&tenant.id);
             return;
         }
-        if tenant.held {
-            of.insert(tenant.id.clone(), (tenant.place.clone(), None));
-            return;
-        }
-        if of.get(&tenant.id).is_some_and(|(place, led)| *place == tenant.place && led.is_some()) {
-            return;
-        }
-        let placement = match (&tenant.place, self.sites.site(&tenant.place)) {
-            (Place::Rows, _) => Arc::clone(&self.shared),
-            (_, Ok(site)) => led(&self.sites, site),
-            (_, Err(error)) => {
-                tracing::error!(tenant = %tenant.id, %error, "its rows can't be reached");
-                of.remove(&tenant.id);
-                return;
-            }
+        let place = tenant.place.clone();
+        let had = of.remove(&tenant.id).filter(|home| home.place == place).and_then(|home| home.led);
+        let led = match had {
+            _ if tenant.held => None,
+            Some(placement) => Some(placement),
+            None if place == Place::Rows => Some(Arc::clone(&self.shared)),
+            None => match self.sites.site(&place) {
+                Ok(site) => Some(led(&self.sites, site)),
+                Err(error) => {
+                    tracing::error!(tenant = %tenant.id, %error, "its rows can't be reached");
+                    return;
+                }
+            },
         };
-        of.insert(tenant.id.clone(), (tenant.place.clone(), Some(placement)));
+        let caps = self.tiers.get(&tenant.tier).copied();
+        of.insert(tenant.id.clone(), Home { place, led, caps });
     }
 }
 
@@ -101,6 +108,10 @@ impl Placements for TenantPlaces {
         let of = self.of.read().unwrap_or_else(PoisonError::into_inner);
         let unknown =
             || Refusal::new(Layer::Guard, Reason::DependencyUnavailable, "where its rows are is not known");
-        of.get(tenant).map(|(_, placement)| placement.clone()).ok_or_else(unknown)
+        of.get(tenant).map(|home| home.led.clone()).ok_or_else(unknown)
+    }
+
+    fn caps(&self, tenant: &TenantId) -> Option<Caps> {
+        self.of.read().unwrap_or_else(PoisonError::into_inner).get(tenant)?.caps
     }
 }

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::{Durability, PORT, SUPERUSER, os_user::OsUsers};
+use super::{Durability, MAX_CONNECTIONS, PORT, SUPERUSER, os_user::OsUsers};
 use crate::role::RoleName;
 
 /// `postgresql.conf`.
@@ -19,7 +19,7 @@ unix_socket_directories = '{socket_folder}'
 unix_socket_permissions = 0700
 port = {PORT}
 cluster_name = 'ringfence'
-max_connections = 100
+max_connections = {MAX_CONNECTIONS}
 max_prepared_transactions = 0
 # A tenant is moved by what its rows' changes leave in the WAL, through a slot for each move (tenant_move.rs).
 wal_level = logical

@@ -13,7 +13,6 @@ use tokio::sync::watch;
 use super::{
     AUTHENTICATE_WITHIN, LAST_WORDS_WITHIN, Shared,
     frame::{self, HEAD_BYTES},
-    holder,
     peer::Peer,
     pool::SessionId,
     reply::{self, Failure, Severity, sqlstate},
@@ -64,7 +63,8 @@ pub(super) async fn serve(
             reply::ready_for_query(&mut client.outbound, b'I');
             let shared = Arc::clone(&shared);
             let prepared = Prepared::default();
-            let [transaction, wait] = [shared.settings.transaction, shared.settings.wait].map(Timer::new);
+            let [transaction, wait] =
+                [shared.settings.caps.transaction, shared.settings.wait].map(Timer::new);
             let mut shutdown = shutdown;
             let shutdown = Box::pin(async move {
                 // An error means that whoever could say so is gone: stop as well.
@@ -161,8 +161,9 @@ async fn admit(
         shared.record_for(Some(&user), &reference, Some(&refusal));
         Turned::Away(Failure::turned_away(Severity::Fatal, &refusal, &reference))
     })?;
-    let (holder, waited) = (holder(permit.as_ref()), tokio::time::sleep(shared.settings.wait));
-    let parameters = shared.pool.parameters(id, holder, &placement, &startup.settings, waited).await;
+    let claim = shared.claim(&user, permit.as_ref());
+    let waited = tokio::time::sleep(shared.settings.wait);
+    let parameters = shared.pool.parameters(id, claim, &placement, &startup.settings, waited).await;
     let parameters = parameters
         .map_err(|error| Turned::Away(session::unavailable(Severity::Fatal, &error, &reference)))?;
     shared.record_for(Some(&user), &reference, None);

@@ -7,6 +7,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
@@ -65,13 +66,27 @@ pub trait PutPassword: Send + Sync {
     fn put_password(&self) -> BoxFuture<'_, bool>;
 }
 
-/// Where tenants' rows are.
+/// What one tenant may take of what all share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Most server connections it holds at a time.
+    pub connections: usize,
+    /// How long each of its transactions may take: it holds locks that others wait for.
+    pub transaction: Duration,
+}
+
+/// Where tenants' rows are, and what each may take.
 pub trait Placements: Send + Sync {
     /// Asked before every transaction. None while they are in the last moment of a move: the transaction waits.
     ///
     /// # Errors
     /// A refusal of the guard where it is not known: nobody is led anywhere by default.
     fn placement(&self, tenant: &TenantId) -> Result<Option<Arc<Placement>>, Refusal>;
+
+    /// What a tenant may take, asked before every transaction; none where it is what the guard's settings say.
+    fn caps(&self, _tenant: &TenantId) -> Option<Caps> {
+        None
+    }
 }
 
 /// All tenants' rows are in one database.

@@ -21,7 +21,7 @@ use super::{
     placement::Placement,
     prologue::{self, Expected},
     server::{ConnectError, Parameters, ServerConnection, ServerSession},
-    shares::{Holder, NoPlace, Place, Shares},
+    shares::{Claim, NoPlace, Place, Shares},
     startup::Settings,
     statements::{Planned, Prepared},
 };
@@ -102,12 +102,13 @@ impl Pool {
     pub(super) async fn take(
         &self,
         session: SessionId,
-        holder: Holder,
+        claim: Claim,
         placement: &Arc<Placement>,
         settings: &Settings,
         waited: impl Future<Output = ()>,
     ) -> Result<Lease, PoolError> {
-        let place = self.places.take(holder.clone(), waited).await.map_err(PoolError::NoPlace)?;
+        let holder = claim.holder.clone();
+        let place = self.places.take(claim, waited).await.map_err(PoolError::NoPlace)?;
         while let Some(Idle { mut server, trace, open }) =
             self.pick(session, holder.as_ref(), placement, settings)
         {
@@ -187,7 +188,7 @@ impl Pool {
     pub(super) async fn parameters(
         &self,
         session: SessionId,
-        holder: Holder,
+        claim: Claim,
         placement: &Arc<Placement>,
         settings: &Settings,
         waited: impl Future<Output = ()>,
@@ -195,7 +196,7 @@ impl Pool {
         match placement.parameters(settings) {
             Some(parameters) => Ok(parameters),
             None => {
-                let lease = self.take(session, holder, placement, settings, waited).await?;
+                let lease = self.take(session, claim, placement, settings, waited).await?;
                 let parameters = Arc::clone(&lease.server.parameters);
                 let Lease { server, trace, fresh: _, open, _place } = lease;
                 self.put(Idle { server, trace, open });

@@ -14,7 +14,6 @@ use super::{
     Shared,
     cancel::{CancelKey, Leased},
     exchange::{Broken, Exchange, Sides, Status, Step},
-    holder,
     peer::{End, Gone, Peer, pump},
     pool::{Lease, PoolError, SessionId, Trace},
     prologue::{self, Expected},
@@ -115,7 +114,7 @@ impl Session {
                 self.refuse_batch(&self.nobodys()).await?;
                 continue;
             };
-            let holder = holder(permit.as_ref());
+            let claim = self.shared.claim(user, permit.as_ref());
             let placement = match self.shared.placed(user).await {
                 Ok(placement) => placement,
                 Err(refusal) => {
@@ -129,8 +128,8 @@ impl Session {
                     continue;
                 }
             };
-            let waited = self.wait.passed();
-            match self.shared.pool.take(self.id, holder, &placement, &self.settings, waited).await {
+            let waited = self.wait.passed(self.shared.settings.wait);
+            match self.shared.pool.take(self.id, claim, &placement, &self.settings, waited).await {
                 Ok(lease) => match (lease.fresh, self.lease(lease).await) {
                     (_, Ok(Next::Idle)) => {}
                     (_, Ok(Next::Goodbye)) => return Ok(()),
@@ -198,7 +197,7 @@ impl Session {
         exchange: &mut Exchange,
         mut changes_hands: bool,
     ) -> Result<Next, Stop> {
-        self.transaction.restart();
+        self.transaction_begins();
         let (mut answered, mut quiet) = (false, false);
         loop {
             let heard = exchange.server(&mut sides(&mut self.client, server, &mut self.prepared));
@@ -242,13 +241,19 @@ impl Session {
                 Err(broken) => return Err(self.broken(broken, exchange)),
             }
             if std::mem::replace(&mut quiet, exchange.is_quiet()) && !quiet {
-                self.transaction.restart();
+                self.transaction_begins();
             }
             match self.moved(server, exchange, quiet).await {
                 Err(Stop::Client) if quiet && server.peer.is_drained() => return Ok(Next::Goodbye),
                 other => other?,
             }
         }
+    }
+
+    /// Its time runs from here, as long as its tenant's may be.
+    fn transaction_begins(&mut self) {
+        let own = self.whose.as_ref().map(|whose| self.shared.caps(&whose.user));
+        self.transaction.restart(own.unwrap_or(self.shared.settings.caps).transaction);
     }
 
     /// Waits until bytes have moved. A transaction may take so long and no longer: it holds locks others wait for.

@@ -1,6 +1,6 @@
 //! Who gets the next place among the server connections: tenants share them.
 //!
-//! It guarantees that no tenant holds more than its cap, whatever it opens, and that of those who wait the tenant with
+//! It guarantees that no tenant holds more than its own cap, whatever it opens, and that of those who wait the tenant with
 //! the fewest places is next: a tenant with a thousand clients waiting delays another's first by one transaction.
 
 use std::{
@@ -14,6 +14,13 @@ use tokio::sync::oneshot;
 /// Who holds a place. `None` is nobody's tenant: the guard itself, or a client that a broken composition let in.
 pub(super) type Holder = Option<TenantId>;
 
+/// Who asks for a place, and how many it may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) holder: Holder,
+    pub(super) most: usize,
+}
+
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoPlace {
@@ -26,7 +33,6 @@ pub(super) enum NoPlace {
 /// All places, and who waits for one.
 #[derive(Debug)]
 pub(super) struct Shares {
-    cap: usize,
     state: Mutex<State>,
 }
 
@@ -43,6 +49,8 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Share {
+    /// How many it may hold, as it last said.
+    most: usize,
     held: usize,
     waiting: VecDeque<(u64, oneshot::Sender<()>)>,
 }
@@ -56,7 +64,7 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shares.state().release(&self.holder, self.shares.cap);
+        self.shares.state().release(&self.holder);
     }
 }
 
@@ -73,7 +81,7 @@ impl Drop for Waiter {
         let mut state = self.shares.state();
         self.granted.close();
         if self.granted.try_recv().is_ok() {
-            state.release(&self.holder, self.shares.cap);
+            state.release(&self.holder);
         } else {
             state.forget(&self.holder, self.asked);
         }
@@ -81,23 +89,24 @@ impl Drop for Waiter {
 }
 
 impl Shares {
-    /// `places` in all, at most `cap` of them one tenant's.
-    pub(super) fn new(places: usize, cap: usize) -> Arc<Self> {
+    /// `places` in all.
+    pub(super) fn new(places: usize) -> Arc<Self> {
         let state = State { free: places, waiting: 0, tenants: HashMap::new(), asked: 0 };
-        Arc::new(Self { cap, state: Mutex::new(state) })
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
     /// Waits for a place until `waited` completes.
     pub(super) async fn take(
         self: &Arc<Self>,
-        holder: Holder,
+        claim: Claim,
         waited: impl Future<Output = ()>,
     ) -> Result<Place, NoPlace> {
-        if self.state().take_at_once(&holder, self.cap) {
-            return Ok(Place { shares: Arc::clone(self), holder });
+        if self.state().take_at_once(&claim) {
+            return Ok(Place { shares: Arc::clone(self), holder: claim.holder });
         }
         let (grant, granted) = oneshot::channel();
-        let asked = self.state().ask(&holder, grant, self.cap);
+        let asked = self.state().ask(&claim, grant);
+        let holder = claim.holder;
         let mut waiter = Waiter { shares: Arc::clone(self), holder: holder.clone(), asked, granted };
         let granted = tokio::select! {
             biased;
@@ -118,7 +127,7 @@ impl Shares {
     fn why(&self, holder: &Holder) -> NoPlace {
         let state = self.state();
         let share = state.tenants.get(holder);
-        if share.is_some_and(|share| share.held >= self.cap) { NoPlace::Share } else { NoPlace::Full }
+        if share.is_some_and(|share| share.held >= share.most) { NoPlace::Share } else { NoPlace::Full }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -128,34 +137,40 @@ impl Shares {
 
 impl State {
     /// Takes a place where nobody waits for one: by far the most usual.
-    fn take_at_once(&mut self, holder: &Holder, cap: usize) -> bool {
+    fn take_at_once(&mut self, claim: &Claim) -> bool {
         if self.waiting > 0 || self.free == 0 {
             return false;
         }
+        let Claim { holder, most } = claim;
         match self.tenants.get_mut(holder) {
-            Some(share) if share.held >= cap => return false,
-            Some(share) => share.held += 1,
-            None if cap == 0 => return false,
-            None => drop(self.tenants.insert(holder.clone(), Share { held: 1, ..Share::default() })),
+            Some(share) if share.held >= *most => return false,
+            Some(share) => (share.held, share.most) = (share.held + 1, *most),
+            None if *most == 0 => return false,
+            None => {
+                let share = Share { held: 1, most: *most, ..Share::default() };
+                self.tenants.insert(holder.clone(), share);
+            }
         }
         self.free -= 1;
         true
     }
 
     /// Queues for a place; the number it is remembered by.
-    fn ask(&mut self, holder: &Holder, grant: oneshot::Sender<()>, cap: usize) -> u64 {
+    fn ask(&mut self, claim: &Claim, grant: oneshot::Sender<()>) -> u64 {
         let asked = self.asked;
         self.asked = asked.wrapping_add(1);
-        self.tenants.entry(holder.clone()).or_default().waiting.push_back((asked, grant));
+        let share = self.tenants.entry(claim.holder.clone()).or_default();
+        share.most = claim.most;
+        share.waiting.push_back((asked, grant));
         self.waiting += 1;
-        self.grant(cap);
+        self.grant();
         asked
     }
 
     /// Gives free places to those who wait and may have one: the tenant with the fewest first, then who asked first.
-    fn grant(&mut self, cap: usize) {
+    fn grant(&mut self) {
         while self.free > 0 {
-            let may = self.tenants.values_mut().filter(|share| share.held < cap);
+            let may = self.tenants.values_mut().filter(|share| share.held < share.most);
             let next = may
                 .filter_map(|share| Some((share.held, share.waiting.front()?.0, share)))
                 .min_by_key(|(held, asked, _)| (*held, *asked));
@@ -172,12 +187,12 @@ impl State {
         }
     }
 
-    fn release(&mut self, holder: &Holder, cap: usize) {
+    fn release(&mut self, holder: &Holder) {
         self.free += 1;
         if let Some(share) = self.tenants.get_mut(holder) {
             share.held = share.held.saturating_sub(1);
         }
-        self.grant(cap);
+        self.grant();
         self.tidy(holder);
     }
 
@@ -211,35 +226,54 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(5))
     }
 
-    fn tenant(name: &str) -> Holder {
-        Some(TenantId::new(name).unwrap())
+    fn tenant(name: &str, most: usize) -> Claim {
+        Claim { holder: Some(TenantId::new(name).unwrap()), most }
     }
 
     #[tokio::test]
     async fn a_tenant_has_no_more_than_its_cap() {
-        let shares = Shares::new(4, 3);
+        let shares = Shares::new(4);
         let mut held = vec![];
         for _ in 0..3 {
-            held.push(shares.take(tenant("acme"), soon()).await.unwrap());
+            held.push(shares.take(tenant("acme", 3), soon()).await.unwrap());
         }
         let short = || tokio::time::sleep(Duration::from_millis(1));
-        assert_eq!(shares.take(tenant("acme"), short()).await.unwrap_err(), NoPlace::Share);
-        let last = shares.take(tenant("globex"), soon()).await.unwrap();
-        assert_eq!(shares.take(tenant("initech"), short()).await.unwrap_err(), NoPlace::Full);
+        assert_eq!(shares.take(tenant("acme", 3), short()).await.unwrap_err(), NoPlace::Share);
+        let last = shares.take(tenant("globex", 3), soon()).await.unwrap();
+        assert_eq!(shares.take(tenant("initech", 3), short()).await.unwrap_err(), NoPlace::Full);
         drop(last);
-        assert!(shares.take(tenant("initech"), soon()).await.is_ok());
+        assert!(shares.take(tenant("initech", 3), soon()).await.is_ok());
         held.pop();
-        assert!(shares.take(tenant("acme"), soon()).await.is_ok());
+        assert!(shares.take(tenant("acme", 3), soon()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn each_has_its_own_cap_and_a_new_one_is_the_next_ones() {
+        let shares = Shares::new(6);
+        let short = || tokio::time::sleep(Duration::from_millis(1));
+        let mut held = vec![shares.take(tenant("acme", 1), soon()).await.unwrap()];
+        assert_eq!(shares.take(tenant("acme", 1), short()).await.unwrap_err(), NoPlace::Share);
+        held.push(shares.take(tenant("globex", 2), soon()).await.unwrap());
+        held.push(shares.take(tenant("globex", 2), soon()).await.unwrap());
+        // Another tier from here on; what is held stays.
+        held.push(shares.take(tenant("acme", 2), soon()).await.unwrap());
+        assert_eq!(shares.take(tenant("globex", 1), short()).await.unwrap_err(), NoPlace::Share);
+        let mut waits = Box::pin(shares.take(tenant("globex", 1), soon()));
+        assert!(poll!(&mut waits).is_pending());
+        held.remove(1);
+        assert!(poll!(&mut waits).is_pending(), "one is held still");
+        held.remove(1);
+        assert!(poll!(&mut waits).is_ready());
     }
 
     #[tokio::test]
     async fn who_has_fewest_is_next() {
-        let shares = Shares::new(2, 2);
-        let first = shares.take(tenant("acme"), soon()).await.unwrap();
-        let second = shares.take(tenant("acme"), soon()).await.unwrap();
-        let mut more = Box::pin(shares.take(tenant("acme"), soon()));
+        let shares = Shares::new(2);
+        let first = shares.take(tenant("acme", 2), soon()).await.unwrap();
+        let second = shares.take(tenant("acme", 2), soon()).await.unwrap();
+        let mut more = Box::pin(shares.take(tenant("acme", 2), soon()));
         assert!(poll!(&mut more).is_pending());
-        let mut other = Box::pin(shares.take(tenant("globex"), soon()));
+        let mut other = Box::pin(shares.take(tenant("globex", 2), soon()));
         assert!(poll!(&mut other).is_pending());
         drop(first);
         assert!(poll!(&mut more).is_pending(), "asked first, and has one still");
@@ -250,13 +284,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_granted_to_who_has_gone_is_not_lost() {
-        let shares = Shares::new(1, 1);
-        let held = shares.take(tenant("acme"), soon()).await.unwrap();
-        let mut gone = Box::pin(shares.take(tenant("globex"), soon()));
+        let shares = Shares::new(1);
+        let held = shares.take(tenant("acme", 2), soon()).await.unwrap();
+        let mut gone = Box::pin(shares.take(tenant("globex", 2), soon()));
         assert!(poll!(&mut gone).is_pending());
         drop(held);
         drop(gone);
-        assert!(shares.take(tenant("acme"), soon()).now_or_never().unwrap().is_ok());
+        assert!(shares.take(tenant("acme", 2), soon()).now_or_never().unwrap().is_ok());
         assert!(shares.state().tenants.is_empty());
     }
 
@@ -265,13 +299,13 @@ mod tests {
         fn places_are_neither_lost_nor_made(acts in proptest::collection::vec((0_usize..3, any::<bool>()), 1..60)) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let shares = Shares::new(3, 2);
+                let shares = Shares::new(3);
                 let names = ["acme", "globex", "initech"];
                 let mut held: Vec<(usize, Place)> = vec![];
                 let mut waiting = vec![];
                 for (who, take) in acts {
                     if take {
-                        let mut asked = Box::pin(shares.take(tenant(names[who]), soon()));
+                        let mut asked = Box::pin(shares.take(tenant(names[who], 2), soon()));
                         match poll!(&mut asked) {
                             Poll::Ready(place) => held.push((who, place.unwrap())),
                             Poll::Pending => waiting.push((who, asked)),

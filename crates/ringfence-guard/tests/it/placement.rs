@@ -3,24 +3,30 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use ringfence_context::{Layer, Reason, Refusal, TenantId};
 use ringfence_guard::{
     RoleName,
     install::{self, Install},
-    proxy::{Placement, Placements, ServerSettings},
+    proxy::{Caps, GuardSettings, Placement, Placements, ServerSettings},
 };
 
-use crate::fixture::{Tenant, World, ask, connect, fails, sqlstate};
+use crate::fixture::{Tenant, World, ask, connect, eventually, fails, sqlstate};
 
 /// A map that a test may change.
 #[derive(Default)]
-struct Map(Mutex<HashMap<TenantId, Arc<Placement>>>);
+struct Map(Mutex<HashMap<TenantId, Arc<Placement>>>, Mutex<HashMap<TenantId, Caps>>);
 
 impl Map {
     fn lead(&self, tenant: &Tenant, to: &Arc<Placement>) {
         self.0.lock().unwrap().insert(tenant.id.clone(), Arc::clone(to));
+    }
+
+    fn cap(&self, tenant: &Tenant, connections: usize, milliseconds: u64) {
+        let caps = Caps { connections, transaction: Duration::from_millis(milliseconds) };
+        self.1.lock().unwrap().insert(tenant.id.clone(), caps);
     }
 }
 
@@ -28,6 +34,10 @@ impl Placements for Map {
     fn placement(&self, tenant: &TenantId) -> Result<Option<Arc<Placement>>, Refusal> {
         let unknown = || Refusal::new(Layer::Guard, Reason::DependencyUnavailable, "no placement");
         self.0.lock().unwrap().get(tenant).cloned().map(Some).ok_or_else(unknown)
+    }
+
+    fn caps(&self, tenant: &TenantId) -> Option<Caps> {
+        self.1.lock().unwrap().get(tenant).copied()
     }
 }
 
@@ -83,6 +93,56 @@ async fn a_tenant_led_to_anothers_database_reaches_nothing_there() {
     // And right again: the session goes on.
     map.lead(&world.acme, &shared);
     assert_eq!(ask(&acme, OWNERS).await.unwrap(), "acme-1,acme-2,acme-3");
+}
+
+#[tokio::test]
+async fn each_tenant_takes_what_its_own_caps_say() {
+    let world = World::new().await;
+    let (map, all) = (Arc::new(Map::default()), Placement::new(world.server()));
+    for tenant in [&world.acme, &world.globex] {
+        map.lead(tenant, &all);
+    }
+    map.cap(&world.acme, 1, 400);
+    let narrow = |settings: &mut GuardSettings| {
+        settings.connections = 3;
+        settings.caps = Caps { connections: 2, transaction: Duration::from_secs(60) };
+        settings.wait = Duration::from_millis(100);
+    };
+    let guard = world.guard_at(Arc::clone(&map) as _, narrow).await;
+    let clients = async |tenant| {
+        [
+            world.client(&guard, tenant).await,
+            world.client(&guard, tenant).await,
+            world.client(&guard, tenant).await,
+        ]
+    };
+    let (acme, globex) = (clients(&world.acme).await, clients(&world.globex).await);
+    // Connections: one, and who has no caps of its own the guard's two.
+    for client in [&globex[0], &globex[1], &acme[0]] {
+        ask(client, "BEGIN; SELECT count(*) FROM accounts").await.unwrap();
+    }
+    for client in [&globex[2], &acme[1]] {
+        let error = client.query("SELECT 1", &[]).await.unwrap_err();
+        assert!(error.as_db_error().unwrap().message().contains("own transactions"), "{error:?}");
+    }
+    // Time: what is open and does nothing is ended as well, and gives its connection back.
+    let served = eventually(|| async { ask(&acme[1], "SELECT count(*) FROM accounts").await.ok() }).await;
+    assert_eq!(served, "3");
+    assert_eq!(fails(&acme[1], "SELECT pg_sleep(30)").await, "25P04");
+    assert_eq!(ask(&globex[0], "SELECT count(*) FROM accounts").await.as_deref(), Ok("5"));
+    for client in &globex[..2] {
+        ask(client, "COMMIT").await.unwrap();
+    }
+    // Another tier: from the next transaction on, for who is connected already.
+    map.cap(&world.acme, 2, 60_000);
+    map.cap(&world.globex, 2, 300);
+    ask(&acme[2], "BEGIN; SELECT pg_sleep(0.6)").await.unwrap();
+    assert_eq!(fails(&globex[0], "SELECT pg_sleep(30)").await, "25P04");
+    // And where a session keeps its connection between its transactions.
+    ask(&globex[1], "SET work_mem = '7MB'").await.unwrap();
+    map.cap(&world.globex, 2, 60_000);
+    ask(&globex[1], "SELECT pg_sleep(0.6)").await.unwrap();
+    ask(&acme[2], "COMMIT").await.unwrap();
 }
 
 #[tokio::test]

@@ -156,7 +156,7 @@ async fn one_tenants_open_transactions_leave_room_for_others() {
     let guard = world
         .guard_with(|settings| {
             settings.connections = 4;
-            settings.connections_per_tenant = 3;
+            settings.caps.connections = 3;
             settings.wait = Duration::from_millis(200);
         })
         .await;
@@ -182,7 +182,7 @@ async fn a_transaction_that_takes_too_long_is_ended() {
     let guard = world
         .guard_with(|settings| {
             settings.connections = 1;
-            settings.transaction = Duration::from_millis(300);
+            settings.caps.transaction = Duration::from_millis(300);
         })
         .await;
     let (acme, globex) = (world.client(&guard, &world.acme).await, world.client(&guard, &world.globex).await);

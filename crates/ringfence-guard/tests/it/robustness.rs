@@ -83,7 +83,7 @@ async fn a_slow_reader_is_waited_for_and_hears_all() {
                 || body.windows(CANARY.len()).any(|part| part == CANARY.as_bytes()))
     );
     // One that never reads holds its connection for as long as a transaction may take.
-    let guard = world.guard_with(|settings| settings.transaction = Duration::from_millis(500)).await;
+    let guard = world.guard_with(|settings| settings.caps.transaction = Duration::from_millis(500)).await;
     let mut raw = Raw::open(&world, &guard, &world.globex).await;
     raw.send(&[query("SELECT repeat('x', 1000) FROM generate_series(1, 100000)")]).await;
     eventually(|| async { (backends(&world, "wait_event = 'ClientWrite'").await == 1).then_some(()) }).await;
@@ -154,7 +154,7 @@ async fn ten_thousand_connects_that_come_to_nothing_keep_nobody_out() {
 #[tokio::test]
 async fn a_half_open_client_holds_nothing_for_ever() {
     let world = World::new().await;
-    let guard = world.guard_with(|settings| settings.transaction = Duration::from_millis(700)).await;
+    let guard = world.guard_with(|settings| settings.caps.transaction = Duration::from_millis(700)).await;
     let mut raw = Raw::open(&world, &guard, &world.acme).await;
     raw.send(&[query("BEGIN; LOCK TABLE accounts")]).await;
     raw.tags(b'Z').await;

@@ -11,6 +11,7 @@
 
 mod authzen;
 mod avp;
+mod caps;
 mod cluster;
 mod commands;
 mod crash;
