@@ -13,6 +13,7 @@
     reason = "a benchmark measures time, prints it, and fails by panicking; it shares the tests' fixture"
 )]
 
+mod figures;
 #[path = "../tests/it/fixture.rs"]
 mod fixture;
 
@@ -24,6 +25,7 @@ use std::{
     time::Instant,
 };
 
+use figures::{Bound, Figures};
 use fixture::{Running, World, connect, now};
 use ringfence_context::{DatabaseContext, Permit, database::Backend};
 use ringfence_guard::{Binaries, cluster::SUPERUSER};
@@ -34,6 +36,10 @@ const TRANSACTIONS: u32 = 400;
 
 /// How many connections to Postgres the guard has for the one tenant, and PgBouncer for its one user.
 const CONNECTIONS: usize = 10;
+
+/// In which modes pgbench asks, and with how many clients.
+const MODES: [&str; 3] = ["simple", "extended", "prepared"];
+const CLIENTS: [&str; 3] = ["1", "16", "64"];
 
 /// The superuser, whom row security does not bind: the baseline.
 fn superuser(world: &World) -> tokio_postgres::Config {
@@ -107,7 +113,7 @@ impl Subject {
     }
 }
 
-async fn latency(world: &World, guard: &Running) {
+async fn latency(world: &World, guard: &Running, figures: &mut Figures, tables: usize) {
     let direct = Subject::new(connect(&superuser(world)).await.unwrap()).await;
     let (client, backend) = world.direct().await;
     let mut pinned = Subject::new(client).await;
@@ -126,6 +132,13 @@ async fn latency(world: &World, guard: &Running) {
         }
     }
     let medians = times.map(median);
+    let isolated =
+        format!("a transaction with context and row security, {tables} tables, to one with neither");
+    figures.target(isolated, medians[0] / medians[1], Bound::AtLeast(0.85));
+    figures.put(
+        format!("a transaction through the guard, {tables} tables, to one with neither"),
+        medians[0] / medians[2],
+    );
     println!(
         "\nBEGIN; SELECT by key; COMMIT in one flush, one client: µs per transaction (median of {ROUNDS} rounds)"
     );
@@ -139,7 +152,7 @@ async fn latency(world: &World, guard: &Running) {
 }
 
 /// One server connection that two tenants use in turns: it is cleaned, and given away, before each transaction.
-async fn hand_over(world: &World) {
+async fn hand_over(world: &World, figures: &mut Figures) {
     let guard = world.guard_with(|settings| settings.connections = 1).await;
     let pair = [&world.acme, &world.globex].map(async |tenant| world.client(&guard, tenant).await);
     let [one, other] = pair;
@@ -157,6 +170,8 @@ async fn hand_over(world: &World) {
         }
     }
     let [stays, changes] = times.map(median);
+    figures.put("a connection that stays with its tenant, µs", stays);
+    figures.put("a connection that changes hands each time, µs", changes);
     println!("\none select through the guard on one server connection: µs each");
     println!("  it stays with its tenant           {stays:7.1} µs");
     println!("  it changes hands each time         {changes:7.1} µs");
@@ -231,6 +246,15 @@ impl Drop for PgBouncer {
     }
 }
 
+/// What pgbench had, with so many clients in one mode, in transactions per second.
+struct Rates {
+    name: String,
+    guard: f64,
+    other: f64,
+    to_direct: f64,
+    to_other: f64,
+}
+
 /// pgbench with one select a transaction: direct, through PgBouncer, through the guard.
 async fn throughput(
     world: &World,
@@ -239,7 +263,8 @@ async fn throughput(
     table: &str,
     modes: &[&str],
     clients: &[&str],
-) {
+) -> Vec<Rates> {
+    let mut all = Vec::new();
     let script = fixture::scratch("script").join("select.sql");
     let select =
         format!("\\set id random(1, 3)\nSELECT owner FROM {table} WHERE tenant_id = 'acme' AND id = :id;\n");
@@ -266,18 +291,40 @@ async fn throughput(
             guarded.push(rate);
         }
         let ratio = |to: &[f64]| match to {
-            [] => "   -".to_owned(),
-            to => {
-                format!("{:4.2}", median(guarded.iter().zip(to).map(|(guarded, to)| guarded / to).collect()))
-            }
+            [] => f64::NAN,
+            to => median(guarded.iter().zip(to).map(|(guarded, to)| guarded / to).collect()),
         };
         let (to_direct, to_other) = (ratio(&direct), ratio(&others));
         let other = if others.is_empty() { f64::NAN } else { median(others) };
         let (direct, guarded, processor) = (median(direct), median(guarded), median(processor));
         println!(
             "  {mode:<9}{clients:>3} clients  direct {direct:7.0}  PgBouncer {other:7.0}  guard {guarded:7.0}  to direct \
-             {to_direct}  to PgBouncer {to_other}  guard's processor time {processor:.0} µs each"
+             {to_direct:4.2}  to PgBouncer {to_other:4.2}  guard's processor time {processor:.0} µs each"
         );
+        all.push(Rates {
+            name: format!("{mode}, {clients} clients"),
+            guard: guarded,
+            other,
+            to_direct,
+            to_other,
+        });
+    }
+    all
+}
+
+/// The poolers alone. Where PgBouncer has no prepared statements, they are compared with its simple mode, which is what its
+/// clients then use.
+fn poolers(figures: &mut Figures, all: &[Rates]) {
+    for (at, rates) in all.iter().enumerate() {
+        figures.put(format!("guard to direct, {}", rates.name), rates.to_direct);
+        let simple = all.get(at % CLIENTS.len()).map_or(f64::NAN, |simple| simple.other);
+        let (ratio, than) = match rates.to_other {
+            none if none.is_nan() => (rates.guard / simple, "PgBouncer's simple"),
+            ratio => (ratio, "PgBouncer"),
+        };
+        if !ratio.is_nan() {
+            figures.target(format!("guard to {than}, {}", rates.name), ratio, Bound::AtLeast(1.0));
+        }
     }
 }
 
@@ -336,15 +383,18 @@ async fn main() {
     if arguments.iter().any(|argument| argument == "--serve") {
         return serve(&world, &guard, other.as_ref()).await;
     }
-    latency(&world, &guard).await;
+    let mut figures = Figures::new();
+    latency(&world, &guard, &mut figures, 2).await;
     parts(&world).await;
-    hand_over(&world).await;
-    let all: [&[&str]; 2] = [&["simple", "extended", "prepared"], &["1", "16", "64"]];
+    hand_over(&world, &mut figures).await;
     // The poolers alone: the same work for Postgres, as nobody's rows are told apart.
     plain(&world).await;
-    throughput(&world, &guard, other.as_ref(), "plain", all[0], all[1]).await;
+    let plain = throughput(&world, &guard, other.as_ref(), "plain", &MODES, &CLIENTS).await;
+    poolers(&mut figures, &plain);
     // And with row security, which only the guard's clients have: what isolation costs in all.
-    throughput(&world, &guard, other.as_ref(), "accounts", all[0], all[1]).await;
+    for rates in throughput(&world, &guard, other.as_ref(), "accounts", &MODES, &CLIENTS).await {
+        figures.put(format!("guard with row security to direct without, {}", rates.name), rates.to_direct);
+    }
     let pooled = world.guard_with(|settings| settings.connections = 4).await;
     println!("\nthe same with 4 server connections: they change hands");
     throughput(&world, &pooled, None, "accounts", &["simple"], &["16"]).await;
@@ -353,5 +403,6 @@ async fn main() {
         .collect();
     world.admin.batch_execute(&tables).await.unwrap();
     println!("\nthe same with 102 protected tables: the posture is checked in each transaction");
-    latency(&world, &guard).await;
+    latency(&world, &guard, &mut figures, 102).await;
+    figures.end();
 }

@@ -14,6 +14,7 @@
     reason = "a benchmark measures time, prints it, and fails by panicking; it shares the tests' fixture"
 )]
 
+mod figures;
 #[path = "../tests/it/fixture.rs"]
 mod fixture;
 #[path = "../tests/it/raw.rs"]
@@ -26,6 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use figures::{Bound, Figures};
 use fixture::{Registry, Running, Tenant, World};
 use raw::{Raw, query};
 use ringfence_guard::install;
@@ -52,13 +54,19 @@ fn main() {
     }
     runtime.block_on(async {
         println!("sessions  of one tenant  of as many tenants  ratio   memory of a session");
+        let mut figures = Figures::new();
+        let mut rates = Vec::new();
         for crowd in CROWDS {
-            measure(crowd).await;
+            rates.push(measure(crowd, &mut figures).await);
         }
+        // Sixteen are so few that each finds a connection of its own.
+        figures.target("10,000 tenants to 100", rates[3] / rates[1], Bound::AtLeast(0.9));
+        figures.end();
     });
 }
 
-async fn measure(crowd: usize) {
+/// How many answers a second as many tenants get.
+async fn measure(crowd: usize, figures: &mut Figures) -> f64 {
     let mut world = World::new().await;
     let tenants: Vec<Tenant> = (0..crowd).map(|n| Tenant::new(&format!("t-{n}"))).collect();
     for tenant in &tenants {
@@ -81,7 +89,10 @@ async fn measure(crowd: usize) {
         many.push(Crowd::open(&world, &guard, tenants.iter()).turn());
     }
     let [one, many] = [one, many].map(median);
+    figures.put(format!("{crowd} tenants to one with as many sessions"), many / one);
+    figures.put(format!("memory of a session, {crowd} tenants, KiB"), memory / 1024.0);
     println!("{crowd:>8}  {one:>11.0}/s  {many:>16.0}/s  {:>5.2}  {:>8.1} KiB", many / one, memory / 1024.0);
+    many
 }
 
 /// The process whose sessions they are. The guard has a thread of its own: it may be waited for here.

@@ -13,6 +13,7 @@
     reason = "a benchmark measures time, prints it, and fails by panicking; it shares the tests' fixture"
 )]
 
+mod figures;
 #[path = "../tests/it/fixture.rs"]
 mod fixture;
 
@@ -25,6 +26,7 @@ use std::{
     time::Instant,
 };
 
+use figures::{Bound, Figures};
 use fixture::{World, ask, connect};
 use ringfence_guard::{
     RoleName,
@@ -94,9 +96,11 @@ async fn measure(mebibytes: u64) {
 
     let own = own(&world, "own").await;
     rest(&own).await;
+    let mut figures = Figures::new();
     for writes in [false, true] {
-        run(&world, &shared, &own, writes, baseline).await;
+        run(&world, &shared, &own, writes, baseline, &mut figures).await;
     }
+    figures.end();
 }
 
 /// Ends what Postgres would else do while others are measured.
@@ -116,24 +120,27 @@ fn pipe(world: &World, from: &str, to: &str) {
     assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
 }
 
-async fn run(world: &World, shared: &Place, own: &Place, writes: bool, baseline: f64) {
+async fn run(world: &World, shared: &Place, own: &Place, writes: bool, baseline: f64, figures: &mut Figures) {
     let site = |place: &Place| Site { config: place.config.clone(), tls: None, schema: "public".to_owned() };
     let name = RoleName::new("measured").unwrap();
     let mut moved = TenantMove::new(name, world.acme.id.clone(), site(shared), site(own));
     let stop = Arc::new(AtomicBool::new(false));
     let began = Instant::now();
     let writer = writes.then(|| tokio::spawn(write(shared.config.clone(), Arc::clone(&stop))));
-    println!("{}", if writes { "while one session writes" } else { "nobody writes" });
+    let when = if writes { "while one session writes" } else { "nobody writes" };
+    println!("{when}");
     let mut at = Instant::now();
     let mut tell = |what: &str, note: String| {
         let seconds = at.elapsed().as_secs_f64();
         println!("  {what:<32}{seconds:>8.2} s  {:>5.2}  {note}", seconds / baseline);
         at = Instant::now();
+        seconds
     };
     moved.prepare(Start::Copy).await.unwrap();
     tell("prepare", String::new());
     let copied = moved.copy(|_| ()).await.unwrap();
-    tell("copy", format!("{} rows", copied.rows));
+    let copy = tell("copy", format!("{} rows", copied.rows));
+    figures.put(format!("copy to psql, {when}"), copy / baseline);
     let followed = moved.follow().await.unwrap();
     tell("follow", format!("{} transactions, {} KiB behind", followed.transactions, followed.behind / 1024));
     moved.verify().await.unwrap();
@@ -149,7 +156,9 @@ async fn run(world: &World, shared: &Place, own: &Place, writes: bool, baseline:
         );
     }
     let settled = moved.settle().await.unwrap();
-    tell("settle", format!("{} rows", settled[0].rows));
+    let settle = tell("settle", format!("{} rows", settled[0].rows));
+    figures.put(format!("the whole move to psql, {when}"), began.elapsed().as_secs_f64() / baseline);
+    figures.target(format!("seconds without writes, {when}"), settle, Bound::AtMost(1.0));
     let same = "SELECT md5(string_agg(md5(e::text), '' ORDER BY id)) FROM entries e WHERE tenant_id = 'acme'";
     assert_eq!(ask(&shared.client, same).await, ask(&own.client, same).await);
     moved.forget().await.unwrap();

@@ -36,6 +36,8 @@ const SECTIONS: &[Section] = &[
     ("bomb", bomb::section),
     ("decide", decide::section),
     ("guard", guard::section),
+    ("crowd", guard::crowd),
+    ("move", guard::tenant_move),
     ("lint", lint::section),
 ];
 
