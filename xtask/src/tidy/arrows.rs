@@ -7,6 +7,7 @@ use super::Fault;
 /// A crate, and which of ours it may depend on (outside of tests).
 const ALLOWED: &[(&str, &[&str])] = &[
     ("ringfence-context", &[]),
+    ("ringfence-shard", &[]),
     ("ringfence-store", &["ringfence-context"]),
     ("ringfence-sdk", &["ringfence-context"]),
     ("ringfence-prove", &["ringfence-context"]),
@@ -31,7 +32,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "ringfence",
-        &["ringfence-context", "ringfence-control", "ringfence-guard", "ringfence-prove", "ringfence-sdk"],
+        &[
+            "ringfence-context",
+            "ringfence-control",
+            "ringfence-guard",
+            "ringfence-prove",
+            "ringfence-sdk",
+            "ringfence-shard",
+        ],
     ),
 ];
 

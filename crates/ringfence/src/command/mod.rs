@@ -13,6 +13,7 @@ mod operator;
 pub(crate) use init::write_new;
 mod policy;
 mod prove;
+mod shard;
 mod status;
 mod tenant;
 mod token;
@@ -65,6 +66,9 @@ pub(crate) enum Command {
     /// Look over the database you already have
     #[command(subcommand)]
     Data(data::DataCommand),
+    /// Look at what shuffle sharding gives: how far a tenant that breaks its workers reaches
+    #[command(subcommand)]
+    Shard(shard::ShardCommand),
     /// Attack a private copy of the chain: whole, with each layer broken, with each pair broken
     Prove(prove::Prove),
     /// Prove one store that is told on standard input: what the plane starts for each proof
@@ -89,6 +93,7 @@ impl Command {
             Self::Explain(command) => command.run().await,
             Self::Status(command) => command.run().await,
             Self::Data(command) => command.run().await,
+            Self::Shard(command) => command.run(),
             Self::Prove(command) => command.run().await,
             Self::Prover => tokio::task::spawn_blocking(prover::answer).await.into_diagnostic(),
         }

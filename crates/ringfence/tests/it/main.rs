@@ -35,4 +35,5 @@ mod process;
 mod program;
 mod session;
 mod shapes;
+mod shard;
 mod tls;
