@@ -134,6 +134,11 @@ pub enum DataError {
         /// Why.
         error: io::Error,
     },
+    /// Sessions that do not end.
+    #[error(
+        "{0} of the tenant's sessions were told to end and are still there: see what Postgres is waiting for"
+    )]
+    StillOpen(usize),
     /// A step of a move.
     #[error(transparent)]
     Move(#[from] MoveError),
@@ -313,7 +318,10 @@ impl Data {
                 tracing::warn!(tenant = %tenant.id, "what it has open runs out by itself: GRANT pg_signal_backend to the administrator");
                 Ok(())
             }
-            outcome => Ok(outcome.map(drop)?),
+            outcome => match outcome?.left {
+                0 => Ok(()),
+                left => Err(DataError::StillOpen(left)),
+            },
         }
     }
 

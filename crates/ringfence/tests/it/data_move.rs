@@ -18,10 +18,10 @@ use crate::{
     shapes::{Person, tiers},
 };
 
-const SHAPES: [&str; 5] = ["rows", "role", "schema", "database", "server"];
+pub(crate) const SHAPES: [&str; 5] = ["rows", "role", "schema", "database", "server"];
 
 /// A plane with a tenant of shape `rows`, and another that shares its tables.
-fn plane(name: &str) -> (Plane, [String; 2]) {
+pub(crate) fn plane(name: &str) -> (Plane, [String; 2]) {
     let folder = scratch(name);
     let config = settings(&folder, &upstream().0);
     let text = fs::read_to_string(&config).unwrap();
@@ -34,7 +34,7 @@ fn plane(name: &str) -> (Plane, [String; 2]) {
     (plane, [folder.display().to_string(), config])
 }
 
-fn moved(plane: &Plane, arguments: &[&str]) -> Value {
+pub(crate) fn moved(plane: &Plane, arguments: &[&str]) -> Value {
     plane.json(&[&["tenant", "move-data", "mover"], arguments].concat())
 }
 
@@ -179,7 +179,7 @@ fn a_plane_that_is_killed_at_any_moment_of_a_move_goes_on_with_it() {
     }
 }
 
-fn start_of(arguments: &[&str]) -> thread::JoinHandle<()> {
+pub(crate) fn start_of(arguments: &[&str]) -> thread::JoinHandle<()> {
     let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
     thread::spawn(move || {
         // What it says of a plane that is killed is not the question.

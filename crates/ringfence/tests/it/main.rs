@@ -9,6 +9,7 @@
     reason = "what a test does not expect fails it"
 )]
 
+mod at_place;
 mod authzen;
 mod avp;
 mod cluster;
@@ -17,6 +18,7 @@ mod crash;
 mod credential;
 mod data;
 mod data_move;
+mod data_tour;
 mod demo;
 mod entity;
 mod explain;

@@ -34,6 +34,11 @@ impl<'a> Person<'a> {
         Self(plane, tenant, user["password"].as_str().unwrap().to_owned())
     }
 
+    /// Whose.
+    pub(crate) fn tenant(&self) -> &'a str {
+        self.1
+    }
+
     /// What it signs in with.
     pub(crate) fn password(&self) -> String {
         self.2.clone()
