@@ -3,11 +3,8 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::Path,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -17,179 +14,227 @@ use serde_json::Value;
 use crate::{
     at_place::AtPlace,
     data_move::{SHAPES, moved, plane, start_of},
-    process::{now, signal, until},
+    process::{self, now, until},
     session::Plane,
     shapes::Person,
+    writing::{BALLAST, Writing},
 };
 
-/// What was there before anybody wrote.
-const BALLAST: u64 = 500;
-
-/// How many and which rows of before, what the counter says, and the numbers that were written.
-const FOUND: &str = "SELECT count(*) FILTER (WHERE body ~ '^b'), md5(string_agg(body, ',' ORDER BY id) FILTER (WHERE body ~ '^b')),
-    max(substr(body, 2)) FILTER (WHERE body ~ '^c'), string_agg(body, ' ' ORDER BY body::int) FILTER (WHERE body ~ '^[0-9]') FROM notes";
-
-/// What a tenant has written, as it was told.
-#[derive(Default)]
-struct Told {
-    begun: u64,
-    done: BTreeSet<u64>,
-    /// May have been done or not.
-    broken: Vec<(u64, String)>,
-    slowest: Duration,
+/// A plane on which the mover and another write.
+struct Ground<'a> {
+    plane: &'a Plane,
+    config: String,
+    state: PathBuf,
+    mover: Writing<'a>,
+    other: Writing<'a>,
 }
 
-/// A tenant that writes numbers, one after the other, and counts them in a row, each in one transaction.
-struct Writing {
-    tenant: &'static str,
-    /// One for all that is asked: sign-ins are counted.
-    token: String,
-    told: Mutex<Told>,
-    before: String,
+/// Tells writers to stop, also where a test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
-impl Writing {
-    fn of(tenant: &'static str, person: &Person<'_>) -> Self {
-        let rows = format!(
-            "INSERT INTO notes SELECT '{tenant}', gen_random_uuid(), 'b' || md5(n::text) FROM generate_series(1, {BALLAST}) n;
-            INSERT INTO notes VALUES ('{tenant}', gen_random_uuid(), 'c0')"
-        );
-        let token = person.token().unwrap();
-        person.ask_with(&token, &rows).unwrap();
-        let found = person.ask_with(&token, FOUND).unwrap();
-        let before = found.split('|').nth(1).unwrap().to_owned();
-        Self { tenant, token, told: Mutex::default(), before }
+/// Both write as long as `walk` does. In the end, while what it gives is there, each of their rows is there once; and then no process
+/// is left. What they were refused.
+fn while_both_write<T>(name: &str, walk: impl FnOnce(&Ground<'_>) -> T) -> Vec<(u64, String)> {
+    let (plane, [folder, config]) = plane(name);
+    let [mover, other] = ["mover", "other"].map(|tenant| Writing::of(Person::of(&plane, tenant)));
+    let state = Path::new(&folder).join("state");
+    let ground = Ground { plane: &plane, config, state, mover, other };
+    let stop = AtomicBool::new(false);
+    let last = thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        for writing in [&ground.mover, &ground.other] {
+            scope.spawn(|| writing.write(&stop));
+        }
+        walk(&ground)
+    });
+    ground.whole("in the end");
+    drop(last);
+    let refused = [ground.mover.broken(), ground.other.broken()].concat();
+    let state = ground.state.clone();
+    drop(ground);
+    drop(plane);
+    assert_eq!(process::of(&state), [], "left running");
+    refused
+}
+
+impl Ground<'_> {
+    fn whole(&self, when: &str) {
+        self.mover.whole(when);
+        self.other.whole(when);
     }
 
-    fn told<T>(&self, change: impl FnOnce(&mut Told) -> T) -> T {
-        change(&mut self.told.lock().unwrap())
+    /// Moves the mover; the move.
+    fn step(&self, shape: &str) -> Value {
+        let there = moved(self.plane, &["--to", shape]);
+        assert_eq!(there["state"], "moved", "{there}");
+        assert_eq!(self.plane.json(&["tenant", "show", "mover"])["data"], shape);
+        self.held(&there);
+        there
     }
 
-    /// Writes until it is told to stop.
-    fn write(&self, person: &Person<'_>, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
-            let number = self.told(|told| {
-                told.begun += 1;
-                told.begun
-            });
-            let sql = format!(
-                "INSERT INTO notes VALUES ('{}', gen_random_uuid(), '{number}');
-                UPDATE notes SET body = 'c' || substr(body, 2)::int + 1 WHERE body ~ '^c'",
-                self.tenant
-            );
-            let began = now();
-            let outcome = person.ask_with(&self.token, &sql);
-            self.told(|told| {
-                told.slowest = told.slowest.max(began.elapsed());
-                match outcome {
-                    Ok(_) => drop(told.done.insert(number)),
-                    Err(why) => told.broken.push((number, why)),
-                }
-            });
+    fn undo(&self, there: &Value) {
+        let back = moved(self.plane, &["--undo"]);
+        assert_eq!(back["state"], "undone", "{back}");
+        self.held(&back);
+        self.is_at(&there["from"]);
+    }
+
+    fn confirm(&self, there: &Value) {
+        let done = moved(self.plane, &["--confirm"]);
+        assert_eq!(done["state"], "confirmed", "{done}");
+        self.is_at(&there["to"]);
+    }
+
+    fn held(&self, step: &Value) {
+        let held = step["held_ms"].as_u64().unwrap();
+        let ways = ["from", "to"].map(|side| step[side]["shape"].as_str().unwrap());
+        eprintln!("{} {ways:?}: held {held} ms", step["state"]);
+        assert!(held < 1000, "{step}");
+    }
+
+    /// Both go on.
+    fn write_more(&self) {
+        let before = [&self.mover, &self.other].map(Writing::done);
+        until("both write", 30, || {
+            let now = [&self.mover, &self.other].map(Writing::done);
+            (now[0] > before[0] + 3 && now[1] > before[1] + 3).then_some(())
+        });
+    }
+
+    /// Where the mover is served it is given its rows, and those of nobody else are there; at the other place it is refused, with
+    /// whatever key and login.
+    fn one_place_serves(&self, here: &Value, other: &Value) {
+        let when = format!("at {here}, and not at {other}");
+        let (at, old) = (AtPlace::of(&self.state, here), AtPlace::of(&self.state, other));
+        assert!(at.given("mover", &at).unwrap() > BALLAST, "{when}");
+        let refused = old.given("mover", &at).unwrap_err();
+        assert!(refused.contains("RF002"), "{when}: {refused}");
+        if !matches!(here["shape"].as_str(), Some("rows" | "role")) {
+            assert_eq!(at.ask("SELECT count(*) FROM notes WHERE tenant_id <> 'mover'"), "0", "{when}");
         }
     }
 
-    /// Every row is there once: those of before, and each that was told to be done; the counter knows of all of them.
-    fn whole(&self, person: &Person<'_>, when: &str) {
-        let done = self.told(|told| told.done.clone());
-        let found = person.ask_with(&self.token, FOUND).unwrap();
-        let [count, hash, counter, numbers] = found.split('|').collect::<Vec<_>>().try_into().unwrap();
-        assert_eq!((count, hash), (BALLAST.to_string().as_str(), self.before.as_str()), "{when}");
-        let numbers: Vec<u64> = numbers.split_whitespace().map(|number| number.parse().unwrap()).collect();
-        let once: BTreeSet<u64> = numbers.iter().copied().collect();
-        assert_eq!(once.len(), numbers.len(), "{when}: one is there twice");
-        let lost: Vec<_> = done.difference(&once).collect();
-        assert!(lost.is_empty(), "{when}: {lost:?} are lost");
-        assert_eq!(counter, numbers.len().to_string(), "{when}: half a transaction is there");
-        let unknown = self.told(|told| once.last().is_some_and(|&last| last > told.begun));
-        assert!(!unknown, "{when}: nobody wrote that");
+    /// The mover's rows are here alone, and what each shape has of its own is there, and nothing else: roles, schemas and databases;
+    /// what is made for moves; keys and rows of the mover in the database that tenants share; servers.
+    fn is_at(&self, place: &Value) {
+        let shape = place["shape"].as_str().unwrap();
+        let sql = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname ~ '^ringfence_[0-9a-f]{16}$'),
+            (SELECT count(*) FROM pg_namespace WHERE nspname ~ '^ringfence_'), (SELECT count(*) FROM pg_database WHERE datname ~ '^app_'),
+            (SELECT count(*) FROM pg_publication), (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM ringfence.tenant_move),
+            (SELECT count(*) FROM ringfence.tenant_key WHERE tenant_id = 'mover'), EXISTS (SELECT FROM public.notes WHERE tenant_id = 'mover')";
+        let wanted = match shape {
+            "rows" => "0|0|0|0|0|0|1|t",
+            "role" => "1|0|0|0|0|0|1|t",
+            "schema" => "1|1|0|0|0|0|1|f",
+            "database" => "0|0|1|0|0|0|0|f",
+            _ => "0|0|0|0|0|0|0|f",
+        };
+        assert_eq!(AtPlace::shared(&self.state).ask(sql), wanted, "{shape}");
+        let entries = fs::read_dir(&self.state).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let servers = names.filter(|name| name.starts_with("postgres-")).count();
+        assert_eq!(servers, usize::from(shape == "server"));
+        let at = AtPlace::of(&self.state, place);
+        assert!(at.given("mover", &at).unwrap() > BALLAST, "{shape}");
+        let made =
+            "SELECT (SELECT count(*) FROM pg_publication), (SELECT count(*) FROM pg_replication_slots),
+            (SELECT count(*) FROM ringfence.tenant_move)";
+        assert_eq!(at.ask(made), "0|0|0", "{shape}");
     }
-}
 
-/// What each shape has of its own, and nothing else is there: roles, schemas and databases; what is made for moves; keys and
-/// rows of the mover in the database that tenants share; servers.
-fn nothing_is_left(state: &Path, shape: &str) {
-    let sql = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname ~ '^ringfence_[0-9a-f]{16}$'),
-        (SELECT count(*) FROM pg_namespace WHERE nspname ~ '^ringfence_'), (SELECT count(*) FROM pg_database WHERE datname ~ '^app_'),
-        (SELECT count(*) FROM pg_publication), (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM ringfence.tenant_move),
-        (SELECT count(*) FROM ringfence.tenant_key WHERE tenant_id = 'mover'), EXISTS (SELECT FROM public.notes WHERE tenant_id = 'mover')";
-    let wanted = match shape {
-        "rows" => "0|0|0|0|0|0|1|t",
-        "role" => "1|0|0|0|0|0|1|t",
-        "schema" => "1|1|0|0|0|0|1|f",
-        "database" => "0|0|1|0|0|0|0|f",
-        _ => "0|0|0|0|0|0|0|f",
-    };
-    assert_eq!(AtPlace::shared(state).ask(sql), wanted, "{shape}");
-    let names = fs::read_dir(state).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let servers = names.filter(|name| name.starts_with("postgres-")).count();
-    assert_eq!(servers, usize::from(shape == "server"));
-}
-
-/// Where the tenant is served it is given its rows, and those of nobody else are there; at the other place it is refused, with
-/// whatever key and login.
-fn one_place_serves(state: &Path, (here, other): (&Value, &Value), when: &str) {
-    let (at, old) = (AtPlace::of(state, here), AtPlace::of(state, other));
-    assert!(at.given("mover", &at).unwrap() > BALLAST, "{when}");
-    let refused = old.given("mover", &at).unwrap_err();
-    assert!(refused.contains("RF002"), "{when}: {refused}");
-    if !matches!(here["shape"].as_str(), Some("rows" | "role")) {
-        assert_eq!(at.ask("SELECT count(*) FROM notes WHERE tenant_id <> 'mover'"), "0", "{when}");
+    /// Tells the plane to undo or confirm a move, kills it when it has begun to, and starts it again: it goes on. `held`: a place at
+    /// whose table it can't go on before it is killed. The plane that runs then.
+    fn killed(&self, running: &mut Option<Plane>, turn: (&str, &str), held: Option<&Value>, millis: u64) {
+        let (flag, end) = turn;
+        let held = held.map(|place| AtPlace::of(&self.state, place)).map(|at| (at.hold(), at));
+        let dir = self.plane.dir.display().to_string();
+        let begun = start_of(&["tenant", "move-data", "mover", flag, "--dir", &dir]);
+        until("it has begun", 20, || (moved(self.plane, &["--show"])["state"] != "moved").then_some(()));
+        if let Some((_, at)) = &held {
+            let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'notes'::regclass";
+            until("it can't go on", 20, || (at.ask(waits) != "0").then_some(()));
+        }
+        thread::park_timeout(Duration::from_millis(millis));
+        process::signal(running.as_ref().unwrap_or(self.plane).pid(), "KILL");
+        begun.join().unwrap();
+        drop(held);
+        *running = Some(Plane::up(&self.state, &["--config", &self.config]));
+        self.mover.sign_in().unwrap();
+        self.other.sign_in().unwrap();
+        until(&format!("{flag} goes on"), 60, || {
+            (moved(self.plane, &["--show"])["state"] == end).then_some(())
+        });
     }
-}
-
-/// Moves the mover, and says how long it was held.
-fn step(plane: &Plane, shape: &str, mover: &Writing) -> (Value, u64) {
-    mover.told(|told| told.slowest = Duration::ZERO);
-    let there = moved(plane, &["--to", shape]);
-    assert_eq!(there["state"], "moved", "{there}");
-    assert_eq!(plane.json(&["tenant", "show", "mover"])["data"], shape);
-    let held = there["held_ms"].as_u64().unwrap();
-    (there, held)
 }
 
 #[test]
 fn a_tenant_goes_from_every_shape_to_every_other_while_it_and_another_write() {
-    let (plane, [folder, _]) = plane("data-tour");
-    let state = Path::new(&folder).join("state");
-    let people = ["mover", "other"].map(|tenant| Person::of(&plane, tenant));
-    let [mover, other] = ["mover", "other"].map(|tenant| {
-        let person = people.iter().find(|person| person.tenant() == tenant).unwrap();
-        Writing::of(tenant, person)
-    });
     // Steps of one width go round all five, for five is prime; the four widths are all 20 ways.
     let tour: Vec<_> = (1..5).flat_map(|width| (1..=5).map(move |step| SHAPES[width * step % 5])).collect();
     let ways: BTreeSet<_> = ["rows"].iter().chain(&tour).zip(&tour).collect();
     assert_eq!(ways.len(), 20, "{ways:?}");
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for (writing, person) in [&mover, &other].into_iter().zip(&people) {
-            let stop = &stop;
-            scope.spawn(move || writing.write(person, stop));
-        }
-        let walked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for shape in tour {
-                let began = now();
-                let (there, held) = step(&plane, shape, &mover);
-                let when = format!("{} to {shape}", there["from"]["shape"]);
-                one_place_serves(&state, (&there["to"], &there["from"]), &when);
-                for (writing, person) in [&mover, &other].into_iter().zip(&people) {
-                    writing.whole(person, &when);
-                }
-                assert_eq!(moved(&plane, &["--confirm"])["state"], "confirmed");
-                nothing_is_left(&state, shape);
-                let slowest = mover.told(|told| told.slowest);
-                eprintln!("{when}: held {held} ms, slowest write {slowest:?}, all {:?}", began.elapsed());
-                assert!(held < 1000, "{when}: {held} ms");
-            }
-        }));
-        stop.store(true, Ordering::Relaxed);
-        if let Err(why) = walked {
-            std::panic::resume_unwind(why);
+    let refused = while_both_write("data-tour", |ground| {
+        for shape in tour {
+            let began = now();
+            let there = ground.step(shape);
+            ground.one_place_serves(&there["to"], &there["from"]);
+            ground.whole(shape);
+            ground.confirm(&there);
+            eprintln!("all {:?}", began.elapsed());
         }
     });
-    for (writing, person) in [&mover, &other].into_iter().zip(&people) {
-        writing.whole(person, "in the end");
-        assert_eq!(writing.told(|told| std::mem::take(&mut told.broken)), [], "nobody was refused");
-    }
+    assert_eq!(refused, [], "nobody was refused");
+}
+
+#[test]
+fn a_move_from_every_shape_and_to_every_shape_is_undone_with_what_was_written_since() {
+    let refused = while_both_write("data-undo", |ground| {
+        for shape in (1..=5).map(|step| SHAPES[step % 5]) {
+            for undone in [true, false] {
+                let there = ground.step(shape);
+                ground.write_more();
+                if undone {
+                    ground.undo(&there);
+                } else {
+                    ground.confirm(&there);
+                }
+                ground.whole(&format!("{there}, undone: {undone}"));
+            }
+        }
+    });
+    assert_eq!(refused, [], "nobody was refused");
+}
+
+#[test]
+fn a_plane_that_is_killed_while_a_move_is_undone_or_confirmed_goes_on_with_it() {
+    const UNDO: (&str, &str) = ("--undo", "undone");
+    const CONFIRM: (&str, &str) = ("--confirm", "confirmed");
+    while_both_write("data-undo-killed", |ground| {
+        let mut running = None;
+        // `true`: it is held up where the tenant was, and so is killed in the middle of bringing rows back, or of removing them.
+        for (shape, turn, held, millis) in [
+            ("server", UNDO, false, 30),
+            ("database", UNDO, false, 150),
+            ("server", CONFIRM, false, 20),
+            ("schema", UNDO, true, 0),
+            ("role", UNDO, false, 300),
+            ("database", CONFIRM, true, 0),
+            ("schema", CONFIRM, false, 60),
+            ("rows", CONFIRM, true, 0),
+        ] {
+            let there = ground.step(shape);
+            ground.write_more();
+            ground.killed(&mut running, turn, held.then_some(&there["from"]), millis);
+            ground.is_at(&there[if turn == UNDO { "from" } else { "to" }]);
+            ground.write_more();
+            ground.whole(&format!("{there}, {turn:?} killed"));
+        }
+        running
+    });
 }

@@ -37,3 +37,4 @@ mod program;
 mod session;
 mod shapes;
 mod tls;
+mod writing;

@@ -164,11 +164,17 @@ impl Plane {
 
     /// The distribution's `psql`, through the guard, as `user`.
     pub(crate) fn psql(&self, user: &str, password: &str, sql: &str) -> Output {
-        let database = self.file("running.json")["database"].as_str().unwrap().to_owned();
-        let url = format!("postgres://{user}@{}/{database}", self.address("guard"));
+        self.try_psql(user, password, sql).unwrap()
+    }
+
+    /// The same, where it may not be running.
+    pub(crate) fn try_psql(&self, user: &str, password: &str, sql: &str) -> std::io::Result<Output> {
+        let running: Value = serde_json::from_str(&fs::read_to_string(self.dir.join("running.json"))?)?;
+        let [guard, database] = ["guard", "database"].map(|name| running[name].as_str().unwrap());
+        let url = format!("postgres://{user}@{guard}/{database}");
         let mut psql = Command::new("psql");
         psql.args(["--no-psqlrc", "--no-password", "--tuples-only", "--no-align", "--command", sql, &url]);
-        psql.env("PGPASSWORD", password).stdin(Stdio::null()).output().unwrap()
+        psql.env("PGPASSWORD", password).stdin(Stdio::null()).output()
     }
 }
 
