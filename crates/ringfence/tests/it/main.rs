@@ -9,6 +9,7 @@
     reason = "what a test does not expect fails it"
 )]
 
+mod application;
 mod at_place;
 mod authzen;
 mod avp;

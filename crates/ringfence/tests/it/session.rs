@@ -112,12 +112,28 @@ impl Plane {
         path: &str,
         extra: &[(&str, &str)],
     ) -> std::io::Result<Answer> {
+        self.request((tenant, token), (method, path), extra, "")
+    }
+
+    fn request(
+        &self,
+        (tenant, token): (&str, &str),
+        (method, path): (&str, &str),
+        extra: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<Answer> {
         let gateway = self.address("gateway");
         let port = gateway.rsplit_once(':').unwrap().1;
         let (host, bearer) = (format!("{tenant}.localhost:{port}"), format!("Bearer {token}"));
         let mut headers = vec![("Host", host.as_str()), ("Authorization", bearer.as_str())];
         headers.extend_from_slice(extra);
-        send(&gateway, method, path, &headers, "")
+        send(&gateway, method, path, &headers, body)
+    }
+
+    /// A POST of JSON at a tenant's address, which answers.
+    pub(crate) fn post(&self, tenant: &str, token: &str, path: &str, body: &Value) -> Answer {
+        let json = [("Content-Type", "application/json")];
+        self.request((tenant, token), ("POST", path), &json, &body.to_string()).unwrap()
     }
 
     /// A GET at a tenant's address, which answers.
