@@ -331,10 +331,11 @@ impl Data {
     /// # Errors
     /// What Postgres says.
     pub async fn tenant_rows_delete(&self, tenant: &Tenant) -> Result<u64, DataError> {
-        if self.reach(tenant).await?.is_none() {
-            return Ok(0);
-        }
-        let deleted = self.rows_delete(&tenant.id, &tenant.place).await?;
+        let deleted = match self.reach(tenant).await? {
+            Some(_) => self.rows_delete(&tenant.id, &tenant.place).await?,
+            // Its removal may have been cut off.
+            None => 0,
+        };
         self.own_remove(&tenant.id, &tenant.place).await?;
         Ok(deleted)
     }

@@ -515,7 +515,10 @@ impl Workflow {
         let (gone, stays) = if at == *from { (to, from) } else { (from, to) };
         if !self.data.place_exists(gone).await? {
             // The way is not known without it; where the tenant is, its slot has a name.
-            return Ok(self.data.place_forget(id, name, stays).await?);
+            self.data.place_forget(id, name, stays).await?;
+            // Its removal may have been cut off.
+            self.data.place_remove(id, gone, false).await?;
+            return Ok(());
         }
         let ways = self.data.ways(id, name, from, to)?;
         let rows = ways.is_some();

@@ -11,6 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    at_place::AtPlace,
     init::{settings, upstream},
     process::until,
     program::{complaint, run, scratch},
@@ -134,6 +135,32 @@ fn what_stands_in_the_way_is_said_and_the_tenant_stays() {
     assert!(complaint(&plane.command(&["tenant", "move-data", "mover", "--to", "role"])).contains("already"));
     assert_eq!(mover.ask(BODIES).unwrap(), "x");
     assert_eq!(plane.json(&["tenant", "delete", "mover", "--confirm", "mover"])["rows"], 1);
+}
+
+/// Postgres lets nobody connect to such a database any more, and remembers no way back.
+#[test]
+fn a_database_whose_removal_was_cut_off_is_removed_all_the_same() {
+    let (plane, [folder, _]) = plane("data-move-cut-off");
+    let shared = AtPlace::shared(&Path::new(&folder).join("state"));
+    let cut_off = || {
+        let cut = "UPDATE pg_database SET datconnlimit = -2 WHERE datname ~ '^app_' RETURNING 1";
+        assert_eq!(shared.ask(cut), "1");
+    };
+    let databases = || shared.ask("SELECT count(*) FROM pg_database WHERE datname ~ '^app_'");
+    let mover = Person::of(&plane, "mover");
+    assert!(mover.ask(&insert("mover", "x")).is_ok());
+    for shape in ["database", "rows"] {
+        assert_eq!(moved(&plane, &["--to", shape])["state"], "moved");
+        if shape == "rows" {
+            cut_off();
+        }
+        assert_eq!(moved(&plane, &["--confirm"])["state"], "confirmed");
+    }
+    assert_eq!((databases(), mover.ask(BODIES).unwrap()), ("0".to_owned(), "x".to_owned()));
+    plane.json(&["tenant", "create", "gone", "--tier", "database"]);
+    cut_off();
+    assert_eq!(plane.json(&["tenant", "delete", "gone", "--confirm", "gone"])["rows"], 0);
+    assert_eq!(databases(), "0");
 }
 
 #[test]

@@ -164,12 +164,18 @@ impl Ground<'_> {
         process::signal(running.as_ref().unwrap_or(self.plane).pid(), "KILL");
         begun.join().unwrap();
         drop(held);
-        *running = Some(Plane::up(&self.state, &["--config", &self.config]));
+        *running = Some(self.again(end));
+    }
+
+    /// The plane, started again after it was killed, when its move has come to this.
+    fn again(&self, end: &str) -> Plane {
+        let plane = Plane::up(&self.state, &["--config", &self.config]);
         self.mover.sign_in().unwrap();
         self.other.sign_in().unwrap();
-        until(&format!("{flag} goes on"), 60, || {
+        until(&format!("{end} after all"), 60, || {
             (moved(self.plane, &["--show"])["state"] == end).then_some(())
         });
+        plane
     }
 }
 
@@ -236,5 +242,31 @@ fn a_plane_that_is_killed_while_a_move_is_undone_or_confirmed_goes_on_with_it() 
             ground.whole(&format!("{there}, {turn:?} killed"));
         }
         running
+    });
+}
+
+#[test]
+fn a_plane_that_is_killed_while_a_tenant_waits_serves_it_and_moves_it() {
+    while_both_write("data-held-killed", |ground| {
+        let dir = ground.plane.dir.display().to_string();
+        let again = thread::scope(|scope| {
+            // It keeps the tenant waiting for as long as a transaction is let come to its end.
+            scope.spawn(|| ground.mover.ask("SELECT pg_sleep(60)").unwrap_err());
+            let begun = start_of(&["tenant", "move-data", "mover", "--to", "server", "--dir", &dir]);
+            until("it switches", 30, || {
+                let shown = ground.plane.command(&["tenant", "move-data", "mover", "--show", "--json"]);
+                let shown: Value = serde_json::from_slice(&shown.stdout).ok()?;
+                (shown["progress"]["doing"] == "switches").then_some(())
+            });
+            process::signal(ground.plane.pid(), "KILL");
+            begun.join().unwrap();
+            ground.again("moved")
+        });
+        let there = moved(ground.plane, &["--show"]);
+        ground.one_place_serves(&there["to"], &there["from"]);
+        ground.write_more();
+        ground.whole("killed while it waited");
+        ground.confirm(&there);
+        again
     });
 }

@@ -63,7 +63,8 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    fn ask(&self, sql: &str) -> Result<String, String> {
+    /// What a statement answers, or why not.
+    pub(crate) fn ask(&self, sql: &str) -> Result<String, String> {
         if self.token.lock().unwrap().1.elapsed() > TOKEN {
             // Where no plane runs, that is what it is told below.
             let _ = self.sign_in();
