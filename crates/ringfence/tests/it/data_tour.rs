@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::AtomicBool,
     thread,
     time::Duration,
 };
@@ -17,7 +17,7 @@ use crate::{
     process::{self, now, until},
     session::Plane,
     shapes::Person,
-    writing::{BALLAST, Writing},
+    writing::{BALLAST, Stop, Writing},
 };
 
 /// A plane on which the mover and another write.
@@ -27,15 +27,6 @@ struct Ground<'a> {
     state: PathBuf,
     mover: Writing<'a>,
     other: Writing<'a>,
-}
-
-/// Tells writers to stop, also where a test fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Both write as long as `walk` does. In the end, while what it gives is there, each of their rows is there once; and then no process

@@ -38,6 +38,15 @@ pub(crate) struct Writing<'a> {
     before: String,
 }
 
+/// Tells writers to stop, also where a test fails.
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 impl<'a> Writing<'a> {
     pub(crate) fn of(person: Person<'a>) -> Self {
         let tenant = person.tenant();
