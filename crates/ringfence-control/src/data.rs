@@ -135,6 +135,11 @@ pub enum DataError {
         /// Why.
         error: io::Error,
     },
+    /// Sessions that do not end.
+    #[error(
+        "{0} of the tenant's sessions were told to end and are still there: see what Postgres is waiting for"
+    )]
+    StillOpen(usize),
     /// A step of a move.
     #[error(transparent)]
     Move(#[from] MoveError),
@@ -314,7 +319,10 @@ impl Data {
                 tracing::warn!(tenant = %tenant.id, "what it has open runs out by itself: GRANT pg_signal_backend to the administrator");
                 Ok(())
             }
-            outcome => Ok(outcome.map(drop)?),
+            outcome => match outcome?.left {
+                0 => Ok(()),
+                left => Err(DataError::StillOpen(left)),
+            },
         }
     }
 
@@ -324,10 +332,11 @@ impl Data {
     /// # Errors
     /// What Postgres says.
     pub async fn tenant_rows_delete(&self, tenant: &Tenant) -> Result<u64, DataError> {
-        if self.reach(tenant).await?.is_none() {
-            return Ok(0);
-        }
-        let deleted = self.rows_delete(&tenant.id, &tenant.place).await?;
+        let deleted = match self.reach(tenant).await? {
+            Some(_) => self.rows_delete(&tenant.id, &tenant.place).await?,
+            // Its removal may have been cut off.
+            None => 0,
+        };
         self.own_remove(&tenant.id, &tenant.place).await?;
         Ok(deleted)
     }

@@ -11,6 +11,8 @@ use ringfence_context::{Author, By, ChangeReason, TenantId, UnixTime};
 use ringfence_guard::tenant_move::{MoveError, Side};
 use ringfence_store::{Draft, Expect, Kind, MapStep, Revision, Scope, StoreError, Stored};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use tokio_postgres::Client;
 
 use crate::{
     data::{DataError, Drawn, MoveProgress, Place, Shape, Ways},
@@ -54,7 +56,7 @@ pub struct DataMove {
     /// How many rows were compared, by table, when the tenant was switched.
     #[serde(default)]
     pub rows: BTreeMap<String, i64>,
-    /// For how long the tenant's transactions waited then, in milliseconds.
+    /// For how long the tenant's transactions waited then, or when it was brought back, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_ms: Option<u64>,
 }
@@ -65,6 +67,8 @@ pub struct DataMove {
 pub enum DataMoveState {
     /// The rows are being brought; the tenant is where it was.
     Bringing,
+    /// The tenant is where it was moved to, and waits to be served there.
+    Arrived,
     /// The tenant is where it was moved to, and can be brought back.
     Moved,
     /// It is being brought back; it is where it was moved to.
@@ -96,7 +100,7 @@ impl DataMoveState {
 
     fn name(&self) -> &'static str {
         match self {
-            Self::Bringing => "being made",
+            Self::Bringing | Self::Arrived => "being made",
             Self::Moved => "made, and neither confirmed nor undone",
             Self::Undoing => "being undone",
             Self::Confirming => "being confirmed",
@@ -350,11 +354,8 @@ impl Workflow {
         }
         match &record.state {
             DataMoveState::Confirmed | DataMoveState::Undone | DataMoveState::Stopped(_) => Ok(false),
-            DataMoveState::Moved => {
-                // A crash may have come between the switch and this.
-                self.data_move_serve(&id).await?;
-                Ok(false)
-            }
+            DataMoveState::Moved => Ok(false),
+            DataMoveState::Arrived => self.data_move_served(&id, None).await.map(|()| false),
             DataMoveState::Bringing => self.data_move_bring(&record, revision).await.map(|()| true),
             DataMoveState::Undoing => self.data_move_return(&record, revision).await.map(|()| true),
             DataMoveState::Returned => {
@@ -418,40 +419,54 @@ impl Workflow {
         way: Way,
     ) -> Result<(), TenantError> {
         let id = &record.tenant;
+        let leave = match way {
+            Way::There => &record.from,
+            Way::Back => &record.to,
+        };
+        let leave = self.data.place_connect(leave).await?;
         let begun = tokio::time::Instant::now();
         let held = self.tenant_change(id, |tenant| tenant.held = true).await?;
-        let switched = self.data_move_switched(record, revision, ways, way, &held, begun).await;
+        let switched = self.data_move_switched((record, revision), (ways, way), &leave, &held).await;
         // Whatever became of it, the tenant is served where its record says.
-        self.data_move_serve(id).await?;
+        self.data_move_served(id, Some(begun)).await?;
         switched
+    }
+
+    /// Has the tenant served where its record says; where that is another place than before, writes down that it is, and how long
+    /// it waited.
+    async fn data_move_served(&self, id: &TenantId, begun: Option<Instant>) -> Result<(), TenantError> {
+        self.data_move_serve(id).await?;
+        let held_ms = begun.and_then(|begun| u64::try_from(begun.elapsed().as_millis()).ok());
+        let Some(Stored { value: record, revision }) = self.data_move_get(id).await? else { return Ok(()) };
+        let state = match record.state {
+            DataMoveState::Arrived => DataMoveState::Moved,
+            DataMoveState::Returned => DataMoveState::Returned,
+            _ => return Ok(()),
+        };
+        let record = DataMove { state, held_ms, ..record };
+        Ok(self.records.commit(vec![record.draft(Expect::Revision(revision))?]).await.map(drop)?)
     }
 
     async fn data_move_switched(
         &self,
-        record: &DataMove,
-        revision: Revision,
-        ways: Option<Ways>,
-        way: Way,
+        (record, revision): (&DataMove, Revision),
+        (ways, way): (Option<Ways>, Way),
+        leave: &Client,
         (tenant, read): &(Tenant, Revision),
-        begun: tokio::time::Instant,
     ) -> Result<(), TenantError> {
-        let (leave, reach) = match way {
-            Way::There => (&record.from, &record.to),
-            Way::Back => (&record.to, &record.from),
-        };
         self.data.place_bar(&record.tenant, leave).await?;
         let rows = match (ways, way) {
             (Some(mut ways), Way::There) => ways.settle().await.map_err(hindered)?,
             (Some(mut ways), Way::Back) => ways.return_settle().await.map_err(hindered)?,
             (None, _) => record.rows.clone(),
         };
-        let state = match way {
-            Way::There => DataMoveState::Moved,
-            Way::Back => DataMoveState::Returned,
+        let (state, reach) = match way {
+            Way::There => (DataMoveState::Arrived, &record.to),
+            Way::Back => (DataMoveState::Returned, &record.from),
         };
-        let held_ms = u64::try_from(begun.elapsed().as_millis()).ok();
-        let record = DataMove { state, rows, held_ms, ..record.clone() };
-        let tenant = Tenant { place: reach.clone(), held: false, ..tenant.clone() };
+        let record = DataMove { state, rows, ..record.clone() };
+        // Held until it is admitted there: another node would lead it to where it is refused.
+        let tenant = Tenant { place: reach.clone(), ..tenant.clone() };
         let step = MapStep::DataMoved { to: reach.shape().to_string() };
         let mut tries = 0;
         loop {
@@ -482,7 +497,7 @@ impl Workflow {
             self.data.place_admit(id, &tenant.place, &key).await?;
             // Who was suspended meanwhile was barred before its key was given back.
             if self.tenants.tenant_get(id).await?.value.status != TenantStatus::Active {
-                self.data.place_bar(id, &tenant.place).await?;
+                self.data.place_bar(id, &self.data.place_connect(&tenant.place).await?).await?;
             }
         }
         if tenant.held {
@@ -500,7 +515,10 @@ impl Workflow {
         let (gone, stays) = if at == *from { (to, from) } else { (from, to) };
         if !self.data.place_exists(gone).await? {
             // The way is not known without it; where the tenant is, its slot has a name.
-            return Ok(self.data.place_forget(id, name, stays).await?);
+            self.data.place_forget(id, name, stays).await?;
+            // Its removal may have been cut off.
+            self.data.place_remove(id, gone, false).await?;
+            return Ok(());
         }
         let ways = self.data.ways(id, name, from, to)?;
         let rows = ways.is_some();

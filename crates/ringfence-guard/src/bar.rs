@@ -15,11 +15,11 @@ use tokio_postgres::Client;
 
 use crate::{credential::tenant_revoke, install::tenant_key_remove};
 
-/// How long before it is looked again whether transactions have ended.
+/// How long before it is looked again whether transactions have ended, and sessions gone.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// How long a session that is ended may take to go.
-const GONE_WITHIN_MS: i64 = 5_000;
+/// How long sessions that are ended may take to go.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The tenant's sessions, those that may be its, and whether each is in a transaction: it has a lock on itself then, also where
 /// activity is not tracked. A process id may be another's since it was registered.
@@ -44,6 +44,8 @@ pub struct Ended {
     pub sessions: usize,
     /// Of those, in the middle of a transaction, which was rolled back.
     pub transactions: usize,
+    /// Of those, that were still there five seconds after they were told to end.
+    pub left: usize,
 }
 
 /// Takes a tenant's key away, revokes its credentials, and ends its sessions: those between transactions at once, the others when their transaction is
@@ -64,18 +66,47 @@ pub async fn tenant_bar(
     loop {
         let late = Instant::now() >= deadline;
         let sessions = client.query(SESSIONS, &[&tenant.as_str()]).await?;
+        let mut over = Vec::new();
         for session in &sessions {
             let (pid, busy): (i32, bool) = (session.try_get(0)?, session.try_get(1)?);
             if busy && !late {
                 continue;
             }
-            client.execute("SELECT pg_terminate_backend($1, $2)", &[&pid, &GONE_WITHIN_MS]).await?;
-            ended.sessions += 1;
+            over.push(pid);
             ended.transactions += usize::from(busy);
         }
+        ended.sessions += over.len();
+        ended.left = sessions_end(client, &over).await?;
         if sessions.is_empty() || late {
-            ended.sessions += revoked?.sessions;
+            let revoked = revoked?;
+            ended.sessions += revoked.sessions;
+            ended.left += revoked.left;
             return Ok(ended);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Ends sessions by their process ids, all at once, and waits until none is there; says how many still are after five seconds. One that
+/// is not there any more has rolled back and let go of its locks (`ShutdownPostgres` comes before `pgstat_beshutdown_hook`).
+///
+/// `pg_terminate_backend` waits too, but for one after the other, and looks every 100 ms only (`storage/ipc/signalfuncs.c`).
+///
+/// # Errors
+/// What Postgres says.
+pub(crate) async fn sessions_end(client: &Client, pids: &[i32]) -> Result<usize, tokio_postgres::Error> {
+    if pids.is_empty() {
+        return Ok(0);
+    }
+    let end = "SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid";
+    client.execute(end, &[&pids]).await?;
+    let there = "SELECT count(*) FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE a.pid = ANY ($1)";
+    let there = client.prepare(there).await?;
+    let deadline = Instant::now() + GONE_WITHIN;
+    loop {
+        let left: i64 = client.query_one(&there, &[&pids]).await?.try_get(0)?;
+        if left == 0 || Instant::now() >= deadline {
+            return Ok(usize::try_from(left).unwrap_or_default());
         }
         tokio::time::sleep(PAUSE).await;
     }

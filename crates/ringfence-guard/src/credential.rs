@@ -16,13 +16,10 @@ use ringfence_context::{
 };
 use tokio_postgres::{Client, error::SqlState};
 
-use crate::role::RoleName;
+use crate::{bar, role::RoleName};
 
 /// What the name of every login begins with; 16 drawn hexadecimal digits follow.
 pub const PREFIX: &str = "vended_";
-
-/// How long a session that is ended may take to go, in milliseconds.
-const GONE_WITHIN_MS: i64 = 5_000;
 
 /// How long a statement waits for who changes the same objects.
 const LOCK_TIMEOUT: &str = "3s";
@@ -117,6 +114,8 @@ pub struct Revoked {
     pub logins: usize,
     /// Sessions of theirs that were open.
     pub sessions: usize,
+    /// Of those, that were still there five seconds after they were told to end.
+    pub left: usize,
 }
 
 /// Revokes all of a tenant's logins in this database: each is closed, its sessions are ended, and it is removed. Idempotent.
@@ -151,18 +150,16 @@ async fn revoke(client: &Client, tenant: &str, moment: i64) -> Result<Revoked, t
     let logins: i64 = client.query_one("SELECT ringfence.credential_drop()", &[]).await?.try_get(0)?;
     // And who was just logging in.
     let late = sessions_end(client, &roles).await;
-    let sessions = ended?.saturating_add(late?);
-    Ok(Revoked { logins: usize::try_from(logins).unwrap_or_default(), sessions })
+    let ((first, _), (second, left)) = (ended?, late?);
+    let logins = usize::try_from(logins).unwrap_or_default();
+    Ok(Revoked { logins, sessions: first.saturating_add(second), left })
 }
 
-/// Ends the sessions of these roles, waiting until each is gone, and says how many.
-async fn sessions_end(client: &Client, roles: &[u32]) -> Result<usize, tokio_postgres::Error> {
+/// Ends the sessions of these roles, and waits until they are gone; says how many there were, and how many still are.
+async fn sessions_end(client: &Client, roles: &[u32]) -> Result<(usize, usize), tokio_postgres::Error> {
     let sessions = client.query(SESSIONS, &[&roles]).await?;
-    for session in &sessions {
-        let pid: i32 = session.try_get(0)?;
-        client.execute("SELECT pg_terminate_backend($1, $2)", &[&pid, &GONE_WITHIN_MS]).await?;
-    }
-    Ok(sessions.len())
+    let pids = sessions.iter().map(|session| session.try_get(0)).collect::<Result<Vec<i32>, _>>()?;
+    Ok((pids.len(), bar::sessions_end(client, &pids).await?))
 }
 
 /// Where on a server there are logins whose time is over at `now`.

@@ -117,6 +117,8 @@ struct Memory {
     touched: Option<Touched>,
     /// Transactions that were applied and not yet seen by others at the source; none where that is not known.
     unseen: Option<Vec<u32>>,
+    /// Sessions at the source and the target, for the next step: when everybody waits, none need be opened.
+    open: Option<(Client, Client)>,
 }
 
 /// A move, by a name that is also its slot's and publication's.
@@ -220,6 +222,7 @@ impl TenantMove {
         let reached = follower.catch_up().await?;
         let (transactions, rows) = (follower.transactions, follower.rows);
         let behind = slot::behind(&source, reached).await?;
+        self.memory.open = Some((source, target));
         Ok(Followed { transactions, rows, behind, verified: self.memory.touched.is_some() })
     }
 
@@ -313,12 +316,23 @@ impl TenantMove {
     }
 
     /// Both ends of a move that is prepared.
-    async fn under_way(&self) -> Result<(Client, Client, Plan), MoveError> {
-        let source = session::open(&self.source).await?;
-        let target = session::open_replica(&self.target, Side::Target).await?;
+    async fn ends(&mut self) -> Result<(Client, Client), MoveError> {
+        let open =
+            self.memory.open.take().filter(|(source, target)| !source.is_closed() && !target.is_closed());
+        let (source, target) = match open {
+            Some(open) => open,
+            None => {
+                (session::open(&self.source).await?, session::open_replica(&self.target, Side::Target).await?)
+            }
+        };
         if !slot::exists(&source, &self.name).await? {
             return Err(MoveError::NotPrepared);
         }
+        Ok((source, target))
+    }
+
+    async fn under_way(&mut self) -> Result<(Client, Client, Plan), MoveError> {
+        let (source, target) = self.ends().await?;
         let plan = Plan::under_way(&source, &target, (&self.source, &self.target), &self.name).await?;
         Ok((source, target, plan))
     }

@@ -118,7 +118,7 @@ impl Sweep {
         // What fails in one tenant's database holds up no other's.
         for database in &found.databases {
             match self.remove_in(database, now).await {
-                Ok(Revoked { logins, sessions }) => {
+                Ok(Revoked { logins, sessions, .. }) => {
                     tracing::info!(%database, logins, sessions, "credentials were over")
                 }
                 Err(error) => outcome = Err(error),

@@ -160,10 +160,20 @@ impl Data {
         self.make(tenant, place).await.map(drop)
     }
 
+    /// A connection of the administrator to a place.
+    pub(crate) async fn place_connect(&self, place: &Place) -> Result<Client, DataError> {
+        Ok(self.sites.site(place)?.connect().await?)
+    }
+
     /// Takes the tenant's key away at a place and ends what it has open there.
-    pub(crate) async fn place_bar(&self, tenant: &TenantId, place: &Place) -> Result<(), DataError> {
-        let client = self.sites.site(place)?.connect().await?;
-        let ended = tenant_bar(&client, tenant, GRACE).await?;
+    ///
+    /// # Errors
+    /// [`DataError::StillOpen`] where something does not end: what it writes would be lost.
+    pub(crate) async fn place_bar(&self, tenant: &TenantId, at: &Client) -> Result<(), DataError> {
+        let ended = tenant_bar(at, tenant, GRACE).await?;
+        if ended.left > 0 {
+            return Err(DataError::StillOpen(ended.left));
+        }
         if ended.transactions > 0 {
             tracing::warn!(%tenant, ended.transactions, "transactions that took too long were rolled back: their tenant is being moved");
         }
@@ -229,6 +239,7 @@ impl Ways {
         near(&mut self.there, &mut behind).await?;
         self.there.verify().await?;
         self.back.prepare(Start::Equal).await?;
+        self.back.start_soon().await?;
         near(&mut self.there, &mut behind).await
     }
 

@@ -83,9 +83,10 @@ impl Server {
         connect(&self.admin, self.tls.as_ref()).await
     }
 
-    /// Whether it has a database of this name.
+    /// Whether it has a database of this name that can be connected to. One whose removal was cut off can't, and is to be removed
+    /// again (`DATCONNLIMIT_INVALID_DB` in `pg_database.h`).
     pub(super) async fn database_exists(&self, database: &RoleName) -> Result<bool, tokio_postgres::Error> {
-        let there = "SELECT FROM pg_database WHERE datname = $1";
+        let there = "SELECT FROM pg_database WHERE datname = $1 AND datconnlimit <> -2";
         Ok(self.root().await?.query_opt(there, &[&database.as_str()]).await?.is_some())
     }
 

@@ -16,6 +16,12 @@ use super::{Binaries, ClusterError, os_user::OsUsers};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a postmaster that was told to stop may take each time, in seconds.
+const STOPS_WITHIN: &str = "30";
+/// How `pg_ctl status` exits where no server runs (its manual page).
+const NOT_RUNNING: i32 = 3;
+/// How long before it is looked again whether the thread has seen that the postmaster is gone.
+const LOOK: Duration = Duration::from_millis(5);
 const SETPRIV: &str = "/usr/bin/setpriv";
 
 /// What it takes to start a postmaster.
@@ -51,15 +57,22 @@ impl Postmaster {
         command
     }
 
-    /// Shuts a running postmaster of this data folder down and waits until it is gone.
+    /// Shuts a running postmaster of this data folder down and waits until it is gone. Where it is told to twice, the second time it
+    /// writes no checkpoint, and kills who does not go within 5 s (`SIGKILL_CHILDREN_AFTER_SECS` in `postmaster.c`): what takes longer
+    /// than [`STOPS_WITHIN`] then is the system's.
     fn shut_down(&self) -> Result<(), ClusterError> {
         for mode in ["fast", "immediate"] {
-            let status = self.pg_ctl(&["stop", "-w", "-t", "30", "-m", mode]).status();
-            if status.is_ok_and(|status| status.success()) {
+            let status = self.pg_ctl(&["stop", "-w", "-t", STOPS_WITHIN, "-m", mode]).status();
+            // It fails too where there is none to be told: one whose parent was killed is ending by itself.
+            if status.is_ok_and(|status| status.success()) || self.has_ended() {
                 return Ok(());
             }
         }
         Err(ClusterError::WillNotStop { data: self.data.clone() })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.pg_ctl(&["status"]).status().is_ok_and(|status| status.code() == Some(NOT_RUNNING))
     }
 
     /// Stops what an earlier run that died hard may have left running on this very data folder.
@@ -72,7 +85,7 @@ impl Postmaster {
             Ok(line) => line.split(|byte| *byte == 0).any(|argument| argument == data),
             Err(_) => !Path::new("/proc/self").exists(),
         };
-        if !ours || !self.pg_ctl(&["status"]).status().is_ok_and(|status| status.success()) {
+        if !ours || self.has_ended() {
             return Ok(());
         }
         tracing::warn!(pid, "stopping a Postgres that an earlier run left behind");
@@ -138,20 +151,12 @@ impl Supervisor {
     pub(super) fn stop(&mut self) -> Result<(), ClusterError> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         self.order.stop();
-        let mut stopped = Ok(());
         while !thread.is_finished() {
-            stopped = self.postmaster.shut_down();
-            if stopped.is_err() && self.postmaster.recorded_pid().is_none() {
-                // Between two lives: the thread has seen the order or is about to.
-                std::thread::yield_now();
-            } else if stopped.is_err() {
-                return stopped;
-            } else {
-                break;
-            }
+            // Between two lives nothing runs, and the thread may have begun the next before it was told.
+            self.postmaster.shut_down()?;
+            std::thread::park_timeout(LOOK);
         }
-        thread.join().map_err(|_| ClusterError::WillNotStop { data: self.postmaster.data.clone() })?;
-        stopped.or(Ok(()))
+        thread.join().map_err(|_| ClusterError::WillNotStop { data: self.postmaster.data.clone() })
     }
 }
 

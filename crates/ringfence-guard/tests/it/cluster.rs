@@ -4,10 +4,10 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
-use ringfence_guard::{Binaries, Cluster};
+use ringfence_guard::{Binaries, Cluster, cluster::ClusterSettings};
 
 use crate::fixture::{World, ask, cluster_settings, connect, eventually, fails, scratch};
 
@@ -84,26 +84,63 @@ async fn a_killed_postgres_comes_back_and_the_guard_serves_again() {
     assert_eq!(fails(&idle, "SELECT 1").await, "57P03");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_orphan_of_an_earlier_run_is_stopped_first() {
-    let folder = scratch("orphan");
-    Cluster::start(cluster_settings(folder.clone())).await.unwrap().stop().await.unwrap();
+/// A cluster's Postgres that nobody supervises, ready.
+async fn orphan(folder: &Path) -> Child {
+    Cluster::start(cluster_settings(folder.to_owned())).await.unwrap().stop().await.unwrap();
     let owner = fs::metadata(folder.join("data")).unwrap().uid();
     let postgres = Binaries::find(None).unwrap().program("postgres");
     let mut command = Command::new(postgres);
     std::os::unix::process::CommandExt::uid(&mut command, owner);
-    let mut orphan = command
+    let orphan = command
         .arg("-D")
         .arg(folder.join("data"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    eventually(|| async { (postmaster(&folder) == Some(orphan.id())).then_some(()) }).await;
+    eventually(|| async { (postmaster(folder) == Some(orphan.id())).then_some(()) }).await;
     eventually(|| async {
         fs::read_to_string(folder.join("data/postmaster.pid")).ok().filter(|text| text.contains("ready"))
     })
     .await;
+    orphan
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphan_that_ends_before_it_is_told_to_is_stopped_all_the_same() {
+    let folder = scratch("ending");
+    let mut orphan = orphan(&folder).await;
+    // The installed programs, but whoever is told to stop was ending already, and is gone by then.
+    let (programs, installed) = (folder.join("bin"), Binaries::find(None).unwrap());
+    fs::create_dir(&programs).unwrap();
+    for name in ["postgres", "initdb"] {
+        std::os::unix::fs::symlink(installed.program(name), programs.join(name)).unwrap();
+    }
+    let pg_ctl = format!(
+        "#!/bin/sh
+if [ \"$3\" = stop ] && read -r pid < \"$2/postmaster.pid\"; then
+    kill -INT \"$pid\"
+    while [ -e \"$2/postmaster.pid\" ]; do sleep 0.01; done
+fi
+exec '{}' \"$@\"
+",
+        installed.program("pg_ctl").display()
+    );
+    fs::write(programs.join("pg_ctl"), pg_ctl).unwrap();
+    fs::set_permissions(programs.join("pg_ctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    let binaries = Binaries::find(Some(&programs)).unwrap();
+    let settings = ClusterSettings { binaries, ..cluster_settings(folder.clone()) };
+    let cluster = Cluster::start(settings).await.unwrap();
+    assert!(orphan.try_wait().unwrap().is_some());
+    let pid = postmaster(&folder).unwrap();
+    cluster.stop().await.unwrap();
+    assert!(!is_running(pid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphan_of_an_earlier_run_is_stopped_first() {
+    let folder = scratch("orphan");
+    let mut orphan = orphan(&folder).await;
     let cluster = Cluster::start(cluster_settings(folder.clone())).await.unwrap();
     assert!(orphan.try_wait().unwrap().is_some());
     assert_ne!(postmaster(&folder), Some(orphan.id()));

@@ -294,7 +294,7 @@ async fn a_credential_that_is_over_opens_nothing_and_reads_nothing() {
     let found = overdue(&world.admin, now()).await.unwrap();
     assert!(found.databases.contains(&world.database), "{found:?}");
     let revoked = expired_revoke(&world.superuser().await, now()).await.unwrap();
-    assert_eq!(revoked, Revoked { logins: 1, sessions: 2 });
+    assert_eq!(revoked, Revoked { logins: 1, sessions: 2, left: 0 });
     assert_eq!(logins(&world, &credential).await, "0\n0");
     assert!(client.simple_query("SELECT 1").await.is_err());
 }
@@ -334,7 +334,7 @@ async fn the_credentials_of_a_barred_tenant_are_ended_and_do_not_come_back() {
     .unwrap();
     let root = world.superuser().await;
     let ended = tenant_bar(&root, &world.acme.id, Duration::ZERO).await.unwrap();
-    assert_eq!(ended, Ended { sessions: 2, transactions: 0 });
+    assert_eq!(ended, Ended { sessions: 2, transactions: 0, left: 0 });
     assert!(busy.batch_execute("COMMIT").await.is_err() && idle.batch_execute("SELECT 1").await.is_err());
     assert_eq!(logins(&world, &credential).await, "0\n0");
     assert_eq!(
@@ -384,7 +384,7 @@ async fn what_is_over_is_found_on_the_whole_server_and_the_rest_is_left() {
     let Overdue { logins: all, databases } = at(now().after(minute * 2)).await;
     assert!(all >= 2 && databases.contains(&world.database));
     let revoked = expired_revoke(&root, now().after(minute * 2)).await.unwrap();
-    assert_eq!(revoked, Revoked { logins: 1, sessions: 0 });
+    assert_eq!(revoked, Revoked { logins: 1, sessions: 0, left: 0 });
     assert_eq!(logins(&world, &short).await, "0\n0");
     assert_eq!(ask(&client, OWNERS).await.unwrap(), ACMES, "its time is not over");
     // A removal that was cut off is found by what it has done.

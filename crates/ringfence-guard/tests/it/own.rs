@@ -142,7 +142,7 @@ async fn what_a_barred_tenant_has_open_is_ended_and_nobody_elses() {
     busy.batch_execute("ROLLBACK TO s").await.unwrap();
     assert_eq!(ask(&idle, "SELECT count(*) FROM accounts").await.unwrap(), "3");
     let ended = bar(&world, &world.acme.id, Duration::ZERO).await;
-    assert_eq!(ended, Ended { sessions: 2, transactions: 1 });
+    assert_eq!(ended, Ended { sessions: 2, transactions: 1, left: 0 });
     // At once, and not when the context runs out.
     assert!(busy.batch_execute("COMMIT").await.is_err());
     assert_eq!(fails(&idle, OWNERS).await, "RF002");
@@ -177,7 +177,7 @@ async fn who_lets_go_of_its_lock_is_ended_all_the_same() {
     pooled.query(&unlock, &[]).await.unwrap();
     pooled.batch_execute("BEGIN; UPDATE accounts SET balance = 1").await.unwrap();
     let ended = bar(&world, &world.acme.id, Duration::ZERO).await;
-    assert_eq!(ended, Ended { sessions: 2, transactions: 1 });
+    assert_eq!(ended, Ended { sessions: 2, transactions: 1, left: 0 });
     assert!(hidden.batch_execute("COMMIT").await.is_err());
     pooled.batch_execute("COMMIT").await.unwrap();
     let sums = "SELECT tenant_id, sum(balance) FROM accounts GROUP BY 1 ORDER BY 1";
@@ -197,7 +197,10 @@ async fn a_connection_that_changed_hands_is_found_by_its_last_tenant() {
     // One session may give its tenant up and take it again, by what it can say.
     globex.batch_execute("DISCARD ALL").await.unwrap();
     globex.batch_execute("BEGIN; UPDATE accounts SET balance = 9").await.unwrap();
-    assert_eq!(bar(&world, &world.globex.id, Duration::ZERO).await, Ended { sessions: 1, transactions: 1 });
+    assert_eq!(
+        bar(&world, &world.globex.id, Duration::ZERO).await,
+        Ended { sessions: 1, transactions: 1, left: 0 }
+    );
 }
 
 #[tokio::test]

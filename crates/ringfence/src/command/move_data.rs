@@ -79,7 +79,7 @@ impl MoveData {
 /// Whether the plane is at it.
 fn goes_on(found: &Value) -> bool {
     let state = found.get("state");
-    let words = ["bringing", "undoing", "returned", "confirming"];
+    let words = ["bringing", "arrived", "undoing", "returned", "confirming"];
     let word = state.and_then(Value::as_str).is_some_and(|state| words.contains(&state));
     word || state.is_some_and(|state| state.get("stopping").is_some())
 }

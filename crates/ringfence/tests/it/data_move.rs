@@ -11,6 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    at_place::AtPlace,
     init::{settings, upstream},
     process::until,
     program::{complaint, run, scratch},
@@ -18,10 +19,10 @@ use crate::{
     shapes::{Person, tiers},
 };
 
-const SHAPES: [&str; 5] = ["rows", "role", "schema", "database", "server"];
+pub(crate) const SHAPES: [&str; 5] = ["rows", "role", "schema", "database", "server"];
 
 /// A plane with a tenant of shape `rows`, and another that shares its tables.
-fn plane(name: &str) -> (Plane, [String; 2]) {
+pub(crate) fn plane(name: &str) -> (Plane, [String; 2]) {
     let folder = scratch(name);
     let config = settings(&folder, &upstream().0);
     let text = fs::read_to_string(&config).unwrap();
@@ -34,7 +35,7 @@ fn plane(name: &str) -> (Plane, [String; 2]) {
     (plane, [folder.display().to_string(), config])
 }
 
-fn moved(plane: &Plane, arguments: &[&str]) -> Value {
+pub(crate) fn moved(plane: &Plane, arguments: &[&str]) -> Value {
     plane.json(&[&["tenant", "move-data", "mover"], arguments].concat())
 }
 
@@ -136,6 +137,32 @@ fn what_stands_in_the_way_is_said_and_the_tenant_stays() {
     assert_eq!(plane.json(&["tenant", "delete", "mover", "--confirm", "mover"])["rows"], 1);
 }
 
+/// Postgres lets nobody connect to such a database any more, and remembers no way back.
+#[test]
+fn a_database_whose_removal_was_cut_off_is_removed_all_the_same() {
+    let (plane, [folder, _]) = plane("data-move-cut-off");
+    let shared = AtPlace::shared(&Path::new(&folder).join("state"));
+    let cut_off = || {
+        let cut = "UPDATE pg_database SET datconnlimit = -2 WHERE datname ~ '^app_' RETURNING 1";
+        assert_eq!(shared.ask(cut), "1");
+    };
+    let databases = || shared.ask("SELECT count(*) FROM pg_database WHERE datname ~ '^app_'");
+    let mover = Person::of(&plane, "mover");
+    assert!(mover.ask(&insert("mover", "x")).is_ok());
+    for shape in ["database", "rows"] {
+        assert_eq!(moved(&plane, &["--to", shape])["state"], "moved");
+        if shape == "rows" {
+            cut_off();
+        }
+        assert_eq!(moved(&plane, &["--confirm"])["state"], "confirmed");
+    }
+    assert_eq!((databases(), mover.ask(BODIES).unwrap()), ("0".to_owned(), "x".to_owned()));
+    plane.json(&["tenant", "create", "gone", "--tier", "database"]);
+    cut_off();
+    assert_eq!(plane.json(&["tenant", "delete", "gone", "--confirm", "gone"])["rows"], 0);
+    assert_eq!(databases(), "0");
+}
+
 #[test]
 fn a_plane_that_is_killed_at_any_moment_of_a_move_goes_on_with_it() {
     let (plane, [folder, config]) = plane("data-move-killed");
@@ -169,7 +196,7 @@ fn a_plane_that_is_killed_at_any_moment_of_a_move_goes_on_with_it() {
         assert_eq!(mover.ask(COUNT).unwrap(), "20000", "{shape} {millis}");
         let ended = until("the move ends", 60, || {
             let state = moved(&again, &["--show"])["state"].clone();
-            (state != "bringing").then_some(state)
+            (state != "bringing" && state != "arrived").then_some(state)
         });
         assert_eq!(ended, "moved", "{shape} {millis}");
         assert_eq!(mover.ask(COUNT).unwrap(), "20000", "{shape} {millis}");
@@ -179,7 +206,7 @@ fn a_plane_that_is_killed_at_any_moment_of_a_move_goes_on_with_it() {
     }
 }
 
-fn start_of(arguments: &[&str]) -> thread::JoinHandle<()> {
+pub(crate) fn start_of(arguments: &[&str]) -> thread::JoinHandle<()> {
     let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
     thread::spawn(move || {
         // What it says of a plane that is killed is not the question.

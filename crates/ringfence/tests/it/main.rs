@@ -9,6 +9,8 @@
     reason = "what a test does not expect fails it"
 )]
 
+mod application;
+mod at_place;
 mod authzen;
 mod avp;
 mod caps;
@@ -18,6 +20,7 @@ mod crash;
 mod credential;
 mod data;
 mod data_move;
+mod data_tour;
 mod demo;
 mod entity;
 mod explain;
@@ -37,3 +40,4 @@ mod session;
 mod shapes;
 mod shard;
 mod tls;
+mod writing;

@@ -35,6 +35,17 @@ fn standing(plane: &Plane) -> Vec<(String, Value, Value)> {
     found["databases"].as_array().unwrap().iter().map(one).collect()
 }
 
+const TENANTS: [(&str, &str); 5] =
+    [("one", "database"), ("two", "schema"), ("three", "server"), ("four", "role"), ("shared", "standard")];
+
+/// What the first migration made is there for a tenant, and its alone.
+fn writes_invoices(person: &Person<'_>) {
+    let tenant = person.tenant();
+    assert!(person.ask(&format!("INSERT INTO invoices VALUES ('{tenant}', 1)")).is_ok());
+    assert_eq!(person.ask("SELECT tenant_id FROM invoices").unwrap(), tenant);
+    assert!(person.ask(&format!("INSERT INTO lines VALUES ('{tenant}', 7, 1)")).is_ok());
+}
+
 #[test]
 fn every_database_is_brought_to_the_last_migration_and_who_is_where_is_told() {
     let folder = scratch("migrate");
@@ -42,31 +53,29 @@ fn every_database_is_brought_to_the_last_migration_and_who_is_where_is_told() {
     let text = fs::read_to_string(&config).unwrap();
     let schema = "schema = [\"notes.sql\"]";
     let text = text.replace(schema, &format!("{schema}\nmigrations = \"migrations\""));
-    fs::write(&config, format!("{text}{}", tiers(&["database", "schema"]))).unwrap();
+    fs::write(&config, format!("{text}{}", tiers(&["database", "schema", "server", "role"]))).unwrap();
     let migrations = folder.join("migrations");
     fs::create_dir(&migrations).unwrap();
     let plane = Plane::up(&folder.join("state"), &["--config", &config.display().to_string()]);
-    for (tenant, tier) in [("one", "database"), ("two", "schema"), ("shared", "standard")] {
+    let people = TENANTS.map(|(tenant, tier)| {
         plane.json(&["tenant", "create", tenant, "--tier", tier]);
-    }
-    let [one, two, shared] = ["one", "two", "shared"].map(|tenant| Person::of(&plane, tenant));
+        Person::of(&plane, tenant)
+    });
     let all = |version: Value, pending: u64| {
-        ["-", "one", "two"].map(|name| (name.to_owned(), version.clone(), pending.into())).to_vec()
+        // Who has a role of its own has no tables of its own: the shared ones are its.
+        ["-", "one", "three", "two"].map(|name| (name.to_owned(), version.clone(), pending.into())).to_vec()
     };
     assert_eq!(standing(&plane), all(Value::Null, 0));
 
     fs::write(migrations.join("0001_invoices.sql"), INVOICES).unwrap();
     assert_eq!(standing(&plane), all(Value::Null, 1));
     let told = said(&plane.command(&["data", "migrate"]));
-    assert!(told.contains("3 databases: 3 have had every migration, 0 have not"), "{told}");
+    assert!(told.contains("4 databases: 4 have had every migration, 0 have not"), "{told}");
     assert_eq!(standing(&plane), all(1.into(), 0));
-    for (person, tenant) in [(&one, "one"), (&two, "two"), (&shared, "shared")] {
-        assert!(person.ask(&format!("INSERT INTO invoices VALUES ('{tenant}', 1)")).is_ok());
-        assert_eq!(person.ask("SELECT tenant_id FROM invoices").unwrap(), tenant);
-        assert!(person.ask(&format!("INSERT INTO lines VALUES ('{tenant}', 7, 1)")).is_ok());
-    }
+    people.iter().for_each(writes_invoices);
 
     // One tenant's database says no: the others are not held up by more than is tolerated, and it can be gone on from there.
+    let two = &people[1];
     assert!(two.ask("INSERT INTO notes VALUES ('two', gen_random_uuid(), 'stop')").is_ok());
     fs::write(migrations.join("0002_note.sql"), WANTED).unwrap();
     let stopped = plane.command(&["data", "migrate", "--tolerate", "1"]);
@@ -74,10 +83,16 @@ fn every_database_is_brought_to_the_last_migration_and_who_is_where_is_told() {
     let stopped = String::from_utf8(stopped.stdout).unwrap();
     assert!(stopped.contains(": somebody said stop"), "{stopped}");
     let versions = || standing(&plane).into_iter().map(|(_, version, _)| version).collect::<Vec<_>>();
-    assert_eq!(versions(), [2, 2, 1].map(Value::from));
+    assert_eq!(versions(), [2, 2, 2, 1].map(Value::from));
     assert!(two.ask("DELETE FROM notes").is_ok());
     said(&plane.command(&["data", "migrate"]));
-    assert_eq!(versions(), [2, 2, 2].map(Value::from));
+    assert_eq!(versions(), [2, 2, 2, 2].map(Value::from));
+
+    for person in &people {
+        let (tenant, noted) = (person.tenant(), "UPDATE invoices SET note = 'x'");
+        assert!(person.ask(noted).is_ok());
+        assert_eq!(person.ask("SELECT tenant_id, note FROM invoices").unwrap(), format!("{tenant}|x"));
+    }
 
     // A tenant that comes later begins where the others are, and goes with all its rows.
     plane.json(&["tenant", "create", "later", "--tier", "schema"]);

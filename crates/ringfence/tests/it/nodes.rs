@@ -4,6 +4,8 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -17,6 +19,7 @@ use crate::{
     program::{complaint, said, scratch},
     session::{Plane, up_fails},
     shapes::Person,
+    writing::{Stop, Writing},
 };
 
 const FREEZE: &str = "forbid (principal, action == App::Action::\"ListNotes\", resource);";
@@ -343,27 +346,29 @@ fn a_node_without_the_key_and_settings_that_are_not_shared_are_refused() {
 }
 
 #[test]
-fn a_tenant_that_is_moved_at_one_node_is_led_there_by_the_other() {
+fn a_tenant_that_is_moved_at_one_node_is_led_there_by_the_other_while_it_writes() {
     let nodes = Nodes::start("nodes-data-move");
     for tenant in ["acme", "globex"] {
         nodes.a.json(&["tenant", "create", tenant]);
     }
     let (acme, globex) = (Person::of(&nodes.a, "acme"), Person::of(&nodes.a, "globex"));
-    let token = acme.token().unwrap();
-    let ask = |sql: &str| {
-        let done = nodes.b.psql("acme", &token, sql);
-        String::from_utf8_lossy(&done.stdout).trim().to_owned()
-    };
-    until("the second node knows the tenant", 10, || (ask("SELECT 1") == "1").then_some(()));
-    for (shape, begins) in [("schema", "app|ringfence_"), ("database", "app_"), ("rows", "app|public")] {
-        ask(&format!("INSERT INTO notes VALUES ('acme', gen_random_uuid(), '{shape}')"));
-        let moved = nodes.a.json(&["tenant", "move-data", "acme", "--to", shape]);
-        assert_eq!(moved["state"], "moved", "{moved}");
-        until("the second node leads there", 10, || {
-            ask("SELECT current_database(), current_schema()").starts_with(begins).then_some(())
-        });
-        assert_eq!(nodes.a.json(&["tenant", "move-data", "acme", "--confirm"])["state"], "confirmed");
-    }
-    assert_eq!(ask("SELECT string_agg(body, ',' ORDER BY body) FROM notes"), "database,rows,schema");
+    let acme = Person::again(&nodes.b, "acme", &acme.password());
+    until("the second node knows the tenant", 10, || acme.token().ok());
+    let (acme, stop) = (Writing::of(acme), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        scope.spawn(|| acme.write(&stop));
+        for (shape, begins) in [("schema", "app|ringfence_"), ("database", "app_"), ("rows", "app|public")] {
+            let moved = nodes.a.json(&["tenant", "move-data", "acme", "--to", shape]);
+            assert_eq!(moved["state"], "moved", "{moved}");
+            until("the second node leads there", 10, || {
+                let at = acme.ask("SELECT current_database(), current_schema()").ok()?;
+                at.starts_with(begins).then_some(())
+            });
+            acme.whole(shape);
+            assert_eq!(nodes.a.json(&["tenant", "move-data", "acme", "--confirm"])["state"], "confirmed");
+        }
+    });
+    acme.whole("in the end");
     assert_eq!(globex.ask("SELECT count(*) FROM notes").unwrap(), "0");
 }

@@ -112,12 +112,28 @@ impl Plane {
         path: &str,
         extra: &[(&str, &str)],
     ) -> std::io::Result<Answer> {
+        self.request((tenant, token), (method, path), extra, "")
+    }
+
+    fn request(
+        &self,
+        (tenant, token): (&str, &str),
+        (method, path): (&str, &str),
+        extra: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<Answer> {
         let gateway = self.address("gateway");
         let port = gateway.rsplit_once(':').unwrap().1;
         let (host, bearer) = (format!("{tenant}.localhost:{port}"), format!("Bearer {token}"));
         let mut headers = vec![("Host", host.as_str()), ("Authorization", bearer.as_str())];
         headers.extend_from_slice(extra);
-        send(&gateway, method, path, &headers, "")
+        send(&gateway, method, path, &headers, body)
+    }
+
+    /// A POST of JSON at a tenant's address, which answers.
+    pub(crate) fn post(&self, tenant: &str, token: &str, path: &str, body: &Value) -> Answer {
+        let json = [("Content-Type", "application/json")];
+        self.request((tenant, token), ("POST", path), &json, &body.to_string()).unwrap()
     }
 
     /// A GET at a tenant's address, which answers.
@@ -164,11 +180,17 @@ impl Plane {
 
     /// The distribution's `psql`, through the guard, as `user`.
     pub(crate) fn psql(&self, user: &str, password: &str, sql: &str) -> Output {
-        let database = self.file("running.json")["database"].as_str().unwrap().to_owned();
-        let url = format!("postgres://{user}@{}/{database}", self.address("guard"));
+        self.try_psql(user, password, sql).unwrap()
+    }
+
+    /// The same, where it may not be running.
+    pub(crate) fn try_psql(&self, user: &str, password: &str, sql: &str) -> std::io::Result<Output> {
+        let running: Value = serde_json::from_str(&fs::read_to_string(self.dir.join("running.json"))?)?;
+        let [guard, database] = ["guard", "database"].map(|name| running[name].as_str().unwrap());
+        let url = format!("postgres://{user}@{guard}/{database}");
         let mut psql = Command::new("psql");
         psql.args(["--no-psqlrc", "--no-password", "--tuples-only", "--no-align", "--command", sql, &url]);
-        psql.env("PGPASSWORD", password).stdin(Stdio::null()).output().unwrap()
+        psql.env("PGPASSWORD", password).stdin(Stdio::null()).output()
     }
 }
 

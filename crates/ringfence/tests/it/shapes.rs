@@ -34,6 +34,11 @@ impl<'a> Person<'a> {
         Self(plane, tenant, user["password"].as_str().unwrap().to_owned())
     }
 
+    /// Whose.
+    pub(crate) fn tenant(&self) -> &'a str {
+        self.1
+    }
+
     /// What it signs in with.
     pub(crate) fn password(&self) -> String {
         self.2.clone()
@@ -60,7 +65,7 @@ impl<'a> Person<'a> {
 
     /// What a statement answers whoever has this token, or why not.
     pub(crate) fn ask_with(&self, token: &str, sql: &str) -> Result<String, String> {
-        let done = self.0.psql(self.1, token, sql);
+        let done = self.0.try_psql(self.1, token, sql).map_err(|error| error.to_string())?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
     }
