@@ -107,14 +107,13 @@ impl PreTokenHook for Counting {
 #[tokio::test]
 async fn pc06_a_change_of_roles_is_in_the_next_token_and_in_none_before() {
     let bench = bench().await;
-    let had: Vec<Role> =
-        bench.prove(&bench.access_token().await, "acme").unwrap().roles().iter().cloned().collect();
+    let had: Vec<Role> = bench.prove(&bench.access_token().await, "acme").unwrap().roles().to_vec();
     let before = bench.access_token().await;
     let roles = vec![Role::new("auditor").unwrap()];
     let membership = Membership { user: bench.alice.clone(), tenant: tenant("acme"), roles: roles.clone() };
     bench.pools.membership_put(&membership, &by()).await.unwrap();
     bench.settle().await;
-    let said = |token: &str| bench.prove(token, "acme").unwrap().roles().iter().cloned().collect::<Vec<_>>();
+    let said = |token: &str| bench.prove(token, "acme").unwrap().roles().to_vec();
     assert_ne!(had, roles);
     assert_eq!(said(&before), had, "for as long as the token lives");
     assert_eq!(said(&bench.access_token().await), roles);

@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use ringfence_context::limits;
 use serde_json::Value;
 
 use crate::{
     init::{settings, upstream},
-    program::{said, scratch},
+    program::{complaint, said, scratch},
     session::Plane,
     shapes::{Person, tiers},
 };
@@ -33,6 +34,17 @@ fn standing(plane: &Plane) -> Vec<(String, Value, Value)> {
         )
     };
     found["databases"].as_array().unwrap().iter().map(one).collect()
+}
+
+#[test]
+fn reject_migrations_at_once() {
+    let plane = Plane::shared();
+    let migrate = |at_once: usize| plane.command(&["data", "migrate", "--concurrency", &at_once.to_string()]);
+    for refused in [0, limits::MIGRATIONS_AT_ONCE + 1] {
+        let told = complaint(&migrate(refused));
+        assert!(told.contains(&format!("from 1 to {}", limits::MIGRATIONS_AT_ONCE)), "{told}");
+    }
+    said(&migrate(limits::MIGRATIONS_AT_ONCE));
 }
 
 #[test]
