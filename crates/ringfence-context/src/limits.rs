@@ -192,6 +192,9 @@ pub const PG_STARTUP_BYTES: usize = 10_000;
 /// Largest password message the guard reads, in bytes.
 pub const PG_PASSWORD_BYTES: usize = 2 * TOKEN_BYTES + 64;
 
+/// Most bytes that Postgres may say until the guard is logged in to it (libpq, of one message: 30,000).
+pub const PG_LOGIN_BYTES: usize = 256 * 1024;
+
 /// Largest message a database client may send, in bytes.
 pub const PG_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
