@@ -15,7 +15,7 @@ use super::{
     cancel::{CancelKey, Leased},
     exchange::{Broken, Exchange, Sides, Status, Step},
     holder,
-    peer::{End, Gone, Peer, pump},
+    peer::{End, Gone, KNOWN_WITHIN, Peer, pump},
     pool::{Lease, PoolError, SessionId, Trace},
     prologue::{self, Expected},
     reply::{self, Failure, Severity, sqlstate},
@@ -241,7 +241,13 @@ impl Session {
                 Ok(Step::Wait | Step::Ready(_)) => {}
                 Err(broken) => return Err(self.broken(broken, exchange)),
             }
-            if std::mem::replace(&mut quiet, exchange.is_quiet()) && !quiet {
+            let was_quiet = std::mem::replace(&mut quiet, exchange.is_quiet());
+            if was_quiet != quiet {
+                // It keeps a connection: whoever is gone meanwhile is to be known of. A transaction has a time of its own.
+                let most = KNOWN_WITHIN.min(self.shared.settings.transaction);
+                self.client.takes_within(quiet.then_some(most));
+            }
+            if was_quiet && !quiet {
                 self.transaction.restart();
             }
             match self.moved(server, exchange, quiet).await {
