@@ -10,7 +10,8 @@ use crate::{
     setup::setup,
 };
 
-const TARGETS: &[&str] = &["avp", "authzen", "entity", "foreign", "policy", "wire"];
+const TARGETS: &[&str] =
+    &["avp", "authzen", "entity", "foreign", "login", "pgoutput", "policy", "startup", "wire"];
 
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 -Cllvm-args=-sanitizer-coverage-level=4 \
                         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \

@@ -20,7 +20,8 @@ const USAGE: &str = "usage: cargo xtask <setup | demo | test | postgres | bench 
   postgres the guard's tests on Postgres [16] [17] [18], by default on all three; `test` runs them on the newest
   bench   what the chain costs, as ratios to baselines of the same run: [gateway] [txn] [avp] [bomb] [decide] [guard]
           [crowd] [move] [lint] [--json]; installs nginx and wrk
-  fuzz    inputs nobody would write, by libFuzzer: [avp | authzen | entity | foreign | policy | wire] [--seconds N], 60 each;
+  fuzz    inputs nobody would write, by libFuzzer: [avp | authzen | entity | foreign | login | pgoutput | policy | startup |
+          wire] [--seconds N], 60 each;
           needs a C++ compiler
   tidy    check sizes, arrows between crates, and that ARCHITECTURE.md names real tests";
 

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reject_more_of_one_tenant_than_may_wait() {
+    async fn reject_bulkhead_waiting() {
         let bulkhead = Bulkhead::new(2);
         let [acme, globex] = tenants();
         let (go, wait) = mpsc::channel::<()>();

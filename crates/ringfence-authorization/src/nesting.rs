@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn reject_what_is_nested_more_deeply_than_may_be() {
+    fn reject_policy_nesting() {
         let most = limits::POLICY_NESTING;
         for (open, close) in
             [("(", ")"), ("[", "]"), ("{a:", "}"), ("!(", ")"), ("f(", ")"), ("if a then ", " else b")]

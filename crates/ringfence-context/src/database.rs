@@ -5,7 +5,7 @@
 //! both, looks the tenant's key up by the tenant the rows are wanted of, and recomputes the tag. So the key is chosen by
 //! the issuer and the rows by the claim: where they differ, nothing verifies, even if every check above was skipped.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -18,6 +18,10 @@ use crate::{
     time::UnixTime,
     token::RawToken,
 };
+
+/// After how long a context is renewed, and with it what Postgres has to say about tenant and posture, where its connection is
+/// still used.
+const RENEWED_AFTER: Duration = Duration::from_secs(1);
 
 /// A tag the tenant's issuer puts into each access token: `HMAC(tenant's database key, tenant, token id, expiry)`.
 /// Whoever holds the token holds it too; it is worth no more than the token.
@@ -103,7 +107,7 @@ impl DatabaseContext {
         if context.expires() <= now {
             return Err(Refusal::new(Layer::Guard, Reason::TokenExpired, "token expired during the session"));
         }
-        let life = std::time::Duration::from_secs(limits::DATABASE_CONTEXT_LIFE_SECONDS);
+        let life = Duration::from_secs(limits::DATABASE_CONTEXT_LIFE_SECONDS);
         let valid_until = now.after(life).min(context.expires());
         let Backend { pid, started } = backend;
         let tenant = context.tenant();
@@ -125,7 +129,7 @@ impl DatabaseContext {
     /// has verified is the seal in this one. Seals are compared as tags are, in constant time.
     pub fn covers(&self, permit: &Permit, now: UnixTime) -> bool {
         let context = permit.context();
-        let fresh = self.minted.after(std::time::Duration::from_secs(limits::DATABASE_CONTEXT_RENEW_SECONDS));
+        let fresh = self.minted.after(RENEWED_AFTER);
         self.tenant == *context.tenant()
             && self.token == *context.token_id()
             && self.token_exp == context.expires().seconds()

@@ -1,4 +1,9 @@
-//! Every bound on untrusted input, in one place. Each has a `reject_…` test named after it.
+//! Every bound on what others make the plane take, believe, keep or answer, in one place: on sizes and counts of what they send,
+//! on how long and how far from its time what they show is good, on how much of it waits, is kept or is told at once.
+//!
+//! Each has a test named after it, `reject_` and its name (`cargo xtask tidy` looks for it): what is at the bound passes, and
+//! one more does not. How often something is renewed and how much of one's own is kept bounds nobody's input, and stands where it
+//! is done.
 
 /// Longest token accepted, in bytes of its compact form.
 pub const TOKEN_BYTES: usize = 4096;
@@ -142,9 +147,8 @@ pub const DATABASE_TOKEN_LIFE_SECONDS: u64 = 300;
 /// How long a database context stays valid inside Postgres, in seconds.
 pub const DATABASE_CONTEXT_LIFE_SECONDS: u64 = 30;
 
-/// After how long a database context is renewed, and with it what Postgres has to say about tenant and posture, where
-/// its connection is still used: in seconds.
-pub const DATABASE_CONTEXT_RENEW_SECONDS: u64 = 1;
+/// How much further than that the end of a context may be from Postgres' own time, in seconds: its clock is not the guard's.
+pub const DATABASE_CONTEXT_SKEW_SECONDS: u64 = 30;
 
 /// Longest life of a login to a tenant's own database, in seconds, whatever its tier says.
 pub const CREDENTIAL_LIFE_SECONDS: u64 = 3600;
@@ -158,7 +162,7 @@ pub const CREDENTIAL_CONNECTIONS: usize = 4;
 /// Most databases that are migrated at once.
 pub const MIGRATIONS_AT_ONCE: usize = 32;
 
-/// Largest HTTP request head, in bytes.
+/// Largest HTTP request head, in bytes: one that has not ended by then is refused.
 pub const REQUEST_HEAD_BYTES: usize = 32 * 1024;
 
 /// Longest request target, in bytes.
@@ -188,6 +192,9 @@ pub const PG_STARTUP_BYTES: usize = 10_000;
 /// Largest password message the guard reads, in bytes.
 pub const PG_PASSWORD_BYTES: usize = 2 * TOKEN_BYTES + 64;
 
+/// Most bytes that Postgres may say until the guard is logged in to it (libpq, of one message: 30,000).
+pub const PG_LOGIN_BYTES: usize = 256 * 1024;
+
 /// Largest message a database client may send, in bytes.
 pub const PG_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
@@ -211,9 +218,6 @@ pub const PG_NAME_BYTES: usize = 256;
 
 /// Longest reason given for a change of policies, in bytes.
 pub const POLICY_REASON_BYTES: usize = 500;
-
-/// How many versions of a tenant's policies are kept with their full text; of older ones, who did what and why.
-pub const POLICY_TEXTS: u64 = 100;
 
 /// Most proposals of a tenant that nobody has decided yet.
 pub const POLICY_PROPOSALS: u64 = 50;

@@ -262,3 +262,50 @@ impl RequestBinding {
 pub(crate) const fn disagree(detail: &'static str) -> Refusal {
     Refusal::new(Layer::Backend, Reason::SourcesDisagree, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000);
+
+    /// Why a `Txn-Token` for this purpose that lives for so long is not believed, if it is not.
+    fn living(purpose: Purpose, seconds: u64) -> Result<(), Reason> {
+        let (key, _) = SigningKey::generate().unwrap();
+        let verifier = TxnVerifier {
+            keys: vec![key.public().clone()],
+            issuer: "https://gw".to_owned(),
+            audience: "trust".to_owned(),
+        };
+        let claims = TxnClaims {
+            iss: verifier.issuer.clone(),
+            aud: verifier.audience.clone(),
+            iat: NOW.seconds(),
+            exp: NOW.seconds() + seconds,
+            txn: Reference::make(NOW, 7),
+            sub: Subject::new("u-1").unwrap(),
+            tenant_id: TenantId::new("acme").unwrap(),
+            ath: base64url(&[7; 32]),
+            purp: purpose,
+            action: "ListNotes".to_owned(),
+            route: "GET /notes".to_owned(),
+        };
+        let raw = RawToken::new(&key.sign(TYP, &claims).unwrap()).unwrap();
+        verifier.verify_txn(&raw, NOW).map(drop).map_err(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn reject_txn_token_life_seconds() {
+        assert_eq!(living(Purpose::Request, limits::TXN_TOKEN_LIFE_SECONDS), Ok(()));
+        assert_eq!(living(Purpose::Request, limits::TXN_TOKEN_LIFE_SECONDS + 1), Err(Reason::TokenMalformed));
+    }
+
+    #[test]
+    fn reject_database_token_life_seconds() {
+        assert_eq!(living(Purpose::Database, limits::DATABASE_TOKEN_LIFE_SECONDS), Ok(()));
+        assert_eq!(
+            living(Purpose::Database, limits::DATABASE_TOKEN_LIFE_SECONDS + 1),
+            Err(Reason::TokenMalformed)
+        );
+    }
+}

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use ringfence_context::{Layer, Reason, Record, Reference, TenantId, Verdict};
+use ringfence_context::{Layer, Reason, Record, Reference, TenantId, Verdict, limits};
 
 /// How much may wait to be written, in bytes.
 const WAITING: usize = 32 * 1024 * 1024;
@@ -102,12 +102,12 @@ impl DecisionLog {
 }
 
 impl DecisionLog {
-    /// The latest decisions about a tenant that were made by its policies, at most `most`, the latest first. Reads files:
-    /// not for the request path.
+    /// The latest decisions about a tenant that were made by its policies, the latest first, at most
+    /// [`limits::POLICY_REPLAYED`]. Reads files: not for the request path.
     ///
     /// # Errors
     /// Where the log can't be read.
-    pub fn decisions(&self, tenant: &TenantId, most: usize) -> std::io::Result<Vec<Verdict>> {
+    pub fn decisions(&self, tenant: &TenantId) -> std::io::Result<Vec<Verdict>> {
         let (written, wait) = sync_channel(1);
         if self.writer.send(written).is_ok() {
             let _ = wait.recv_timeout(Duration::from_secs(5));
@@ -115,7 +115,7 @@ impl DecisionLog {
         let mut latest: Vec<Verdict> = Vec::new();
         for number in 0..=FILES {
             let Ok(file) = File::open(path(&self.folder, number)) else { continue };
-            let room = most.saturating_sub(latest.len());
+            let room = limits::POLICY_REPLAYED.saturating_sub(latest.len());
             let mut found = VecDeque::new();
             for line in BufReader::new(file).lines() {
                 let line = line?;
@@ -132,7 +132,7 @@ impl DecisionLog {
                 }
             }
             latest.extend(found.into_iter().rev());
-            if latest.len() >= most {
+            if latest.len() >= limits::POLICY_REPLAYED {
                 break;
             }
         }
@@ -274,6 +274,25 @@ mod tests {
         }
         assert_eq!(log.find(&Reference::make(NOW, 7)).unwrap(), [verdict(7)]);
         assert_eq!(log.find(&Reference::make(NOW, 5000)).unwrap(), []);
+    }
+
+    #[test]
+    fn reject_policy_replayed() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = DecisionLog::open(dir.path()).unwrap();
+        let acme = TenantId::new("acme").unwrap();
+        let most = u64::try_from(limits::POLICY_REPLAYED).unwrap();
+        let decide = |random| {
+            let (action, resource) = (Some("ListNotes".into()), Some("Note::\"n\"".to_owned()));
+            log.record(Verdict { tenant: Some(acme.clone()), action, resource, ..verdict(random) });
+        };
+        let references = || -> Vec<Reference> {
+            log.decisions(&acme).unwrap().into_iter().map(|verdict| verdict.reference).collect()
+        };
+        (0..most).for_each(decide);
+        assert_eq!(references(), (0..most).rev().map(|n| Reference::make(NOW, n)).collect::<Vec<_>>());
+        decide(most);
+        assert_eq!(references(), (1..=most).rev().map(|n| Reference::make(NOW, n)).collect::<Vec<_>>());
     }
 
     #[test]

@@ -22,7 +22,7 @@
 //! - two tenants that help each other can talk through any of these. They could as well telephone.
 
 use postgres_protocol::password::scram_sha_256;
-use ringfence_context::{Secret, TenantId, key::MacKey};
+use ringfence_context::{Secret, TenantId, key::MacKey, limits};
 use tokio_postgres::Client;
 
 use crate::role::RoleName;
@@ -99,13 +99,22 @@ impl Install {
             }
         }
         for file in self.files() {
-            let sql = file.replace("{app}", self.app.as_str()).replace("{owner}", self.owner.as_str());
-            transaction.batch_execute(&sql).await?;
+            transaction.batch_execute(&self.filled(file)).await?;
         }
         let record = "INSERT INTO ringfence.installed (version, app_role) VALUES ($1, $2::text::name)
             ON CONFLICT (only_row) DO UPDATE SET version = excluded.version, app_role = excluded.app_role";
         transaction.execute(record, &[&VERSION, &self.app.as_str()]).await?;
         Ok(transaction.commit().await?)
+    }
+
+    /// A file with the names of the roles, and for how long a context may be good, in it.
+    fn filled(&self, file: &str) -> String {
+        let life = limits::DATABASE_CONTEXT_LIFE_SECONDS;
+        let ahead = life.saturating_add(limits::DATABASE_CONTEXT_SKEW_SECONDS);
+        file.replace("{app}", self.app.as_str())
+            .replace("{owner}", self.owner.as_str())
+            .replace("{context_life}", &life.to_string())
+            .replace("{context_ahead}", &ahead.to_string())
     }
 
     fn files(&self) -> Vec<&'static str> {

@@ -50,8 +50,6 @@ use tokio::{
     time::Instant,
 };
 
-#[doc(hidden)]
-pub use self::exchange::converse;
 use self::{
     cancel::Cancels,
     peer::{Peer, attend},
@@ -63,6 +61,8 @@ pub use self::{
     placement::{Caps, Placement, Placements, PutPassword, Together},
     server::ServerSettings,
 };
+#[doc(hidden)]
+pub use self::{exchange::converse, handshake::open, server::log_in};
 use crate::{
     admission::{Admit, Contexts},
     role::RoleName,

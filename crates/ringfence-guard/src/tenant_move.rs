@@ -22,6 +22,7 @@ mod compare;
 mod copy;
 mod error;
 mod follow;
+mod fuzzed;
 mod hindrance;
 mod pgoutput;
 mod plan;
@@ -37,6 +38,8 @@ mod touched;
 use ringfence_context::TenantId;
 use tokio_postgres::{Client, Config};
 
+#[doc(hidden)]
+pub use self::fuzzed::follow;
 pub use self::{copy::CopiedTotal, error::MoveError, hindrance::Hindrance, pgoutput::DecodeError};
 use self::{follow::Follower, plan::Plan, record::Record, touched::Touched};
 use crate::{role::RoleName, tls::Authorities};

@@ -1,8 +1,9 @@
-//! House rules that no compiler checks: sizes of files and functions, arrows between crates, invariants that name real
-//! tests, decisions that are dated.
+//! House rules that no compiler checks: sizes of files and functions, arrows between crates, invariants and bounds that
+//! have real tests.
 
 mod arrows;
 mod invariants;
+mod limits;
 mod size;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub(crate) fn tidy() -> Outcome {
     faults.extend(size::check(&root, &sources));
     faults.extend(arrows::check(&root));
     faults.extend(invariants::check(&root, &sources));
+    faults.extend(limits::check(&root, &sources));
     if faults.is_empty() {
         eprintln!("tidy: {} files", sources.len());
         return Ok(());

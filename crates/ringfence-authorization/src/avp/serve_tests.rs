@@ -28,6 +28,32 @@ fn terms() -> Terms {
     WhenUnproved::Refuse.into()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn reject_avp_writes_waiting() {
+    let bench = Arc::new(Bench::new().await);
+    let store = bench.store("OFF").await;
+    let arn = format!("arn:aws:verifiedpermissions::acme:policy-store/{store}");
+    let first = bench.avp.turn(&Account::Tenant(acme())).await.unwrap();
+    let mut asking = tokio::task::JoinSet::new();
+    for number in 0..limits::AVP_WRITES_WAITING {
+        let bench = Arc::clone(&bench);
+        let input = json!({ "resourceArn": arn, "tags": { "number": number.to_string() } });
+        asking.spawn(async move { bench.call(&tenant("acme"), "TagResource", input).await });
+    }
+    // As many as may are under way or wait, the first among them: one is told so at once, and nothing of another account's waits.
+    let crowded = asking.join_next().await.unwrap().unwrap();
+    assert_eq!(crowded.unwrap_err().name(), "ThrottlingException");
+    assert_eq!(bench.avp.crowded(), 1);
+    bench
+        .call(&tenant("globex"), "CreatePolicyStore", json!({ "validationSettings": { "mode": "OFF" } }))
+        .await
+        .unwrap();
+    drop(first);
+    while let Some(made) = asking.join_next().await {
+        made.unwrap().unwrap();
+    }
+}
+
 impl Bench {
     /// Another store of acme's that says what serves.
     async fn copy(&self) -> String {

@@ -35,6 +35,9 @@ use crate::{
     stores::{Stores, StoresError},
 };
 
+/// How many versions of a tenant's policies are kept with their full text; of older ones, who did what and why.
+pub const TEXTS_KEPT: u64 = 100;
+
 /// Governs the policies of all tenants. Clones share what they stand on.
 #[derive(Debug, Clone)]
 pub struct Governance {
@@ -59,7 +62,7 @@ pub enum GovernError {
     #[error("there is no version {0}")]
     NoVersion(u64),
     /// The version is there, its text no longer is.
-    #[error("the text of version {0} is no longer kept: the latest {kept} versions have theirs", kept = ringfence_context::limits::POLICY_TEXTS)]
+    #[error("the text of version {0} is no longer kept: the latest {kept} versions have theirs", kept = TEXTS_KEPT)]
     TextGone(u64),
     /// No such proposal.
     #[error("there is no proposal {0}")]

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use ringfence_context::{TenantId, UnixTime, limits};
+use ringfence_context::{TenantId, UnixTime};
 use ringfence_store::{Draft, Expect, Records, Revision, Scope, StoreError, chain::Link};
 use serde::Serialize;
 
 use super::{
-    AuditEntry, Author, Cause, Change, ChangeReason, Proposal, Step, Version,
+    AuditEntry, Author, Cause, Change, ChangeReason, Proposal, Step, TEXTS_KEPT, Version,
     record::{self, AUDIT, HEAD, HEAD_ID, Head, TEXT, VERSION, numbered},
 };
 use crate::{
@@ -128,7 +128,7 @@ impl Pending {
 
     /// Drops the texts of versions that are too old to keep theirs, of those from `before` on.
     async fn expire(&mut self, records: &Records, before: u64) -> Result<(), StoreError> {
-        let oldest = |latest: u64| latest.saturating_sub(limits::POLICY_TEXTS);
+        let oldest = |latest: u64| latest.saturating_sub(TEXTS_KEPT);
         if oldest(self.head.versions) == 0 {
             return Ok(());
         }
@@ -144,8 +144,8 @@ impl Pending {
 
     async fn in_use(&self, records: &Records) -> Result<HashSet<String>, StoreError> {
         let tenant = &self.head.tenant;
-        let from = self.head.versions.saturating_sub(limits::POLICY_TEXTS);
-        let most = u32::try_from(limits::POLICY_TEXTS).unwrap_or(u32::MAX);
+        let from = self.head.versions.saturating_sub(TEXTS_KEPT);
+        let most = u32::try_from(TEXTS_KEPT).unwrap_or(u32::MAX);
         let versions = record::several::<Version>(records, tenant, from, most).await?;
         let mut in_use: HashSet<String> = versions.into_iter().map(|version| version.content).collect();
         for number in &self.head.open {

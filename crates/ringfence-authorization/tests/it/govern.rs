@@ -7,7 +7,7 @@ use ringfence_authorization::{
     avp::Quotas,
     govern::{
         Author, Cause, Change, ChangeReason, GovernError, Proposal, ProposalState, Side, Step, StoreEdit,
-        first,
+        TEXTS_KEPT, first,
     },
     stores::{StoresError, store_create},
 };
@@ -294,12 +294,12 @@ async fn the_oldest_texts_go_and_the_record_of_who_did_what_stays() {
     let waiting =
         world.propose(&acme, "alice", "forbid (principal == Ledger::User::\"p\", action, resource);").await;
     let waiting = waiting.unwrap().number;
-    for number in 0..=limits::POLICY_TEXTS {
+    for number in 0..=TEXTS_KEPT {
         let text = if number.is_multiple_of(2) { FREEZE } else { THAW };
         world.put(&acme, "bob", text).await.unwrap();
     }
     let latest = world.governance.version_latest(&acme).await.unwrap();
-    assert_eq!(latest, limits::POLICY_TEXTS + 3);
+    assert_eq!(latest, TEXTS_KEPT + 3);
     for gone in [1, 2] {
         let text = world.governance.version_text(&acme, gone).await;
         assert!(matches!(text, Err(GovernError::TextGone(number)) if number == gone), "{text:?}");

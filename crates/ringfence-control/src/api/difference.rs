@@ -10,7 +10,7 @@ use ringfence_authorization::{
     govern::Side,
     proof::Difference,
 };
-use ringfence_context::{Layer, Reason, Refusal, TenantId, Verdict, limits};
+use ringfence_context::{Layer, Reason, Refusal, TenantId, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Api, body::Body, caller::Reader, failure::ApiFailure};
@@ -79,7 +79,7 @@ pub async fn compare(
     let log = api.log.clone();
     // Reads files.
     let replayed = tokio::task::spawn_blocking(move || {
-        let decisions = log.decisions(&tenant, limits::POLICY_REPLAYED).map_err(|_| unreadable())?;
+        let decisions = log.decisions(&tenant).map_err(|_| unreadable())?;
         replay(&decisions, &from, &to)
     });
     let recorded = replayed.await.map_err(|_| unreadable())??;

@@ -1,8 +1,10 @@
 //! Around the gateway: what reaches the application's own port, and statements of the tenant that disagree.
 
+use std::slice::from_ref;
+
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use ringfence_context::{Layer, Reason, Reference};
-use serde_json::json;
+use ringfence_context::{Layer, Reason, Reference, limits};
+use serde_json::{Value, json};
 
 use crate::{
     bench::{Bench, bearer, with_bench},
@@ -80,35 +82,59 @@ fn cv22_statements_that_disagree_are_refused_at_the_backend() {
     });
 }
 
+/// A refusal as a backend tells it.
+fn refused(reference: &str, detail: &str) -> Value {
+    json!({ "reference": reference, "layer": "backend", "reason": "txn_token_invalid", "detail": detail })
+}
+
+/// What the plane answers to who tells it these refusals and shows this.
+async fn tell(bench: &Bench, shown: &str, refusals: &[Value]) -> StatusCode {
+    let mut headers = bearer(shown);
+    headers.insert("content-type", "application/json".parse().unwrap());
+    let batch = json!({ "lost": 0, "refusals": refusals }).to_string();
+    bench.api(Method::POST, "/v1/refusals", headers, &batch).await.status
+}
+
+#[test]
+fn reject_refusals_told() {
+    with_bench(async |bench| {
+        let told =
+            async |count| tell(bench, &bench.reporter, &vec![refused("told-many", "many"); count]).await;
+        assert_eq!(told(limits::REFUSALS_TOLD).await, StatusCode::NO_CONTENT);
+        assert_eq!(told(limits::REFUSALS_TOLD + 1).await, StatusCode::UNPROCESSABLE_ENTITY);
+        let reference = Reference::new("told-many").unwrap();
+        assert_eq!(
+            bench.told_by_backend(&reference, limits::REFUSALS_TOLD).await.len(),
+            limits::REFUSALS_TOLD
+        );
+    });
+}
+
+#[test]
+fn reject_refusal_detail_bytes() {
+    with_bench(async |bench| {
+        let told = async |len| tell(bench, &bench.reporter, &[refused("told-long", &"x".repeat(len))]).await;
+        assert_eq!(told(limits::REFUSAL_DETAIL_BYTES).await, StatusCode::NO_CONTENT);
+        assert_eq!(told(limits::REFUSAL_DETAIL_BYTES + 1).await, StatusCode::UNPROCESSABLE_ENTITY);
+    });
+}
+
 #[test]
 fn only_a_backend_tells_what_it_refused() {
     with_bench(async |bench| {
         bench.tenant("told").await;
         let token = bench.token("told", "admin").await;
-        let tell = async |shown: &str, body: &str| {
-            let mut headers = bearer(shown);
-            headers.insert("content-type", "application/json".parse().unwrap());
-            bench.api(Method::POST, "/v1/refusals", headers, body).await.status
-        };
-        let one = json!({
-            "reference": "told-1", "layer": "backend", "reason": "txn_token_invalid", "detail": "as told",
-        });
-        let batch = |refusals: Vec<serde_json::Value>| json!({ "lost": 0, "refusals": refusals }).to_string();
+        let one = refused("told-1", "as told");
         for shown in ["", "rfb_", "rfb_AAAA", "rfo_AAAA", &token, &bench.reporter.replace("rfb_", "")] {
-            assert_eq!(tell(shown, &batch(vec![one.clone()])).await, StatusCode::UNAUTHORIZED, "{shown}");
+            assert_eq!(tell(bench, shown, from_ref(&one)).await, StatusCode::UNAUTHORIZED, "{shown}");
         }
         let told = &bench.reporter;
-        assert_eq!(tell(told, &batch(vec![one.clone()])).await, StatusCode::NO_CONTENT);
+        assert_eq!(tell(bench, told, from_ref(&one)).await, StatusCode::NO_CONTENT);
         let reference = Reference::new("told-1").unwrap();
         assert_eq!(bench.told_by_backend(&reference, 1).await[0].detail, "as told");
-        let many = vec![one.clone(); ringfence_context::limits::REFUSALS_TOLD + 1];
-        assert_eq!(tell(told, &batch(many)).await, StatusCode::UNPROCESSABLE_ENTITY);
-        let mut long = one.clone();
-        long["detail"] = "x".repeat(ringfence_context::limits::REFUSAL_DETAIL_BYTES + 1).into();
-        assert_eq!(tell(told, &batch(vec![long])).await, StatusCode::UNPROCESSABLE_ENTITY);
         let mut claiming = one.clone();
         claiming["tenant"] = "told".into();
-        assert_eq!(tell(told, &batch(vec![claiming])).await, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(tell(bench, told, &[claiming]).await, StatusCode::UNPROCESSABLE_ENTITY);
     });
 }
 

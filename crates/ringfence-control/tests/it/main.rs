@@ -15,6 +15,7 @@ mod bench;
 mod counting;
 mod decisions;
 mod duties;
+mod entities;
 mod foreign;
 mod govern;
 mod issuer_server;

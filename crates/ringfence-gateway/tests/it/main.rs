@@ -12,4 +12,5 @@ mod application;
 mod connections;
 mod http2;
 mod remembered;
+mod sizes;
 mod world;

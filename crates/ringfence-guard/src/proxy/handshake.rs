@@ -1,5 +1,7 @@
 //! From an accepted connection to an admitted session.
 
+mod fuzzed;
+
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -21,6 +23,8 @@ use super::{
     statements::Prepared,
     timer::Timer,
 };
+
+pub use self::fuzzed::open;
 
 /// Serves one accepted connection to its end.
 /// `private`: nobody is between.

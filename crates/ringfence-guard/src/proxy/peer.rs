@@ -6,6 +6,7 @@
 use std::{
     future::poll_fn,
     io,
+    os::fd::{AsFd, BorrowedFd},
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
@@ -14,10 +15,12 @@ use std::{
 use bytes::{Buf, BytesMut};
 use rustix::net::sockopt;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, Empty, ReadBuf},
     net::TcpStream,
 };
+use tokio_rustls::{client, server};
 
+use super::local::Local;
 use crate::tls::{ALPN, Identity};
 
 /// Stop reading from one side while this much waits for the other: back-pressure instead of memory.
@@ -30,6 +33,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const QUESTIONS: u32 = 3;
 
+/// Within which time it is known, while nothing is said, that nobody is there any more.
+pub(super) const KNOWN_WITHIN: Duration = SILENCE.saturating_add(ANSWER_WITHIN.saturating_mul(QUESTIONS));
+
 /// Sends what is said at once, and finds out, while nothing is said, when nobody is there any more.
 pub(super) fn attend(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
@@ -40,9 +46,58 @@ pub(super) fn attend(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// What both kinds of socket, and a TLS stream, are.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The TCP connection under it, where there is one.
+    fn tcp(&self) -> Option<BorrowedFd<'_>>;
+}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+impl Duplex for TcpStream {
+    fn tcp(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+}
+
+impl<T: Duplex> Duplex for client::TlsStream<T> {
+    fn tcp(&self) -> Option<BorrowedFd<'_>> {
+        self.get_ref().0.tcp()
+    }
+}
+
+impl<T: Duplex> Duplex for server::TlsStream<T> {
+    fn tcp(&self) -> Option<BorrowedFd<'_>> {
+        self.get_ref().0.tcp()
+    }
+}
+
+impl Duplex for Box<dyn Duplex> {
+    fn tcp(&self) -> Option<BorrowedFd<'_>> {
+        (**self).tcp()
+    }
+}
+
+impl Duplex for Begun {
+    fn tcp(&self) -> Option<BorrowedFd<'_>> {
+        self.io.tcp()
+    }
+}
+
+impl Duplex for Local {
+    fn tcp(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+impl Duplex for DuplexStream {
+    fn tcp(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+impl Duplex for Empty {
+    fn tcp(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
 
 /// A stream and its buffers.
 pub(super) struct Peer {
@@ -68,6 +123,16 @@ impl From<io::Error> for Gone {
 impl Peer {
     pub(super) fn new(io: impl Duplex + 'static) -> Self {
         Self { io: Box::new(io), inbound: BytesMut::new(), outbound: BytesMut::new(), held: false }
+    }
+
+    /// How long what was sent to it may wait until it is taken: then its connection is over (RFC 5482, Linux' `TCP_USER_TIMEOUT`).
+    /// Without, as long as the system tries, some fifteen minutes; and for ever where the other end is there and does not read.
+    pub(super) fn takes_within(&self, most: Option<Duration>) {
+        let Some(stream) = self.io.tcp() else { return };
+        let millis = most.map_or(0, |most| u32::try_from(most.as_millis()).unwrap_or(u32::MAX));
+        if let Err(error) = sockopt::set_tcp_user_timeout(stream, millis) {
+            tracing::debug!(%error, "a connection that is over");
+        }
     }
 
     /// Reads once.
@@ -214,4 +279,31 @@ pub(super) async fn pump(client: &mut Peer, server: &mut Peer, wanted: usize) ->
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_gone_is_known_within_a_minute_and_a_half() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (ours, _) = listener.accept().await.unwrap();
+        attend(&ours).unwrap();
+        assert!(sockopt::socket_keepalive(&ours).unwrap());
+        let [silence, interval] =
+            [sockopt::tcp_keepidle(&ours).unwrap(), sockopt::tcp_keepintvl(&ours).unwrap()];
+        let known = silence + interval * sockopt::tcp_keepcnt(&ours).unwrap();
+        assert_eq!((known, KNOWN_WITHIN), (Duration::from_secs(90), known));
+        let peer = Peer::new(ours);
+        let waits = || sockopt::tcp_user_timeout(peer.io.tcp().unwrap()).unwrap();
+        assert_eq!(waits(), 0, "a slow reader is waited for");
+        peer.takes_within(Some(KNOWN_WITHIN));
+        assert_eq!(waits(), 90_000);
+        peer.takes_within(None);
+        assert_eq!(waits(), 0);
+    }
 }

@@ -1,5 +1,7 @@
 //! One connection to Postgres, logged in as the application's role.
 
+mod fuzzed;
+
 use std::{sync::Arc, time::Duration};
 
 use fallible_iterator::FallibleIterator;
@@ -10,11 +12,13 @@ use postgres_protocol::{
         frontend,
     },
 };
-use ringfence_context::{DatabaseContext, Secret, TenantId, database::Backend};
+use ringfence_context::{DatabaseContext, Secret, TenantId, database::Backend, limits};
 
+pub use self::fuzzed::log_in;
 use super::{
     endpoint::Endpoint,
-    peer::{Gone, Peer},
+    frame,
+    peer::{Duplex, Gone, Peer},
     placement::Placement,
     prologue,
     reply::sqlstate,
@@ -90,6 +94,11 @@ pub(super) enum ConnectError {
     Refused(RoleName, String),
     #[error("Postgres asks for an authentication that is not supported: use peer, trust or scram-sha-256")]
     Authentication,
+    #[error(
+        "Postgres lets {0} in without asking for the password that is set, and so has not proved that it knows it: let \
+         pg_hba.conf ask for it (scram-sha-256), or set none"
+    )]
+    Unproved(RoleName),
     #[error("Postgres said something unexpected while logging in")]
     Unexpected,
     #[error("Postgres took too long")]
@@ -269,6 +278,8 @@ impl Ended {
 struct Login<'a> {
     settings: &'a ServerSettings,
     peer: Peer,
+    /// How many bytes Postgres may still say.
+    left: usize,
 }
 
 type CancelKeyAndParameters = ((i32, i32), Vec<(String, String)>);
@@ -280,7 +291,17 @@ impl<'a> Login<'a> {
         settings: &[(&str, &str)],
         clients: &Settings,
     ) -> Result<Self, ConnectError> {
-        let mut login = Self { settings: server, peer: Peer::new(server.endpoint.connect().await?) };
+        Self::over(server.endpoint.connect().await?, server, settings, clients).await
+    }
+
+    /// Authenticates to whoever is at the other end.
+    async fn over(
+        io: impl Duplex + 'static,
+        server: &'a ServerSettings,
+        settings: &[(&str, &str)],
+        clients: &Settings,
+    ) -> Result<Self, ConnectError> {
+        let mut login = Self { settings: server, peer: Peer::new(io), left: limits::PG_LOGIN_BYTES };
         let ServerSettings { database, role, search_path, .. } = server;
         let own = [("user", role.as_str()), ("database", database.as_str()), ("search_path", search_path)];
         // Of a name that comes twice the last counts: the client's.
@@ -291,27 +312,40 @@ impl<'a> Login<'a> {
         Ok(login)
     }
 
-    /// The next message; errors of Postgres by their SQLSTATE.
+    /// The next message; errors of Postgres by their SQLSTATE. What is announced as more than may be is not waited for.
     async fn message(&mut self) -> Result<Message, ConnectError> {
         loop {
+            let head = frame::head(&self.peer.inbound, self.left.saturating_sub(1));
+            match head.map_err(|_| ConnectError::Unexpected)? {
+                Some(head) if head.len <= self.peer.inbound.len() => {
+                    self.left = self.left.saturating_sub(head.len);
+                }
+                _ => {
+                    self.peer.fill().await?;
+                    continue;
+                }
+            }
             match Message::parse(&mut self.peer.inbound)? {
                 Some(Message::ErrorResponse(body)) => {
                     return Err(ConnectError::Refused(self.settings.role.clone(), code(&body)));
                 }
                 Some(Message::NoticeResponse(_) | Message::NotificationResponse(_)) => {}
                 Some(message) => return Ok(message),
-                None => self.peer.fill().await?,
+                None => return Err(ConnectError::Unexpected),
             }
         }
     }
 
+    /// With a password, both sides prove that they know it; without, the way there is who proves it.
     async fn authenticate(&mut self) -> Result<(), ConnectError> {
-        match self.message().await? {
-            Message::AuthenticationOk => return Ok(()),
-            Message::AuthenticationSasl(body) if offers(&body, SCRAM_SHA_256) => {}
+        let password = match (self.message().await?, &self.settings.password) {
+            (Message::AuthenticationOk, None) => return Ok(()),
+            (Message::AuthenticationOk, Some(_)) => {
+                return Err(ConnectError::Unproved(self.settings.role.clone()));
+            }
+            (Message::AuthenticationSasl(body), Some(password)) if offers(&body, SCRAM_SHA_256) => password,
             _ => return Err(ConnectError::Authentication),
-        }
-        let password = self.settings.password.as_ref().ok_or(ConnectError::Authentication)?;
+        };
         let mut scram = ScramSha256::new(password.reveal().as_bytes(), ChannelBinding::unsupported());
         frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), &mut self.peer.outbound)?;
         self.peer.flush().await?;
@@ -400,4 +434,61 @@ fn backend(row: &DataRowBody) -> Option<Registered> {
     let backend = Backend { pid: column()?.parse().ok()?, started: column()?.parse().ok()? };
     let leaves = Leaves { keeps: column()? != "f", outlasts: column()? != "f", locks: column()? != "f" };
     Some((backend, leaves, column()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// What becomes of logging in to a server that says this.
+    async fn told(password: Option<&str>, said: &[Vec<u8>]) -> Result<(), String> {
+        let settings = ServerSettings {
+            endpoint: Endpoint::Unix(PathBuf::new()),
+            database: RoleName::new("ledger").unwrap(),
+            role: RoleName::new("app").unwrap(),
+            password: password.map(|password| Secret::new(password.to_owned())),
+            search_path: String::new(),
+        };
+        let (mut theirs, ours) = tokio::io::duplex(2 * limits::PG_LOGIN_BYTES);
+        theirs.write_all(&said.concat()).await.unwrap();
+        let mut login = Login::over(ours, &settings, SETTINGS, &Settings::default())
+            .await
+            .map_err(|error| error.to_string())?;
+        login.until_ready().await.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
+        [&[tag], &i32::try_from(body.len() + 4).unwrap().to_be_bytes()[..], body].concat()
+    }
+
+    #[tokio::test]
+    async fn reject_pg_login_bytes() {
+        let (ok, ready) = (frame(b'R', &[0; 4]), frame(b'Z', b"I"));
+        let report = |bytes: usize| frame(b'S', &[b"a\0", &vec![b'x'; bytes - 8][..], b"\0"].concat());
+        let rest = limits::PG_LOGIN_BYTES - ok.len() - ready.len();
+        for (reports, accepted) in [
+            (vec![report(rest)], true),
+            (vec![report(rest + 1)], false),
+            (vec![report(rest / 2); 2], true),
+            (vec![report(rest / 2 + 1); 2], false),
+        ] {
+            let said = [vec![ok.clone()], reports, vec![ready.clone()]].concat();
+            assert_eq!(told(None, &said).await.is_ok(), accepted);
+        }
+        // What is announced is not waited for, and nothing is reserved for it.
+        let announced = [&[b'S'][..], &i32::MAX.to_be_bytes()].concat();
+        assert!(told(None, &[ok, announced]).await.unwrap_err().contains("unexpected"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_ask_for_the_password_is_not_believed() {
+        let said = [frame(b'R', &[0; 4]), frame(b'Z', b"I")];
+        assert_eq!(told(None, &said).await, Ok(()));
+        let refused = told(Some("pencil"), &said).await.unwrap_err();
+        assert!(refused.contains("has not proved that it knows it"), "{refused}");
+    }
 }

@@ -5,7 +5,7 @@
 
 mod between;
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ringfence_context::{Layer, Permit, Reason, Reference, Refusal, TenantId};
@@ -14,7 +14,7 @@ use super::{
     Shared,
     cancel::{CancelKey, Leased},
     exchange::{Broken, Exchange, Sides, Status, Step},
-    peer::{End, Gone, Peer, pump},
+    peer::{End, Gone, KNOWN_WITHIN, Peer, pump},
     pool::{Lease, PoolError, SessionId, Trace},
     prologue::{self, Expected},
     reply::{self, Failure, Severity, sqlstate},
@@ -197,7 +197,7 @@ impl Session {
         exchange: &mut Exchange,
         mut changes_hands: bool,
     ) -> Result<Next, Stop> {
-        self.transaction_begins();
+        self.transaction.restart(self.transaction_limit());
         let (mut answered, mut quiet) = (false, false);
         loop {
             let heard = exchange.server(&mut sides(&mut self.client, server, &mut self.prepared));
@@ -240,8 +240,14 @@ impl Session {
                 Ok(Step::Wait | Step::Ready(_)) => {}
                 Err(broken) => return Err(self.broken(broken, exchange)),
             }
-            if std::mem::replace(&mut quiet, exchange.is_quiet()) && !quiet {
-                self.transaction_begins();
+            let was_quiet = std::mem::replace(&mut quiet, exchange.is_quiet());
+            if was_quiet != quiet {
+                // It keeps a connection: whoever is gone meanwhile is to be known of. A transaction has a time of its own.
+                let most = KNOWN_WITHIN.min(self.transaction_limit());
+                self.client.takes_within(quiet.then_some(most));
+            }
+            if was_quiet && !quiet {
+                self.transaction.restart(self.transaction_limit());
             }
             match self.moved(server, exchange, quiet).await {
                 Err(Stop::Client) if quiet && server.peer.is_drained() => return Ok(Next::Goodbye),
@@ -250,10 +256,10 @@ impl Session {
         }
     }
 
-    /// Its time runs from here, as long as its tenant's may be.
-    fn transaction_begins(&mut self) {
+    /// How long a transaction of its tenant's may take.
+    fn transaction_limit(&self) -> Duration {
         let own = self.whose.as_ref().map(|whose| self.shared.caps(&whose.user));
-        self.transaction.restart(own.unwrap_or(self.shared.settings.caps).transaction);
+        own.unwrap_or(self.shared.settings.caps).transaction
     }
 
     /// Waits until bytes have moved. A transaction may take so long and no longer: it holds locks others wait for.

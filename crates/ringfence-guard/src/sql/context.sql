@@ -145,7 +145,7 @@ BEGIN
     wanted := sha256(k.guard_outer || sha256(k.guard_inner || seal || convert_to(
         '|ringfence-context-v1|' || tenant || '|' || k.pid || '|' || k.started || '|' || valid_until, 'UTF8')));
     -- Both sides are hashed before they are compared: how far a guess was right, if it can be timed, tells nothing.
-    IF sha256(wanted) = sha256(tag) AND k.known AND valid_until > moment AND valid_until <= moment + 60000000
+    IF sha256(wanted) = sha256(tag) AND k.known AND valid_until > moment AND valid_until <= moment + {context_ahead} * 1000000::bigint
         AND valid_until <= token_exp * 1000000
     THEN
         -- Said twice: so that this session remembers it, then so that the sequence, which all sessions share, does not.
@@ -210,7 +210,7 @@ BEGIN
             HINT = 'Connect through the guard with a database token.';
     END IF;
     RAISE EXCEPTION USING ERRCODE = 'RF002', MESSAGE = 'The tenant context has expired.',
-        HINT = 'A transaction''s statements begin within 30 seconds. End it, and begin another.';
+        HINT = 'A transaction''s statements begin within {context_life} seconds. End it, and begin another.';
 END
 $body$;
 

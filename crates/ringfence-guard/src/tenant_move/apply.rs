@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Statement};
 
 use super::{
     MoveError,
-    pgoutput::Value,
+    pgoutput::{DecodeError, Value},
     plan::{Plan, Table},
     statement::{self, Change, Shape, Text},
     touched::Touched,
@@ -68,35 +68,14 @@ impl<'a> Applier<'a> {
         touched: Option<&mut Touched>,
     ) -> Result<(), MoveError> {
         let table = self.table(at)?;
-        let ours = |row: &[Value<'_>]| row.get(table.tenant) == Some(&Value::Text(self.tenant.as_str()));
-        let key = |row: &[Value<'_>]| statement::key(table, row);
-        let (before, after) = match event {
-            Event::Insert(new) => (None, ours(&new).then_some(new)),
-            Event::Delete(old) => (ours(&old).then(|| key(&old)).transpose()?, None),
-            Event::Update(old, mut new) => {
-                for (value, old) in new.iter_mut().zip(old.iter().flatten()) {
-                    if *value == Value::Unchanged && matches!(old, Value::Text(_)) {
-                        *value = *old;
-                    }
-                }
-                let identity = old.as_deref().unwrap_or(&new);
-                (ours(identity).then(|| key(identity)).transpose()?, ours(&new).then_some(new))
-            }
-        };
+        let (keys, change) = change(table, self.tenant, event)?;
         if let Some(touched) = touched {
-            let after = after.as_deref().map(key).transpose()?;
-            before.iter().cloned().chain(after).for_each(|key| touched.add(&table.name, key));
+            keys.into_iter().for_each(|key| touched.add(&table.name, key));
         }
-        let change = match (before, after) {
-            (None, None) => return Ok(()),
-            (Some(key), None) => Change::delete(&key, self.tenant),
-            (Some(key), Some(new)) => Change::update(&key, &new, self.tenant),
-            (None, Some(new)) if new.contains(&Value::Unchanged) => {
-                return Err(MoveError::Incomplete { table: table.name.clone() });
-            }
-            (None, Some(new)) => Change::insert(&new),
-        };
-        self.push(at, change).await
+        match change {
+            Some(change) => self.push(at, change).await,
+            None => Ok(()),
+        }
     }
 
     /// Deletes the tenant's rows of a table.
@@ -137,4 +116,50 @@ impl<'a> Applier<'a> {
         }
         Ok(())
     }
+}
+
+/// A row's key: the values of its columns, as text.
+type Key = Vec<Box<str>>;
+
+/// What is to be done where a row of `table` was changed, if it is or was the tenant's; and the keys of those rows.
+///
+/// # Errors
+/// Where a row is told with more or fewer columns than the table was, or without its key; or in part, and is new here.
+pub(super) fn change(
+    table: &Table,
+    tenant: &TenantId,
+    event: Event<'_>,
+) -> Result<(Vec<Key>, Option<Change>), MoveError> {
+    let ours = |row: &[Value<'_>]| row.get(table.tenant) == Some(&Value::Text(tenant.as_str()));
+    let key = |row: &[Value<'_>]| statement::key(table, row);
+    let whole = |row: Vec<_>| if row.len() == table.columns.len() { Ok(row) } else { Err(DecodeError) };
+    let (before, after) = match event {
+        Event::Insert(new) => (None, Some(whole(new)?).filter(|new| ours(new))),
+        Event::Delete(old) => {
+            let old = whole(old)?;
+            (ours(&old).then(|| key(&old)).transpose()?, None)
+        }
+        Event::Update(old, new) => {
+            let (old, mut new) = (old.map(whole).transpose()?, whole(new)?);
+            for (value, old) in new.iter_mut().zip(old.iter().flatten()) {
+                if *value == Value::Unchanged && matches!(old, Value::Text(_)) {
+                    *value = *old;
+                }
+            }
+            let identity = old.as_deref().unwrap_or(&new);
+            (ours(identity).then(|| key(identity)).transpose()?, Some(new).filter(|new| ours(new)))
+        }
+    };
+    let moved = after.as_deref().map(key).transpose()?;
+    let keys = before.iter().cloned().chain(moved).collect();
+    let change = match (before, after) {
+        (None, None) => None,
+        (Some(key), None) => Some(Change::delete(&key, tenant)),
+        (Some(key), Some(new)) => Some(Change::update(&key, &new, tenant)),
+        (None, Some(new)) if new.contains(&Value::Unchanged) => {
+            return Err(MoveError::Incomplete { table: table.name.clone() });
+        }
+        (None, Some(new)) => Some(Change::insert(&new)),
+    };
+    Ok((keys, change))
 }

@@ -41,7 +41,7 @@ pub(super) struct Column {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) tables: Vec<Table>,
-    source_schema: String,
+    pub(super) source_schema: String,
 }
 
 impl Table {

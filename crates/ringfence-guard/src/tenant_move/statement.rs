@@ -15,7 +15,7 @@ use super::{
 };
 
 /// A value in text, whatever its type; or none.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text(Option<Box<str>>);
 
 impl Text {

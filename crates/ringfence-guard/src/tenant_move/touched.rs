@@ -97,7 +97,14 @@ mod tests {
     #[test]
     fn reject_more_keys_than_memory_is_for() {
         let mut touched = Touched::default();
-        touched.add("t", vec![Box::from("x".repeat(MOST_BYTES))]);
+        let one = 1 << 10;
+        for number in 0..MOST_BYTES / one {
+            let key = format!("{number:0width$}", width = one - OVERHEAD);
+            touched.add("t", vec![key.into()]);
+        }
+        assert_eq!(touched.bytes, MOST_BYTES);
+        assert!(!touched.is_full());
+        touched.add("t", vec![Box::from("")]);
         assert!(touched.is_full());
     }
 }

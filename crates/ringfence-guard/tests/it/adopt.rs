@@ -1,5 +1,7 @@
 //! A schema as applications have them is migrated while it is used, as a user would do it, and brought back to the letter.
 
+mod wide;
+
 use std::{fs, sync::Arc};
 
 use ringfence_guard::adopt::{Belonging, Decisions, PlanError, plan, report};

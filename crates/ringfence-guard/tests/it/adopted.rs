@@ -291,10 +291,14 @@ impl Adopted {
             "23505"
         );
 
-        let mut client = world.superuser().await;
+        self.assert_sound(|object| OWNERS.iter().any(|(table, _)| object.ends_with(table))).await;
+    }
+
+    /// Nothing is wrong that is told of these.
+    pub(crate) async fn assert_sound(&self, owned: impl Fn(&str) -> bool) {
+        let mut client = self.world.superuser().await;
         let report = lint(&mut client, Known::default(), |_| ()).await.unwrap();
         let is_error = |id: &str| rules().any(|rule| rule.id == id && rule.level == Level::Error);
-        let owned = |object: &str| OWNERS.iter().any(|(table, _)| object.ends_with(table));
         let errors: Vec<_> =
             report.findings.iter().filter(|found| is_error(found.rule) && owned(&found.object)).collect();
         assert!(errors.is_empty(), "{errors:#?}");

@@ -1,8 +1,10 @@
 //! Attacks on the context itself, from a connection that is already past the guard.
 
-use ringfence_context::{DatabaseContext, Seal, UnixTime, database::Backend, key::MacKey};
+use std::time::Duration;
 
-use crate::fixture::{Arguments, Tenant, World, ask, connect, fails, now};
+use ringfence_context::{DatabaseContext, Seal, UnixTime, database::Backend, key::MacKey, limits};
+
+use crate::fixture::{Arguments, Tenant, World, ask, connect, eventually, fails, now};
 
 const COUNT: &str = "SELECT count(*) FROM accounts";
 
@@ -142,6 +144,46 @@ async fn any_other_token_expiry_or_moment_is_refused() {
     for (name, context) in cases {
         assert_eq!(context.set(&client).await, Err("RF002".to_owned()), "{name}");
     }
+}
+
+/// Both sides: the guard's clock says how long it mints a context for, and Postgres' own when that is over.
+#[tokio::test]
+async fn reject_database_context_life_seconds() {
+    let world = World::new().await;
+    let (client, backend) = world.direct().await;
+    let permit = world.acme.permit();
+    let (life, began) = (Duration::from_secs(limits::DATABASE_CONTEXT_LIFE_SECONDS), now().micros());
+    let aged = |age: Duration| {
+        let minted = UnixTime::from_micros(now().micros() - u64::try_from(age.as_micros()).unwrap());
+        let context = DatabaseContext::mint(&permit, &world.guard_key, backend, minted).unwrap();
+        assert_eq!(context.arguments().3, minted.after(life).micros());
+        Arguments::of(&context)
+    };
+    assert_eq!(aged(life).set(&client).await, Err("RF002".to_owned()));
+    // Two seconds before its end it is good for two more, and for no third.
+    aged(life - Duration::from_secs(2)).set(&client).await.unwrap();
+    assert_eq!(ask(&client, COUNT).await.unwrap(), "3");
+    let over = eventually(|| async { ask(&client, COUNT).await.err() }).await;
+    assert_eq!(over.0, "RF002");
+    let hint = format!("begin within {} seconds", limits::DATABASE_CONTEXT_LIFE_SECONDS);
+    assert!(over.1.contains(&hint), "{over:?}");
+    let lasted = now().micros() - began;
+    assert!((2_000_000..4_000_000).contains(&lasted), "{lasted}");
+}
+
+/// A guard whose clock is ahead: what it mints is accepted while the two differ by no more than they may.
+#[tokio::test]
+async fn reject_database_context_skew_seconds() {
+    let world = World::new().await;
+    let (client, backend) = world.direct().await;
+    let permit = world.acme.permit();
+    let ahead = |seconds| {
+        let minted = now().after(Duration::from_secs(seconds));
+        Arguments::of(&DatabaseContext::mint(&permit, &world.guard_key, backend, minted).unwrap())
+    };
+    let skew = limits::DATABASE_CONTEXT_SKEW_SECONDS;
+    ahead(skew).set(&client).await.unwrap();
+    assert_eq!(ahead(skew + 1).set(&client).await, Err("RF002".to_owned()));
 }
 
 #[tokio::test]

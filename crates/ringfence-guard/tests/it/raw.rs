@@ -1,11 +1,14 @@
 //! A client that speaks the protocol frame by frame.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::fixture::{Running, Tenant, World};
 
 /// A client that speaks frames by hand.
-pub(crate) struct Raw(pub(crate) tokio::net::TcpStream);
+pub(crate) struct Raw(pub(crate) TcpStream);
 
 impl Raw {
     pub(crate) async fn open(world: &World, guard: &Running, tenant: &Tenant) -> Self {
@@ -14,7 +17,12 @@ impl Raw {
     }
 
     pub(crate) async fn connect(port: u16, tenant: &str, database: &str, token: &str) -> Self {
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        Self::over(stream, tenant, database, token).await
+    }
+
+    /// On a connection that is there already.
+    pub(crate) async fn over(mut stream: TcpStream, tenant: &str, database: &str, token: &str) -> Self {
         let pairs = format!("user\0{tenant}\0database\0{database}\0\0");
         let body = [&[0, 3, 0, 0], pairs.as_bytes()].concat();
         let head = i32::try_from(body.len() + 4).unwrap().to_be_bytes();

@@ -1,15 +1,15 @@
 //! Clients that die, stall, flood and say half of what they should: nothing hangs, nothing leaks, nothing is kept for them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
 };
 
 use crate::{
-    fixture::{CANARY, World, ask, eventually},
+    fixture::{CANARY, World, ask, eventually, now},
     raw::{Raw, bind, execute, frame, parse, query, sync},
 };
 
@@ -170,4 +170,142 @@ async fn a_half_open_client_holds_nothing_for_ever() {
     half.write_all(&[0, 0, 0, 99, 0, 3]).await.unwrap();
     let end = tokio::time::timeout(Duration::from_secs(15), half.read_u8()).await.expect("it is let go");
     assert!(end.is_err());
+}
+
+/// Who keeps a connection between transactions, was answered, and takes nothing of it any more, as one that vanished: the connection
+/// is given back by when a transaction would have had to end (here; by default after a minute and a half).
+#[tokio::test]
+async fn a_client_that_takes_nothing_gives_back_what_it_keeps() {
+    let world = World::new().await;
+    let guard = world
+        .guard_with(|settings| {
+            settings.connections = 1;
+            settings.caps.transaction = Duration::from_secs(1);
+            settings.wait = Duration::from_millis(200);
+        })
+        .await;
+    let socket = TcpSocket::new_v4().unwrap();
+    // Less than the answer: what it has no room for stays with the guard's system.
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream = socket.connect(([127, 0, 0, 1], guard.port).into()).await.unwrap();
+    let (database, token) = (world.database.to_string(), world.token(&world.globex));
+    let mut raw = Raw::over(stream, "globex", &database, &token).await;
+    raw.send(&[query("SET statement_timeout = 0")]).await;
+    raw.until(b'Z').await;
+    let mut acme = world.client(&guard, &world.acme).await;
+    assert_eq!(ask(&acme, "SELECT 1").await.unwrap_err().0, "53300", "it is kept");
+    raw.send(&[query("SELECT repeat('x', 60000)")]).await;
+    let began = now();
+    eventually(|| async { ask(&acme, "SELECT count(*) FROM accounts").await.ok() }).await;
+    let waited = now().since(began);
+    assert!(waited < Duration::from_secs(5), "after {waited:?}");
+    // And who takes its answers keeps it for as long as it likes.
+    drop(raw);
+    let mut raw = Raw::open(&world, &guard, &world.globex).await;
+    raw.send(&[query("SET statement_timeout = 0")]).await;
+    raw.until(b'Z').await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    acme = world.client(&guard, &world.acme).await;
+    assert!(ask(&acme, "SELECT 1").await.is_err(), "it is still kept");
+    raw.send(&[query("SHOW statement_timeout")]).await;
+    assert_eq!(raw.tags(b'Z').await, "TDCZ");
+}
+
+/// How much memory this process has, in bytes (proc(5): the second number, in pages of 4 KiB).
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// Runs a test's body in a process of its own, where nothing else takes memory: this program again, with this one test.
+fn alone(test: &str, body: impl Future<Output = ()>) {
+    const ALONE: &str = "RINGFENCE_TEST_ALONE";
+    #[expect(clippy::disallowed_methods, reason = "how the test tells itself that it is the one")]
+    let is_alone = std::env::var_os(ALONE).is_some();
+    if is_alone {
+        return tokio::runtime::Runtime::new().unwrap().block_on(body);
+    }
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = again.args(["--exact", test, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    println!("{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && told.contains("1 passed"));
+}
+
+/// Twenty results of 100 MB each, none of them read: what the guard has of each is two buffers, which are bounded.
+#[test]
+fn readers_that_do_not_read_cost_a_buffer_each() {
+    const READERS: usize = 20;
+    alone("robustness::readers_that_do_not_read_cost_a_buffer_each", async {
+        let world = World::new().await;
+        let guard = world.guard_with(|settings| settings.caps.connections = READERS).await;
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            readers.push(Raw::open(&world, &guard, &world.globex).await);
+        }
+        let before = resident();
+        for raw in &mut readers {
+            raw.send(&[query("SELECT repeat('x', 1000) FROM generate_series(1, 100000)")]).await;
+        }
+        let waits = || async {
+            let waiting = backends(&world, "wait_event = 'ClientWrite'").await;
+            (waiting == i64::try_from(READERS).unwrap()).then_some(())
+        };
+        eventually(waits).await;
+        let each = |now: usize| now.saturating_sub(before) / READERS;
+        let idle = each(resident());
+        // Each takes some megabytes, in pieces: it is refilled as it goes, and no further.
+        let mut piece = vec![0; 64 * 1024];
+        for _ in 0..64 {
+            for raw in &mut readers {
+                raw.0.read_exact(&mut piece).await.unwrap();
+            }
+        }
+        eventually(waits).await;
+        let read = each(resident());
+        println!("{} KiB each unread, {} KiB when 4 MiB were read", idle / 1024, read / 1024);
+        assert!(idle.max(read) < 512 * 1024, "{idle} and {read} bytes each");
+    });
+}
+
+/// Ten thousand that come and go, one in six of which asks something as a tenant: nothing is kept of any.
+#[test]
+fn ten_thousand_that_came_and_went_cost_nothing() {
+    const CONNECTS: usize = 10_000;
+    alone("robustness::ten_thousand_that_came_and_went_cost_nothing", async {
+        let world = Arc::new(World::new().await);
+        let guard = world.guard().await;
+        let token = world.token(&world.acme);
+        let come_and_go = async |from: usize, to: usize| {
+            let mut flood = JoinSet::new();
+            for n in from..to {
+                if flood.len() >= 100 {
+                    flood.join_next().await.unwrap().unwrap();
+                }
+                let (port, said) = (guard.port, half_said(&world, n));
+                let (database, token) = (world.database.to_string(), token.clone());
+                flood.spawn(async move {
+                    if n % 6 == 0 {
+                        let mut raw = Raw::connect(port, "acme", &database, &token).await;
+                        raw.send(&[query("SELECT owner FROM accounts")]).await;
+                        assert_eq!(raw.tags(b'Z').await, "TDDDCZ");
+                    } else {
+                        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                        // It may be turned away while it speaks.
+                        let _ = stream.write_all(&said).await;
+                    }
+                });
+            }
+            while let Some(gone) = flood.join_next().await {
+                gone.unwrap();
+            }
+        };
+        // What is there once, for however many.
+        come_and_go(0, CONNECTS / 5).await;
+        let before = resident();
+        come_and_go(CONNECTS / 5, CONNECTS).await;
+        let grown = resident().saturating_sub(before);
+        println!("{} KiB more after {CONNECTS} connections", grown / 1024);
+        assert!(grown < CONNECTS * 512, "{grown} bytes");
+    });
 }

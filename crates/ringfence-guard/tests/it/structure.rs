@@ -36,6 +36,19 @@ GRANT SELECT ON public.orders TO somebody;
 }
 
 #[tokio::test]
+async fn reject_more_types_than_are_taken_as_text() {
+    let columns = |count: usize| {
+        let columns: Vec<String> = (0..count).map(|n| format!("c{n} public.absent_{n}")).collect();
+        format!("CREATE TABLE t ({});", columns.join(", "))
+    };
+    let most = load("structure-types", &columns(50)).await.unwrap();
+    assert_eq!(most.left_out().len(), 50);
+    most.stop().await.unwrap();
+    let told = load("structure-types-more", &columns(51)).await.unwrap_err();
+    assert!(told.to_string().contains("type \"public.absent_50\" does not exist"), "{told}");
+}
+
+#[tokio::test]
 async fn reject_what_reaches_further_or_is_no_sql_and_name_the_line() {
     let program = "CREATE TABLE t (id int);\n\nCOPY t FROM PROGRAM 'id';\n";
     let told = load("structure-program", program).await.unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringfence_context::{Author, By, ChangeReason, Secret, TenantId, UnixTime, id::Subject};
+use ringfence_context::{Author, By, ChangeReason, Secret, TenantId, UnixTime, id::Subject, limits};
 use ringfence_store::{
     Draft, Expect, Kind, MapEntry, MapStep, MasterKey, Records, Scope, SqliteStore, Store, StoreError,
     chain::numbered,
@@ -34,6 +34,24 @@ fn step(key: &str) -> MapStep {
 
 fn note(tenant: &TenantId, id: &str) -> Vec<Draft> {
     vec![Draft::put(&Scope::from(tenant), NOTE, id, &id).unwrap().expect(Expect::Absent)]
+}
+
+#[tokio::test]
+async fn reject_policy_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(&dir).await;
+    let acme = tenant(&records, "acme").await;
+    let most = u64::from(limits::POLICY_PAGE);
+    let numbers = async |after| -> Vec<u64> {
+        records.map_list(&acme, after).await.unwrap().into_iter().map(|entry| entry.number).collect()
+    };
+    for number in 1..=most {
+        records.map_commit(&acme, vec![], &step(&format!("k{number}")), &by("ann")).await.unwrap();
+    }
+    assert_eq!(numbers(0).await, (1..=most).collect::<Vec<_>>());
+    records.map_commit(&acme, vec![], &step("one more"), &by("ann")).await.unwrap();
+    assert_eq!(numbers(0).await, (1..=most).collect::<Vec<_>>());
+    assert_eq!(numbers(most).await, [most + 1]);
 }
 
 fn tampered(outcome: Result<Vec<MapEntry>, StoreError>, attack: &str) {

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path, sync::OnceLock};
 
+use ringfence_context::limits;
 use serde_json::{Value, json};
 
 use crate::{
@@ -222,9 +223,21 @@ fn a_batch_ends_where_its_semantic_says() {
     );
     assert_eq!(decisions(json!("all"), &asked).0, 400);
     assert_eq!(decisions(json!(7), &asked).0, 400);
-    // reject_authzen_evaluations: one more than there may be.
-    assert_eq!(decisions(json!("execute_all"), &["read"; 100]).1.len(), 100);
-    assert_eq!(decisions(json!("execute_all"), &["read"; 101]).0, 400);
+}
+
+#[test]
+fn reject_authzen_evaluations() {
+    let scenario = Scenario::shared();
+    let ask = |count: usize| {
+        let body = json!({
+            "subject": { "type": "user", "id": "bob" }, "resource": { "type": "record", "id": "record-1" },
+            "evaluations": vec![json!({ "action": { "name": "read" } }); count],
+        });
+        scenario.post("evaluations", &body)
+    };
+    let most = ask(limits::AUTHZEN_EVALUATIONS);
+    assert_eq!(most.json()["evaluations"].as_array().unwrap().len(), limits::AUTHZEN_EVALUATIONS);
+    assert_eq!(ask(limits::AUTHZEN_EVALUATIONS + 1).status, 400);
 }
 
 #[test]
@@ -356,32 +369,46 @@ fn what_is_too_much_is_refused() {
     assert_eq!(scenario.ask(scenario.decider(), path, &large, &[]).status, 413);
 }
 
-#[test]
-fn reject_authzen_candidates() {
+/// A tenant with 600 users, every fifth of them an admin; and how its users are searched for: how many are on a page, and the
+/// token of the next.
+fn crowd(tenant: &'static str) -> impl Fn(&str, &str, Value) -> (usize, String) {
     let scenario = Scenario::shared();
     let plane = &scenario.plane;
-    plane.json(&["tenant", "create", "crowd", "--tier", "records"]);
+    plane.json(&["tenant", "create", tenant, "--tier", "records"]);
     let user = |number: usize| {
         let role = if number.is_multiple_of(5) { "admin" } else { "none" };
         let uid = json!({ "type": "Records::user", "id": format!("user-{number}") });
         json!({ "uid": uid, "attrs": { "role": role } })
     };
     let users: Vec<Value> = (0..600).map(user).collect();
-    let file = scratch("crowd").join("users.json");
+    let file = scratch(tenant).join("users.json");
     fs::write(&file, Value::from(users).to_string()).unwrap();
-    said(&plane.command(&["entity", "put", &file.display().to_string(), "--tenant", "crowd"]));
-    let token = scenario.token("crowd", "pdp", "decisions");
-    let search = |action: &str, status: &str, page: Value| {
+    said(&plane.command(&["entity", "put", &file.display().to_string(), "--tenant", tenant]));
+    let (token, path) =
+        (scenario.token(tenant, "pdp", "decisions"), format!("/t/{tenant}/access/v1/search/subject"));
+    move |action: &str, status: &str, page: Value| {
         let body = json!({
             "subject": { "type": "user" }, "action": { "name": action },
             "resource": { "type": "record", "id": "x", "properties": { "status": status } }, "page": page,
         });
-        let answer = scenario.ask(&token, "/t/crowd/access/v1/search/subject", &body.to_string(), &[]).json();
+        let answer = scenario.ask(&token, &path, &body.to_string(), &[]).json();
         let next = answer["page"]["next_token"].as_str().unwrap().to_owned();
         (answer["results"].as_array().unwrap().len(), next)
-    };
-    // reject_authzen_page: a page is no longer than a page may be.
-    assert_eq!(search("read", "active", json!({ "limit": 1000 })).0, 100);
+    }
+}
+
+#[test]
+fn reject_authzen_page() {
+    let search = crowd("crowd-page");
+    let most = limits::AUTHZEN_PAGE;
+    assert_eq!(search("read", "active", json!({ "limit": most })).0, most);
+    assert_eq!(search("read", "active", json!({ "limit": most + 1 })).0, most);
+    assert_eq!(search("read", "active", json!({})).0, most);
+}
+
+#[test]
+fn reject_authzen_candidates() {
+    let search = crowd("crowd");
     let (found, next) = search("write", "active", json!({}));
     assert_eq!(found, 0);
     assert!(!next.is_empty(), "there are more than one page looks at");

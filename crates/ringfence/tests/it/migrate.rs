@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use ringfence_context::limits;
 use serde_json::Value;
 
 use crate::{
     init::{settings, upstream},
-    program::{said, scratch},
+    program::{complaint, said, scratch},
     session::Plane,
     shapes::{Person, tiers},
 };
@@ -44,6 +45,17 @@ fn writes_invoices(person: &Person<'_>) {
     assert!(person.ask(&format!("INSERT INTO invoices VALUES ('{tenant}', 1)")).is_ok());
     assert_eq!(person.ask("SELECT tenant_id FROM invoices").unwrap(), tenant);
     assert!(person.ask(&format!("INSERT INTO lines VALUES ('{tenant}', 7, 1)")).is_ok());
+}
+
+#[test]
+fn reject_migrations_at_once() {
+    let plane = Plane::shared();
+    let migrate = |at_once: usize| plane.command(&["data", "migrate", "--concurrency", &at_once.to_string()]);
+    for refused in [0, limits::MIGRATIONS_AT_ONCE + 1] {
+        let told = complaint(&migrate(refused));
+        assert!(told.contains(&format!("from 1 to {}", limits::MIGRATIONS_AT_ONCE)), "{told}");
+    }
+    said(&migrate(limits::MIGRATIONS_AT_ONCE));
 }
 
 #[test]
