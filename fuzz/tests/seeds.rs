@@ -76,6 +76,7 @@ fn a_server_is_logged_in_to_that_asks_for_nothing_or_has_proved_itself() {
     // With a password, what was recorded is no proof: it was of another nonce.
     let all = [
         ("no_database", false),
+        ("nonce_that_is_not_asked_for", false),
         ("refused_by_database", true),
         ("scram", false),
         ("trust", true),

@@ -32,6 +32,14 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// Whether whoever answers there has shown by that who it is: by the folder the socket is in, or in TLS.
+    pub(super) fn proves_itself(&self) -> bool {
+        match self {
+            Self::Unix(_) => true,
+            Self::Tcp { tls, .. } => tls.is_some(),
+        }
+    }
+
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Duplex>> {
         match self {
             Self::Unix(path) => Ok(Box::new(Local::connect(path).await?)),

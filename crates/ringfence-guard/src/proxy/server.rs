@@ -336,13 +336,14 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// With a password, both sides prove that they know it; without, the way there is who proves it.
+    /// With a password, both sides prove that they know it. A server that does not ask for it is believed only where the way to it
+    /// shows who it is; and without one, where that is private.
     async fn authenticate(&mut self) -> Result<(), ConnectError> {
         let password = match (self.message().await?, &self.settings.password) {
-            (Message::AuthenticationOk, None) => return Ok(()),
-            (Message::AuthenticationOk, Some(_)) => {
+            (Message::AuthenticationOk, Some(_)) if !self.settings.endpoint.proves_itself() => {
                 return Err(ConnectError::Unproved(self.settings.role.clone()));
             }
+            (Message::AuthenticationOk, _) => return Ok(()),
             (Message::AuthenticationSasl(body), Some(password)) if offers(&body, SCRAM_SHA_256) => password,
             _ => return Err(ConnectError::Authentication),
         };
@@ -445,9 +446,9 @@ mod tests {
     use super::*;
 
     /// What becomes of logging in to a server that says this.
-    async fn told(password: Option<&str>, said: &[Vec<u8>]) -> Result<(), String> {
+    async fn told(endpoint: Endpoint, password: Option<&str>, said: &[Vec<u8>]) -> Result<(), String> {
         let settings = ServerSettings {
-            endpoint: Endpoint::Unix(PathBuf::new()),
+            endpoint,
             database: RoleName::new("ledger").unwrap(),
             role: RoleName::new("app").unwrap(),
             password: password.map(|password| Secret::new(password.to_owned())),
@@ -459,6 +460,10 @@ mod tests {
             .await
             .map_err(|error| error.to_string())?;
         login.until_ready().await.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn socket() -> Endpoint {
+        Endpoint::Unix(PathBuf::new())
     }
 
     fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -477,18 +482,20 @@ mod tests {
             (vec![report(rest / 2 + 1); 2], false),
         ] {
             let said = [vec![ok.clone()], reports, vec![ready.clone()]].concat();
-            assert_eq!(told(None, &said).await.is_ok(), accepted);
+            assert_eq!(told(socket(), None, &said).await.is_ok(), accepted);
         }
         // What is announced is not waited for, and nothing is reserved for it.
         let announced = [&[b'S'][..], &i32::MAX.to_be_bytes()].concat();
-        assert!(told(None, &[ok, announced]).await.unwrap_err().contains("unexpected"));
+        assert!(told(socket(), None, &[ok, announced]).await.unwrap_err().contains("unexpected"));
     }
 
     #[tokio::test]
     async fn a_server_that_does_not_ask_for_the_password_is_not_believed() {
         let said = [frame(b'R', &[0; 4]), frame(b'Z', b"I")];
-        assert_eq!(told(None, &said).await, Ok(()));
-        let refused = told(Some("pencil"), &said).await.unwrap_err();
+        let clear = || Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 1, tls: None };
+        assert_eq!(told(clear(), None, &said).await, Ok(()));
+        assert_eq!(told(socket(), Some("pencil"), &said).await, Ok(()), "the socket's folder is whose it is");
+        let refused = told(clear(), Some("pencil"), &said).await.unwrap_err();
         assert!(refused.contains("has not proved that it knows it"), "{refused}");
     }
 }

@@ -152,7 +152,7 @@ impl Ground<'_> {
             until("it can't go on", 20, || (at.ask(waits) != "0").then_some(()));
         }
         thread::park_timeout(Duration::from_millis(millis));
-        process::signal(running.as_ref().unwrap_or(self.plane).pid(), "KILL");
+        process::kill(running.as_ref().unwrap_or(self.plane).pid());
         begun.join().unwrap();
         drop(held);
         *running = Some(self.again(end));
@@ -249,7 +249,7 @@ fn a_plane_that_is_killed_while_a_tenant_waits_serves_it_and_moves_it() {
                 let shown: Value = serde_json::from_slice(&shown.stdout).ok()?;
                 (shown["progress"]["doing"] == "switches").then_some(())
             });
-            process::signal(ground.plane.pid(), "KILL");
+            process::kill(ground.plane.pid());
             begun.join().unwrap();
             ground.again("moved")
         });

@@ -353,7 +353,8 @@ fn a_tenant_that_is_moved_at_one_node_is_led_there_by_the_other_while_it_writes(
     }
     let (acme, globex) = (Person::of(&nodes.a, "acme"), Person::of(&nodes.a, "globex"));
     let acme = Person::again(&nodes.b, "acme", &acme.password());
-    until("the second node serves the tenant", 10, || acme.ask("SELECT 1").ok());
+    let token = until("the second node knows the tenant", 10, || acme.token().ok());
+    until("and leads it", 10, || acme.ask_with(&token, "SELECT 1").ok());
     let (acme, stop) = (Writing::of(acme), AtomicBool::new(false));
     thread::scope(|scope| {
         let _stop = Stop(&stop);

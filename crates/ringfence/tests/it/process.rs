@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
 /// Every process that works in or was started on a folder: its id and program name.
 pub(crate) fn of(dir: &Path) -> Vec<(u32, String)> {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
@@ -36,6 +38,13 @@ pub(crate) fn named(dir: &Path, name: &str) -> u32 {
 pub(crate) fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
     assert!(sent.success(), "kill -s {name} {pid}");
+}
+
+/// Kills a child and waits until it has ended, and what it had locked is free; who started it may still ask how it ended.
+pub(crate) fn kill(pid: u32) {
+    signal(pid, "KILL");
+    let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
 }
 
 /// Kills the processes of a folder with this name. One that ends meanwhile is as good as killed.
