@@ -1,8 +1,11 @@
 //! Attacks by what a role may store for itself: every tenant shares it, and each new connection begins with it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
@@ -160,19 +163,28 @@ async fn cv23_what_is_stored_again_and_again_shuts_nobody_out() {
     let world = World::new().await;
     let guard = world.guard_with(|settings| settings.connections = 1).await;
     let globex = world.client(&guard, &world.globex).await;
-    let attacker = connect(&world.direct_config()).await.unwrap();
+    let attacker = Arc::new(connect(&world.direct_config()).await.unwrap());
     let own: i32 = attacker.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
-    let again = tokio::spawn(async move {
-        while attacker.batch_execute("ALTER ROLE CURRENT_USER SET work_mem = '1GB'").await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    });
-    for _ in 0..20 {
+    let stored = "SELECT FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole WHERE r.rolname = current_user";
+    let store = "ALTER ROLE CURRENT_USER SET work_mem = '1GB'";
+    for _ in 0..8 {
         disconnect(&world, own).await;
+        attacker.batch_execute(store).await.unwrap();
+        // As soon as it is removed, half as often as the guard removes it for one connection.
+        let attacker = Arc::clone(&attacker);
+        let again = tokio::spawn(async move {
+            for _ in 0..8 {
+                while !attacker.query(stored, &[]).await.unwrap().is_empty() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                // Where both are at it at once, Postgres lets one.
+                let _ = attacker.batch_execute(store).await;
+            }
+        });
         assert_eq!(
             ask(&globex, "SELECT count(*), current_setting('work_mem') FROM accounts").await.unwrap(),
             "5|4MB"
         );
+        again.abort();
     }
-    again.abort();
 }
