@@ -15,7 +15,7 @@ use ringfence_control::{Parts, Plane};
 use ringfence_gateway::Strip;
 use ringfence_guard::{
     Admission, Admit, Contexts, MintContexts,
-    proxy::{Placement, Placements},
+    proxy::{Caps, Placement, Placements},
 };
 use ringfence_identity::{
     PreTokenHook,
@@ -149,6 +149,10 @@ impl Placements for WrongMap {
             Ok(victim) if [ATTACKER, ALLY].contains(&tenant.as_str()) => self.whole.placement(&victim),
             _ => self.whole.placement(tenant),
         }
+    }
+
+    fn caps(&self, tenant: &TenantId) -> Option<Caps> {
+        self.whole.caps(tenant)
     }
 }
 

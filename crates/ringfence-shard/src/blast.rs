@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::{Shuffle, Workers};
+use crate::Worker;
 
 /// How many ways there are to choose `k` of `n`.
 pub fn choose(n: usize, k: usize) -> f64 {
@@ -43,20 +43,15 @@ pub fn most_shards(workers: usize, size: usize, common: usize) -> f64 {
 pub struct Radius(pub Vec<u64>);
 
 impl Radius {
-    /// What is lost to tenants, named so, when these workers fail.
-    pub fn of<'a>(
-        shuffle: &Shuffle,
-        workers: &Workers,
-        tenants: impl IntoIterator<Item = &'a str>,
-        lost: &HashSet<&str>,
-    ) -> Self {
-        let mut of = vec![0; shuffle.len(workers) + 1];
-        for tenant in tenants {
-            let shard = shuffle.shard(tenant, workers);
-            let shared = shard.iter().filter(|worker| lost.contains(&*worker.name)).count();
-            of.get_mut(shared).into_iter().for_each(|tenants| *tenants += 1);
-        }
-        Self(of)
+    /// Of nobody yet; shards have so many workers.
+    pub fn new(size: usize) -> Self {
+        Self(vec![0; size.saturating_add(1)])
+    }
+
+    /// One tenant more, with this shard, where these workers are lost.
+    pub fn add(&mut self, shard: &[&Worker], lost: &HashSet<&str>) {
+        let shared = shard.iter().filter(|worker| lost.contains(&*worker.name)).count();
+        self.0.get_mut(shared).into_iter().for_each(|tenants| *tenants += 1);
     }
 
     /// How many tenants there are.
@@ -75,7 +70,7 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use super::*;
-    use crate::{Seed, Size};
+    use crate::{Seed, Shuffle, Size, Workers};
 
     #[test]
     fn the_distribution_is_the_one_of_the_books() {
@@ -102,10 +97,12 @@ mod tests {
         let size = 4;
         let shuffle = Shuffle::new(Seed([9; 16]), Size::Of(NonZeroUsize::new(size).unwrap()));
         let workers = Workers::numbered(50, 1);
-        let names: Vec<String> = (0..20_000).map(|n| format!("t-{n}")).collect();
         let lost: HashSet<&str> =
             shuffle.shard("poison", &workers).iter().map(|worker| &*worker.name).collect();
-        let radius = Radius::of(&shuffle, &workers, names.iter().map(String::as_str), &lost);
+        let mut radius = Radius::new(size);
+        for n in 0..20_000 {
+            radius.add(&shuffle.shard(&format!("t-{n}"), &workers), &lost);
+        }
         assert_eq!(radius.tenants(), 20_000);
         for shared in 0..=size {
             let (is, predicted) = (radius.share(shared), likelihood(50, size, size, shared));

@@ -199,15 +199,11 @@ impl Simulate {
             ProgressStyle::with_template("{bar:40} {pos} of {len} tenants")
                 .unwrap_or(ProgressStyle::default_bar()),
         );
-        let mut of = vec![0; shuffle.len(&workers) + 1];
+        let mut radius = Radius::new(shuffle.len(&workers));
         for tenant in (0..self.tenants).progress_with(bar) {
-            let shared = shard(&format!("tenant-{tenant}"))?
-                .iter()
-                .filter(|worker| lost.contains(&*worker.name))
-                .count();
-            of.get_mut(shared).into_iter().for_each(|tenants| *tenants += 1);
+            radius.add(&shard(&format!("tenant-{tenant}"))?, &lost);
         }
-        Ok(Radius(of))
+        Ok(radius)
     }
 }
 
